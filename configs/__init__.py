@@ -1,0 +1,1 @@
+"""Presets as package data: spaces, networks, targets and runs."""

@@ -1,0 +1,1 @@
+"""What a network costs on real hardware: targets, timing, tables, predictions. Knows no cluster."""

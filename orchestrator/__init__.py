@@ -1,0 +1,1 @@
+"""Many machines, many trials: Ray, MLflow, data, reports and the command line."""

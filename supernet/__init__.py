@@ -1,0 +1,1 @@
+"""What is searched and how: spaces, operators, the supernet and its search. Torch only; knows no cluster."""
