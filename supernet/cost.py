@@ -1,0 +1,176 @@
+"""What candidates cost: parameters, MACs, and the table form that every cost (latency too) takes.
+
+Why here: objectives, derivation and tables speak of costs through `CostTable` and need not know whether it
+holds milliseconds or MACs. Shapes and counts come from running the modules on the meta device: no formulas.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from supernet import ops
+from supernet.errors import InputError
+from supernet.network import build_network
+from supernet.space import Architecture, Layer, Op, Path, Space
+
+Shape = tuple[int, int, int]
+"""(channels, height, width)."""
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """What every candidate of a space costs on something, additive over positions.
+
+    Attributes:
+        name: What is counted, for instance `ort-cpu-1t`, `params`, `macs`.
+        unit: `ms`, `1` or another unit.
+        fixed: Cost of the layers without a choice, and anything constant.
+        candidates: One tuple per position, one cost per candidate.
+    """
+
+    name: str
+    unit: str
+    fixed: float
+    candidates: tuple[tuple[float, ...], ...]
+
+    def total(self, path: Path) -> float:
+        """Return the cost of a path."""
+        return self.fixed + sum(costs[index] for costs, index in zip(self.candidates, path, strict=True))
+
+    def expected(self, probs: Sequence[Tensor]) -> Tensor:
+        """Return the expected cost of a distribution over paths, differentiable with respect to `probs`.
+
+        Args:
+            probs: One tensor per position, shape (num_candidates,) or longer; entries past the last candidate
+                must be zero.
+
+        Source: Cai et al. 2019, section 3.3, eq. 2.
+        """
+        total = torch.full((), self.fixed, dtype=torch.float64)
+        for p, costs in zip(probs, self.candidates, strict=True):
+            total = total + (p[: len(costs)] * torch.tensor(costs, dtype=p.dtype)).sum()
+        return total
+
+    @property
+    def minimum(self) -> float:
+        """Cost of the cheapest architecture."""
+        return self.fixed + sum(min(costs) for costs in self.candidates)
+
+    @property
+    def maximum(self) -> float:
+        """Cost of the most expensive architecture."""
+        return self.fixed + sum(max(costs) for costs in self.candidates)
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """Shapes of one layer and counts of its candidates, found by running them.
+
+    Attributes:
+        layer: The layer of the space.
+        in_shape: (C, H, W) of its input.
+        out_shape: (C, H, W) of its output; (num_classes,) after the classifier.
+        num_params: One count per candidate.
+        num_macs: One count per candidate: multiply-accumulates of convolutions and linear layers, batch 1.
+    """
+
+    layer: Layer
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    num_params: tuple[int, ...]
+    num_macs: tuple[int, ...]
+
+
+@lru_cache(maxsize=64)
+def trace(space: Space) -> tuple[LayerTrace, ...]:
+    """Run every candidate of every layer on the meta device.
+
+    Raises:
+        InputError: If a candidate does not run on its layer's input or breaks the shape that the others
+            give, naming the space, the layer and the candidate.
+    """
+    ops.load_operators(space.operators)
+    shape: tuple[int, ...] = space.input_size
+    traces = []
+    known: dict[tuple[Layer, Op, tuple[int, ...]], tuple[tuple[int, ...], int, int]] = {}
+    for layer in space.layers:
+        results = []
+        for op in layer.candidates:
+            key = (replace(layer, name="", row=0, candidates=()), op, shape)
+            if key not in known:
+                known[key] = _run_candidate(space, layer, op, shape)
+            results.append(known[key])
+        out_shape = results[0][0]
+        for op, (other, _, _) in zip(layer.candidates, results, strict=True):
+            if other != out_shape:
+                raise InputError(
+                    f"space {space.name!r}, {layer.name}: candidate {op.short} gives shape {other} from {shape}, "
+                    f"but {layer.candidates[0].short} gives {out_shape}; candidates of a layer must agree"
+                )
+        if layer.residual and out_shape != shape:
+            raise InputError(
+                f"space {space.name!r}, {layer.name}: shape {out_shape} does not fit the shortcut from {shape}"
+            )
+        counts = [(params, macs) for _, params, macs in results]
+        traces.append(LayerTrace(layer, shape, out_shape, *map(tuple, zip(*counts, strict=True))))
+        shape = out_shape
+    if shape != (space.num_classes,):
+        raise InputError(
+            f"space {space.name!r}: the last row gives shape {shape}, expected ({space.num_classes},); "
+            f"end the rows with 'op: classifier'"
+        )
+    return tuple(traces)
+
+
+def _run_candidate(space: Space, layer: Layer, op: Op, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int, int]:
+    """Return output shape, parameters and MACs of one candidate on one input shape."""
+    with torch.device("meta"):
+        module = ops.build(op, layer).eval()
+    try:
+        out, num_macs = _count_macs(module, shape)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"space {space.name!r}, {layer.name}: candidate {op.short} cannot run on input {shape}: {error}"
+        ) from error
+    return tuple(out.shape[1:]), sum(p.numel() for p in module.parameters()), num_macs
+
+
+def _count_macs(module: nn.Module, shape: tuple[int, ...]) -> tuple[Tensor, int]:
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        out: Tensor = module(torch.empty((1, *shape), device="meta"))
+    return out, counter.get_total_flops() // 2
+
+
+def count_cost(space: Space, architecture: Architecture) -> dict[str, Any]:
+    """Count one standalone network.
+
+    Returns:
+        `num_params`, `num_macs` (batch 1) and `output_shape`.
+    """
+    with torch.device("meta"):
+        network = build_network(space, architecture).eval()
+    out, num_macs = _count_macs(network, space.input_size)
+    num_params = sum(p.numel() for p in network.parameters())
+    return {"num_params": num_params, "num_macs": num_macs, "output_shape": list(out.shape)}
+
+
+def params_table(space: Space) -> CostTable:
+    """Return the parameters of every candidate as a cost table."""
+    return _table(space, "params", [t.num_params for t in trace(space)])
+
+
+def macs_table(space: Space) -> CostTable:
+    """Return the multiply-accumulates of every candidate (batch 1) as a cost table."""
+    return _table(space, "macs", [t.num_macs for t in trace(space)])
+
+
+def _table(space: Space, name: str, counts: Sequence[tuple[int, ...]]) -> CostTable:
+    pairs = list(zip(space.layers, counts, strict=True))
+    fixed = sum(values[0] for layer, values in pairs if not layer.searched)
+    return CostTable(name, "1", float(fixed), tuple(tuple(map(float, v)) for layer, v in pairs if layer.searched))

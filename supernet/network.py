@@ -1,0 +1,180 @@
+"""The supernet, and the standalone network of one architecture. Both are built from the same operators.
+
+Why here: how layers are joined (shortcuts, skips, order) stands in one place. The path is an argument of
+`forward`, never hidden state; nothing here samples, trains or knows what a path costs.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from supernet import ops
+from supernet.space import Architecture, Layer, Path, Space
+
+
+class Gate(Protocol):
+    """What an architecture step puts at a position (see `gates`)."""
+
+    def __call__(self, layer: "MixedLayer", x: Tensor, y: Tensor, index: int) -> Tensor:
+        """Return `y`, the output of candidate `index` on `x`, recorded so that its gradient reaches alpha."""
+        ...
+
+
+class MixedLayer(nn.Module):
+    """All candidates of one layer. A dropped candidate is `None`: its memory is gone for good."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.residual = layer.residual
+        self.zero = tuple(op.name == "zero" for op in layer.candidates)
+        self.candidates = nn.ModuleList(ops.build(op, layer) for op in layer.candidates)
+
+    def run(self, x: Tensor, index: int) -> Tensor:
+        """Return the output of one candidate, without the shortcut: (N, C_in, H, W) to (N, C_out, H', W')."""
+        y: Tensor = self.candidates[index](x)
+        return y
+
+    def drop(self, index: int) -> None:
+        """Remove a candidate and its weights."""
+        self.candidates[index] = None  # type: ignore[assignment]
+
+
+class Supernet(nn.Module):
+    """The over-parameterised network: every layer holds all its candidates, one path runs at a time.
+
+    Args:
+        space: What to build.
+        seed: Seed of the weights.
+        recompute: Keep only block boundaries for the backward pass and recompute inside blocks (less memory).
+    """
+
+    def __init__(self, space: Space, *, seed: int = 0, recompute: bool = False) -> None:
+        super().__init__()
+        self.space = space
+        self.recompute = recompute
+        ops.load_operators(space.operators)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.layers = nn.ModuleList(MixedLayer(layer) for layer in space.layers)
+        self.position_layers = tuple(i for i, layer in enumerate(space.layers) if layer.searched)
+
+    def forward(self, x: Tensor, path: Path, gates: Sequence[Gate] | None = None) -> Tensor:
+        """Run one path.
+
+        Args:
+            x: Images, shape (N, C, H, W).
+            path: One candidate index per position.
+            gates: One gate per position in an architecture step, else None.
+
+        Returns:
+            Logits, shape (N, num_classes).
+        """
+        choices = iter(range(len(path)))
+        for layer, plan in zip(self.layers, self.space.layers, strict=True):
+            assert isinstance(layer, MixedLayer)
+            position = next(choices) if plan.searched else None
+            index = 0 if position is None else path[position]
+            gate = gates[position] if gates is not None and position is not None else None
+            if layer.zero[index] and gate is None:
+                continue  # the block is dropped: shortcut plus zero
+            y = self._run(layer, x, index)
+            if gate is not None:
+                y = gate(layer, x, y, index)
+            x = x + y if layer.residual else y
+        return x
+
+    def _run(self, layer: MixedLayer, x: Tensor, index: int) -> Tensor:
+        if not (self.recompute and self.training and torch.is_grad_enabled()):
+            return layer.run(x, index)
+        candidate = layer.candidates[index]
+        # The second forward must not update the running statistics again.
+        contexts = lambda: (torch.enable_grad(), ops.frozen_statistics(candidate))  # noqa: E731
+        y: Tensor = checkpoint(layer.run, x, index, use_reentrant=False, context_fn=contexts)
+        return y
+
+    def path_parameters(self, path: Path) -> list[nn.Parameter]:
+        """Return the parameters that a path uses, in a fixed order."""
+        found: list[nn.Parameter] = []
+        choices = iter(path)
+        for layer, plan in zip(self.layers, self.space.layers, strict=True):
+            assert isinstance(layer, MixedLayer)
+            index = next(choices) if plan.searched else 0
+            found += layer.candidates[index].parameters()
+        return found
+
+    def all_paths(self, x: Tensor, probs: Sequence[Tensor]) -> Tensor:
+        """Run all candidates and mix them by `probs` (DARTS): the memory this method exists to avoid.
+
+        Args:
+            x: Images, shape (N, C, H, W).
+            probs: One tensor per position, shape (num_candidates,).
+        """
+        weights = iter(probs)
+        for layer, plan in zip(self.layers, self.space.layers, strict=True):
+            assert isinstance(layer, MixedLayer)
+            if plan.searched:
+                p = next(weights)
+                y = torch.stack([p[i] * layer.run(x, i) for i in range(len(layer.candidates))]).sum(0)
+            else:
+                y = layer.run(x, 0)
+            x = x + y if layer.residual else y
+        return x
+
+
+class Block(nn.Module):
+    """One operator of a standalone network with its shortcut."""
+
+    def __init__(self, op: nn.Module, residual: bool) -> None:
+        super().__init__()
+        self.op = op
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, C_in, H, W) to (N, C_out, H', W')."""
+        y: Tensor = self.op(x)
+        return x + y if self.residual else y
+
+
+def chosen_layers(space: Space, architecture: Architecture) -> list[tuple[Layer, int]]:
+    """Return the layers that remain in an architecture, each with the index of its candidate (Zero is gone)."""
+    choices = iter(space.path(architecture))
+    pairs = [(layer, next(choices) if layer.searched else 0) for layer in space.layers]
+    return [(layer, index) for layer, index in pairs if layer.candidates[index].name != "zero"]
+
+
+def build_network(space: Space, architecture: Architecture, *, seed: int = 0) -> nn.Sequential:
+    """Build the standalone network of an architecture: plain blocks, nothing of the supernet in it.
+
+    Args:
+        space: The architecture's space; its `dropout` is set in the classifier.
+        architecture: What to build.
+        seed: Seed of the weights.
+
+    Returns:
+        Module from (N, C, H, W) to (N, num_classes).
+    """
+    ops.load_operators(space.operators)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        blocks = [
+            Block(ops.build(layer.candidates[index], layer), layer.residual)
+            for layer, index in chosen_layers(space, architecture)
+        ]
+    network = nn.Sequential(*blocks)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = space.dropout
+    return network
+
+
+def inherit_weights(network: nn.Sequential, supernet: Supernet, architecture: Architecture) -> None:
+    """Copy the weights and statistics of an architecture's path from the supernet into its standalone network."""
+    where = {layer.name: module for layer, module in zip(supernet.space.layers, supernet.layers, strict=True)}
+    for block, (layer, index) in zip(network, chosen_layers(supernet.space, architecture), strict=True):
+        source = where[layer.name]
+        assert isinstance(block, Block)
+        assert isinstance(source, MixedLayer)
+        block.op.load_state_dict(source.candidates[index].state_dict())

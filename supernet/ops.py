@@ -1,0 +1,172 @@
+"""Candidate operators and their registry: from an `Op` and its channels to a module.
+
+Why here: the only place where operators are written as code. An operator knows its channels and stride,
+nothing of positions, shortcuts or the search. Own operators join by `@register("name")`.
+"""
+
+import importlib
+import inspect
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from supernet.errors import InputError, nearest
+from supernet.space import Layer, Op
+
+Builder = Callable[..., nn.Module]
+"""(in_channels, out_channels, stride, *, own arguments) -> module from (N, in, H, W) to (N, out, H', W')."""
+
+# Batch-norm constants and initialisation of the released search code.
+BN_MOMENTUM, BN_EPS = 0.1, 1e-3
+
+_BUILDERS: dict[str, Builder] = {}
+
+
+def register(name: str) -> Callable[[Builder], Builder]:
+    """Register an operator under a name, for use as `op: name` in a space.
+
+    Raises:
+        InputError: If the name is taken by another builder.
+    """
+
+    def add(builder: Builder) -> Builder:
+        known = _BUILDERS.get(name)
+        if known is not None and known.__qualname__ != builder.__qualname__:
+            raise InputError(f"operator {name!r} is registered twice: {known.__qualname__}, {builder.__qualname__}")
+        _BUILDERS[name] = builder
+        return builder
+
+    return add
+
+
+def load_operators(module: str) -> None:
+    """Import the module that registers a space's own operators (`operators:` in its YAML)."""
+    if not module:
+        return
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"operators: cannot import {module!r} ({error}); put it on PYTHONPATH") from error
+
+
+def operator_names() -> list[str]:
+    """Return the registered names."""
+    return sorted(_BUILDERS)
+
+
+def build(op: Op, layer: Layer) -> nn.Module:
+    """Build one candidate of a layer, with fresh weights from torch's global generator.
+
+    Raises:
+        InputError: If the operator is unknown or takes other arguments, naming the layer.
+    """
+    if op.name not in _BUILDERS:
+        raise InputError(f"{layer.name}: unknown operator {op.name!r}{nearest(op.name, _BUILDERS)}")
+    builder, args = _BUILDERS[op.name], dict(op.args)
+    try:
+        inspect.signature(builder).bind(1, 1, 1, **args)
+    except TypeError as error:
+        raise InputError(f"{layer.name}: operator {op.name!r} with {args}: {error}") from error
+    module = builder(layer.in_channels, layer.out_channels, layer.stride, **args)
+    module.apply(_initialise)
+    return module
+
+
+def _initialise(module: nn.Module) -> None:
+    """He initialisation on the fan-out, not divided by groups, as in the released search code."""
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+        nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_out))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Linear):
+        bound = 1.0 / math.sqrt(module.in_features)
+        nn.init.uniform_(module.weight, -bound, bound)
+        nn.init.zeros_(module.bias)
+
+
+def _conv_bn(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int, groups: int, act: bool
+) -> nn.Sequential:
+    parts: list[tuple[str, nn.Module]] = [
+        (
+            "conv",
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False),
+        ),
+        ("bn", nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)),
+    ]
+    if act:
+        parts.append(("act", nn.ReLU6(inplace=True)))
+    return nn.Sequential(OrderedDict(parts))
+
+
+@register("conv")
+def conv(in_channels: int, out_channels: int, stride: int, *, kernel_size: int) -> nn.Module:
+    """Build convolution, batch norm and ReLU6."""
+    return _conv_bn(in_channels, out_channels, kernel_size, stride, groups=1, act=True)
+
+
+@register("mbconv")
+def mbconv(in_channels: int, out_channels: int, stride: int, *, kernel_size: int, expand_ratio: int) -> nn.Module:
+    """Build the inverted residual of MobileNetV2: expand, depthwise, linear projection."""
+    mid = round(in_channels * expand_ratio)
+    parts: list[tuple[str, nn.Module]] = []
+    if expand_ratio != 1:
+        parts.append(("expand", _conv_bn(in_channels, mid, 1, 1, groups=1, act=True)))
+    parts.append(("depthwise", _conv_bn(mid, mid, kernel_size, stride, groups=mid, act=True)))
+    parts.append(("project", _conv_bn(mid, out_channels, 1, 1, groups=1, act=False)))
+    return nn.Sequential(OrderedDict(parts))
+
+
+class Zero(nn.Module):
+    """The candidate that drops its block: its output is zero everywhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return zeros of the shape of `x` (only shape-keeping layers have this candidate)."""
+        return torch.zeros_like(x)
+
+
+@register("zero")
+def zero(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Build the Zero candidate."""
+    return Zero()
+
+
+class Classifier(nn.Module):
+    """Global average pooling, dropout and a linear layer: (N, C, H, W) to (N, num_classes)."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.0)
+        self.linear = nn.Linear(in_channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        logits: Tensor = self.linear(self.dropout(x.mean((2, 3))))
+        return logits
+
+
+@register("classifier")
+def classifier(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """Build the classification head; its rate of dropout is set for final training only."""
+    return Classifier(in_channels, out_channels)
+
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Inside, batch norm in train mode uses batch statistics but does not touch its running ones.
+
+    Architecture steps and recomputation run so: they judge paths and must leave no trace in them.
+    """
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
