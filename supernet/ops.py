@@ -92,6 +92,7 @@ def _initialise(module: nn.Module) -> None:
 def _conv_bn(
     in_channels: int, out_channels: int, kernel_size: int, stride: int, groups: int, act: bool
 ) -> nn.Sequential:
+    padding = kernel_size // 2
     parts: list[tuple[str, nn.Module]] = [
         (
             "conv",
