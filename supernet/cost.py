@@ -6,7 +6,7 @@ holds milliseconds or MACs. Shapes and counts come from running the modules on t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -42,19 +42,25 @@ class CostTable:
         """Return the cost of a path."""
         return self.fixed + sum(costs[index] for costs, index in zip(self.candidates, path, strict=True))
 
-    def expected(self, probs: Sequence[Tensor]) -> Tensor:
+    @cached_property
+    def matrix(self) -> Tensor:
+        """Costs as a tensor, shape (num_positions, max_candidates), float64, zero past the last candidate."""
+        width = max(map(len, self.candidates), default=1)
+        rows = [[*costs, *[0.0] * (width - len(costs))] for costs in self.candidates]
+        return torch.tensor(rows, dtype=torch.float64).view(-1, width)
+
+    def expected(self, probs: Tensor) -> Tensor:
         """Return the expected cost of a distribution over paths, differentiable with respect to `probs`.
 
         Args:
-            probs: One tensor per position, shape (num_candidates,) or longer; entries past the last candidate
-                must be zero.
+            probs: Shape (num_positions, max_candidates), rows summing to 1, zero past the last candidate.
+
+        Returns:
+            Scalar float64 tensor in this table's unit.
 
         Source: Cai et al. 2019, section 3.3, eq. 2.
         """
-        total = torch.full((), self.fixed, dtype=torch.float64)
-        for p, costs in zip(probs, self.candidates, strict=True):
-            total = total + (p[: len(costs)] * torch.tensor(costs, dtype=p.dtype)).sum()
-        return total
+        return self.fixed + (probs * self.matrix).sum()
 
     @property
     def minimum(self) -> float:

@@ -59,6 +59,7 @@ class Supernet(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.layers = nn.ModuleList(MixedLayer(layer) for layer in space.layers)
+        self.to(memory_format=torch.channels_last)
         self.position_layers = tuple(i for i, layer in enumerate(space.layers) if layer.searched)
 
     def forward(self, x: Tensor, path: Path, gates: Sequence[Gate] | None = None) -> Tensor:

@@ -1,0 +1,147 @@
+"""From architecture parameters to one network: within the budget, exactly, and judged by validation.
+
+Why here: the argmax of each position overshoots a budget or leaves it unused although the expected cost
+meets it. Probabilities and cost tables are all that is known here; judging networks is passed in.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from supernet.cost import CostTable
+from supernet.errors import InputError
+from supernet.space import Path
+
+
+def most_probable(probs: Tensor) -> Path:
+    """Return the most probable path; `probs` has shape (num_positions, max_candidates)."""
+    return tuple(int(i) for i in probs.argmax(1))
+
+
+def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path:
+    """Return the most probable path whose total cost does not exceed the budget (multiple-choice knapsack).
+
+    Exact: the set of partial paths that no other partial path beats in both cost and probability is carried
+    from position to position (Nemhauser and Ullmann 1969), no rounding of costs.
+
+    Args:
+        probs: Shape (num_positions, max_candidates); candidates with probability 0 are not used.
+        costs: Costs of the same space.
+        budget: Limit in the unit of `costs`.
+
+    Raises:
+        InputError: If no path with positive probability fits.
+    """
+    log_probs = probs.detach().double().log().cpu().numpy()
+    usable = [[j for j in range(len(row)) if log_probs[i, j] > -math.inf] for i, row in enumerate(costs.candidates)]
+    least = [min(row[j] for j in js) for row, js in zip(costs.candidates, usable, strict=True)]
+    rest = np.concatenate([np.cumsum(least[::-1])[::-1], [0.0]])
+    front_cost, front_score = np.array([costs.fixed]), np.array([0.0])
+    history: list[tuple[np.ndarray, np.ndarray]] = []
+    for i, row in enumerate(costs.candidates):
+        js = np.array(usable[i])
+        cost = (front_cost[:, None] + np.array([row[j] for j in js])[None]).ravel()
+        score = (front_score[:, None] + log_probs[i, js][None]).ravel()
+        order = np.lexsort((-score, cost))
+        order = order[cost[order] + rest[i + 1] <= budget * (1 + 1e-12)]
+        if not len(order):
+            raise InputError(
+                f"budget {budget:.4g} {costs.unit} on {costs.name}: the cheapest remaining path takes "
+                f"{costs.fixed + sum(least):.4g} {costs.unit}"
+            )
+        best = np.maximum.accumulate(score[order])
+        keep = order[np.concatenate([[True], best[1:] > best[:-1]])]
+        history.append((keep // len(js), js[keep % len(js)]))
+        front_cost, front_score = cost[keep], score[keep]
+    state, path = len(front_cost) - 1, []
+    for parents, choices in reversed(history):
+        path.append(int(choices[state]))
+        state = int(parents[state])
+    return tuple(reversed(path))
+
+
+def sample_close(
+    probs: Tensor, costs: CostTable, low: float, high: float, count: int, generator: torch.Generator
+) -> list[Path]:
+    """Draw distinct paths from `probs` given that their cost lies in [low, high].
+
+    Draws come from p_j * exp(-mu * cost_j) with mu chosen so that the mean cost is in the window; inside a
+    narrow window that factor is nearly constant, so the accepted draws follow `probs` conditioned on the cost.
+
+    Returns:
+        At most `count` paths, by falling probability under `probs`; empty if none was hit.
+    """
+    p = probs.detach().double().cpu()
+    table = costs.matrix
+    tilted = _tilt(p, table, 0.5 * (low + high) - costs.fixed)
+    draws = torch.multinomial(tilted, 4096, replacement=True, generator=generator)  # (num_positions, draws)
+    totals = costs.fixed + table.gather(1, draws).sum(0)
+    hits = _distinct(draws[:, (totals >= low) & (totals <= high)].T)
+    scores = p.log().gather(1, hits.T).sum(0)
+    best = hits[scores.argsort(descending=True, stable=True)[:count]]
+    return [tuple(int(i) for i in row) for row in best]
+
+
+def _distinct(rows: Tensor) -> Tensor:
+    unique: Tensor = torch.unique(rows, dim=0)  # type: ignore[no-untyped-call]
+    return unique
+
+
+def _tilt(p: Tensor, table: Tensor, mean: float) -> Tensor:
+    """Return p * exp(-mu * table), normalised, with mu found by bisection so that the mean total is `mean`."""
+
+    def tilted(mu: float) -> Tensor:
+        return torch.softmax(p.log() - mu * table, dim=1)
+
+    scale = max(float(table.max()), 1e-12)
+    low, high = -60.0 / scale, 60.0 / scale
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if float((tilted(middle) * table).sum()) > mean else (low, middle)
+    return tilted(0.5 * (low + high))
+
+
+def candidates_within(
+    probs: Tensor, costs: CostTable, budget: float | None, count: int, generator: torch.Generator, slack: float = 0.1
+) -> list[Path]:
+    """Return the paths worth judging: drawn from `probs`, and with a budget, close under it.
+
+    The most probable path within the budget is among them where it uses the budget too; far below it, it is
+    returned only if nothing closer was drawn.
+
+    Args:
+        probs: Shape (num_positions, max_candidates).
+        costs: Costs of the same space.
+        budget: Limit that no returned path exceeds; None asks for the most probable path and plain draws.
+        count: How many paths at most.
+        generator: Source of the draws.
+        slack: Close under the budget means a cost between (1 - slack) * budget and the budget.
+
+    Raises:
+        InputError: If no path with positive probability fits the budget.
+    """
+    if budget is None:
+        drawn = torch.multinomial(probs.detach(), max(4 * count, 1), replacement=True, generator=generator)
+        paths = [most_probable(probs), *(tuple(int(i) for i in row) for row in _distinct(drawn.T))]
+    else:
+        low = (1 - slack) * budget
+        paths = sample_close(probs, costs, low, budget, count, generator)
+        first = most_probable_within(probs, costs, budget)
+        if not paths or costs.total(first) >= low:
+            paths = [first, *paths]
+    return list(dict.fromkeys(paths))[: max(count, 1)]
+
+
+def best_validated(paths: Sequence[Path], judge: Callable[[Path], tuple[float, float]]) -> tuple[Path, float]:
+    """Return the path with the best validation accuracy, ties broken by the lower loss.
+
+    Args:
+        paths: What to compare.
+        judge: From a path to (top-1, loss), for instance `Evaluator.judge`.
+    """
+    judged = [(judge(path), path) for path in paths]
+    (top1, _), path = max(judged, key=lambda item: (item[0][0], -item[0][1]))
+    return path, top1

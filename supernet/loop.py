@@ -1,0 +1,280 @@
+"""One search as a resumable step machine: weight steps on sampled paths, architecture steps in between.
+
+Why here: everything the method does per step stands in `Search.step`. It knows nothing of clusters, files or
+progress bars: data, ranks and costs are passed in, and what must survive a crash is in `state_dict`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from supernet.cost import CostTable
+from supernet.errors import RunError
+from supernet.estimators import EstimatorName, keep_other_probabilities, make_estimator
+from supernet.gates import ArchitectureParameters, sample_path
+from supernet.network import MixedLayer, Supernet
+from supernet.objective import ObjectiveSettings, make_objective
+from supernet.prune import Pruner, PruneSettings
+from supernet.rng import generator
+from supernet.sync import Alone, Sync
+from supernet.training import Batch, Data, Precision, cosine, precision_context, set_learning_rate, sgd, to_device
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """One stretch of search: the warm-up (`arch_every` 0) or the search proper.
+
+    Attributes:
+        num_steps: Steps of this stretch.
+        batch_size: Images per weight step over all ranks; architecture steps use the same unless
+            `arch_batch_size` is given.
+        learning_rate: Peak of the weights' cosine schedule.
+        train_weights: False searches alpha on frozen weights: every step is an architecture step.
+        arch_every: Weight steps per architecture step; 0 for none (a warm-up: paths are drawn uniformly).
+        arch_learning_rate: Adam's, with beta1 = 0 so that a logit without gradient does not drift.
+        num_samples: Paths per step of the `reinforce` estimator.
+        arch_paths: Whether ranks draw their own paths in architecture steps or all the same one.
+        check_every: Steps between checks for NaN (each waits for the device once).
+    """
+
+    num_steps: int
+    batch_size: int = 256
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    label_smoothing: float = 0.1
+    train_weights: bool = True
+    arch_every: int = 5
+    arch_batch_size: int | None = None
+    arch_learning_rate: float = 1e-3
+    estimator: EstimatorName = "one-path"
+    num_samples: int = 10
+    arch_paths: Literal["per-rank", "shared"] = "per-rank"
+    objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
+    prune: PruneSettings | None = None
+    precision: Precision = "auto"
+    check_every: int = 20
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one step saw. Tensors stay on their device; reading them is the caller's choice.
+
+    Attributes:
+        step: Index of the step.
+        loss: Cross-entropy of the weight step, or of the architecture step where weights are frozen.
+        arch_loss: Cross-entropy on the validation split, None where there was no architecture step.
+        expected_cost: Of the distribution after the step, in the cost table's unit.
+        multiplier: Weight of the cost term.
+        entropy: Mean entropy of a position, nats.
+        skip_share: Mean probability of Zero over the positions that have it.
+        num_alive: Candidates not dropped.
+    """
+
+    step: int
+    loss: Tensor
+    arch_loss: Tensor | None
+    expected_cost: float
+    multiplier: float
+    entropy: float
+    skip_share: float
+    num_alive: int
+
+
+class Search:
+    """A search over one space on one cost table.
+
+    Args:
+        supernet: Its weights are trained in place; on the device where it should run.
+        costs: What the objective limits.
+        settings: The stretch to run.
+        data: Splits `train` and `validation`.
+        seed: Of paths, initial alpha and everything drawn here.
+        sync: The ranks of this search.
+
+    Raises:
+        InputError: If the objective does not fit the cost table, or the batch does not divide by the ranks.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        costs: CostTable,
+        settings: SearchSettings,
+        data: Data,
+        *,
+        seed: int,
+        sync: Sync | None = None,
+    ) -> None:
+        self.supernet, self.costs, self.settings, self.data, self.seed = supernet, costs, settings, data, seed
+        self.sync: Sync = sync or Alone()
+        self.device = next(supernet.parameters()).device
+        self.alpha = ArchitectureParameters(supernet.space, generator(seed, "alpha"))
+        self.estimator = make_estimator(settings.estimator, settings.num_samples)
+        self.searches = settings.arch_every > 0 or not settings.train_weights
+        self.objective = make_objective(settings.objective, costs) if self.searches else None
+        self.arch_optimiser = torch.optim.Adam([self.alpha.logits], lr=settings.arch_learning_rate, betas=(0.0, 0.999))
+        self.weight_optimiser = self._weight_optimiser()
+        self.pruner = Pruner(settings.prune, self.alpha.alive) if settings.prune else None
+        self.zero = torch.zeros_like(self.alpha.alive)
+        for i, position in enumerate(supernet.space.positions):
+            for j, op in enumerate(position.candidates):
+                self.zero[i, j] = op.name == "zero"
+        self.step_index = 0
+        self.num_arch_steps = 0
+        self._streams: dict[str, Iterator[Batch]] = {}
+        self._cursors = {"train": 0, "validation": 0}
+        supernet.train()
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are made."""
+        return self.step_index >= self.settings.num_steps
+
+    def step(self) -> StepRecord:
+        """Make one step: a weight step, then an architecture step where one is due.
+
+        Raises:
+            RunError: If the search has collapsed: a loss that is not finite, or skips everywhere although
+                the budget would pay for more.
+        """
+        settings, step = self.settings, self.step_index
+        loss = self._weight_step(step) if settings.train_weights else None
+        arch_loss = None
+        if self.searches and (not settings.train_weights or (step + 1) % settings.arch_every == 0):
+            arch_loss = self._arch_step(step)
+        self.step_index += 1
+        with torch.no_grad():
+            probs = self.alpha.probs()
+            record = StepRecord(
+                step=step,
+                loss=loss if loss is not None else arch_loss if arch_loss is not None else torch.zeros(()),
+                arch_loss=arch_loss,
+                expected_cost=float(self.costs.expected(probs)),
+                multiplier=self.objective.multiplier if self.objective else 0.0,
+                entropy=float(torch.special.entr(probs).sum(1).mean()) if len(probs) else 0.0,
+                skip_share=float((probs * self.zero).sum() / max(1, int(self.zero.sum()))),
+                num_alive=int(self.alpha.alive.sum()),
+            )
+        self._check_health(record)
+        return record
+
+    def _weight_step(self, step: int) -> Tensor:
+        """One SGD step on the weights of one path, the same path on every rank."""
+        settings = self.settings
+        path = sample_path(self._path_probs(), generator(self.seed, "path", step))
+        images, labels = self._next("train", settings.batch_size)
+        with precision_context(settings.precision, self.device):
+            loss = F.cross_entropy(self.supernet(images, path), labels, label_smoothing=settings.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        parameters = self.supernet.path_parameters(path)
+        self.sync.average([p.grad for p in parameters if p.grad is not None])
+        set_learning_rate(self.weight_optimiser, cosine(step, settings.num_steps, settings.learning_rate))
+        self.weight_optimiser.step()
+        for parameter in parameters:
+            parameter.grad = None
+        return loss.detach()
+
+    def _path_probs(self) -> Tensor:
+        """Distribution of weight paths: `probs` in a search, uniform in a warm-up."""
+        if self.searches:
+            return self.alpha.probs().detach()
+        return self.alpha.alive / self.alpha.alive.sum(1, keepdim=True)
+
+    def _arch_step(self, step: int) -> Tensor:
+        """One Adam step on alpha from a validation batch; weights and statistics stay as they are."""
+        settings = self.settings
+        assert self.objective is not None
+        images, labels = self._next("validation", settings.arch_batch_size or settings.batch_size)
+        rank = self.sync.rank if settings.arch_paths == "per-rank" else 0
+        draws = generator(self.seed, "arch", step, rank)
+        with precision_context(settings.precision, self.device):
+            found = self.estimator.gradient(
+                self.supernet, self.alpha, images, labels, self.costs, self.objective, draws
+            )
+        grad = found.logits
+        self.sync.average([grad])
+        before = self.alpha.logits.detach().clone()
+        self.alpha.logits.grad = grad
+        self.arch_optimiser.step()
+        self.alpha.logits.grad = None
+        if settings.estimator == "two-path":
+            keep_other_probabilities(before, self.alpha.logits, grad != 0)
+        self.num_arch_steps += 1
+        with torch.no_grad():
+            self.objective.update(float(self.costs.expected(self.alpha.probs())))
+        if self.pruner and settings.prune and self.num_arch_steps % settings.prune.every == 0:
+            self._drop(self.pruner.check(self.alpha.probs().detach(), self.alpha.alive, step / settings.num_steps))
+        return found.cross_entropy
+
+    def _drop(self, doomed: Tensor) -> None:
+        """Remove candidates for good: from alpha, from the supernet, from the optimiser."""
+        if not bool(doomed.any()):
+            return
+        self.alpha.alive &= ~doomed
+        for i, j in doomed.nonzero().tolist():
+            layer = self.supernet.layers[self.supernet.position_layers[i]]
+            assert isinstance(layer, MixedLayer)
+            gone = set(layer.candidates[j].parameters())
+            for group in self.weight_optimiser.param_groups:
+                group["params"] = [p for p in group["params"] if p not in gone]
+            for parameter in gone:
+                self.weight_optimiser.state.pop(parameter, None)
+            layer.drop(j)
+
+    def _weight_optimiser(self) -> torch.optim.SGD:
+        s = self.settings
+        return sgd(self.supernet, s.learning_rate, s.momentum, s.weight_decay, decay_norms=True)
+
+    def _next(self, split: str, batch_size: int) -> Batch:
+        """Return the next batch of this rank; the cursor is all that a restart needs."""
+        if split not in self._streams:
+            self._streams[split] = self.data.batches(
+                split, batch_size, start=self._cursors[split], rank=self.sync.rank, num_ranks=self.sync.num_ranks
+            )
+        self._cursors[split] += 1
+        return to_device(next(self._streams[split]), self.device)
+
+    def _check_health(self, record: StepRecord) -> None:
+        last = self.done or (record.step + 1) % self.settings.check_every == 0
+        if last and not bool(torch.isfinite(record.loss)):
+            raise RunError(f"step {record.step}: the loss is {float(record.loss)}; lower learning_rate or use fp32")
+        objective = self.settings.objective
+        unused = objective.kind != "budget" or record.expected_cost < 0.8 * objective.reference
+        if self.searches and bool(self.zero.any()) and record.skip_share > 0.98 and unused:
+            raise RunError(
+                f"step {record.step}: collapsed to skips (share {record.skip_share:.3f}) at an expected cost of "
+                f"{record.expected_cost:.4g} {self.costs.unit}; lengthen the warm-up or lower arch_learning_rate"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a restart needs, as tensors and plain data."""
+        return {
+            "step_index": self.step_index,
+            "num_arch_steps": self.num_arch_steps,
+            "cursors": dict(self._cursors),
+            "alpha": self.alpha.state_dict(),
+            "supernet": self.supernet.state_dict(),
+            "weight_optimiser": self.weight_optimiser.state_dict(),
+            "arch_optimiser": self.arch_optimiser.state_dict(),
+            "multiplier": self.objective.multiplier if self.objective else 0.0,
+            "strikes": self.pruner.strikes if self.pruner else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned, into a freshly made search with the same arguments."""
+        self._drop(self.alpha.alive & ~state["alpha"]["alive"])
+        self.alpha.load_state_dict(state["alpha"])
+        self.supernet.load_state_dict(state["supernet"])
+        self.weight_optimiser.load_state_dict(state["weight_optimiser"])
+        self.arch_optimiser.load_state_dict(state["arch_optimiser"])
+        self.step_index, self.num_arch_steps = state["step_index"], state["num_arch_steps"]
+        self._cursors, self._streams = dict(state["cursors"]), {}
+        if self.objective:
+            self.objective.multiplier = state["multiplier"]
+        if self.pruner:
+            self.pruner.strikes = state["strikes"].clone()

@@ -1,0 +1,57 @@
+"""Successive pruning: candidates that stay improbable are dropped during the search, with their memory.
+
+Why here: the rule looks at probabilities alone. Removing modules and optimiser state is the loop's work.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """When a candidate is dropped.
+
+    Attributes:
+        threshold: A candidate below this share of its position's uniform probability is improbable.
+        start: Fraction of the search before which nothing is dropped.
+        patience: How many checks in a row a candidate must be improbable.
+        every: Architecture steps between two checks.
+    """
+
+    threshold: float = 0.2
+    start: float = 0.25
+    patience: int = 3
+    every: int = 20
+
+
+class Pruner:
+    """Counts how long each candidate has been improbable, and says which ones to drop.
+
+    Attributes:
+        strikes: Checks in a row below the threshold, shape (num_positions, max_candidates).
+    """
+
+    def __init__(self, settings: PruneSettings, alive: Tensor) -> None:
+        self.settings = settings
+        self.strikes = torch.zeros(alive.shape, dtype=torch.int64)
+        self.num_candidates = alive.sum(1, keepdim=True)
+
+    def check(self, probs: Tensor, alive: Tensor, progress: float) -> Tensor:
+        """Return which candidates to drop now.
+
+        Args:
+            probs: Shape (num_positions, max_candidates).
+            alive: Candidates not dropped yet, same shape.
+            progress: Share of the search that is done, 0..1.
+
+        Returns:
+            Bool, same shape. The most probable candidate of a position is never in it.
+        """
+        low = (probs < self.settings.threshold / self.num_candidates) & alive
+        low[torch.arange(len(probs)), probs.argmax(1)] = False
+        self.strikes = torch.where(low, self.strikes + 1, 0)
+        if progress < self.settings.start:
+            return torch.zeros_like(low)
+        return low & (self.strikes >= self.settings.patience)

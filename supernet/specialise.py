@@ -1,0 +1,179 @@
+"""A standalone network and its final training: inherited weights or fresh ones, then to the end.
+
+Why here: from here on nothing of the supernet is left; the result is a plain module. `Training` is a step
+machine like the search, so it survives a crash the same way.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from supernet.errors import RunError
+from supernet.network import Supernet, build_network, inherit_weights
+from supernet.rng import generator
+from supernet.space import Architecture, Path
+from supernet.sync import Alone, Sync
+from supernet.training import (
+    Batch,
+    Data,
+    Precision,
+    cosine,
+    evaluate,
+    precision_context,
+    recalibrate,
+    set_learning_rate,
+    sgd,
+    to_device,
+)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Final training of one network; the defaults are the paper's recipe, steps aside.
+
+    Attributes:
+        num_steps: Optimiser steps (the paper: 300 epochs).
+        batch_size: Images per step over all ranks.
+        inherit: Start from the supernet's weights; False starts afresh, as the paper does.
+        decay_norms: Whether batch norm and biases decay (the paper: no).
+    """
+
+    num_steps: int
+    batch_size: int = 256
+    learning_rate: float = 0.05
+    warmup_steps: int = 0
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    decay_norms: bool = False
+    label_smoothing: float = 0.1
+    inherit: bool = True
+    precision: Precision = "auto"
+    recalibration_batches: int = 20
+
+
+class Training:
+    """Trains one standalone network.
+
+    Args:
+        network: Trained in place, on the device where it should run.
+        settings: Recipe.
+        data: Splits `train`, `validation`, `test`.
+        seed: Of dropout.
+        sync: The ranks of this training.
+    """
+
+    def __init__(
+        self, network: nn.Module, settings: TrainSettings, data: Data, *, seed: int, sync: Sync | None = None
+    ) -> None:
+        self.network, self.settings, self.data, self.seed = network, settings, data, seed
+        self.sync: Sync = sync or Alone()
+        self.device = next(network.parameters()).device
+        s = settings
+        self.optimiser = sgd(network, s.learning_rate, s.momentum, s.weight_decay, decay_norms=s.decay_norms)
+        self.step_index = 0
+        self._stream: Iterator[Batch] | None = None
+        network.train()
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps are made."""
+        return self.step_index >= self.settings.num_steps
+
+    def step(self) -> Tensor:
+        """Make one optimiser step and return its loss.
+
+        Raises:
+            RunError: If, at the last step, the loss is not finite.
+        """
+        s = self.settings
+        if self._stream is None:
+            rank, num_ranks = self.sync.rank, self.sync.num_ranks
+            self._stream = self.data.batches(
+                "train", s.batch_size, start=self.step_index, rank=rank, num_ranks=num_ranks
+            )
+        images, labels = to_device(next(self._stream), self.device)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(generator(self.seed, "dropout", self.step_index, self.sync.rank).initial_seed())
+            with precision_context(s.precision, self.device):
+                loss = F.cross_entropy(self.network(images), labels, label_smoothing=s.label_smoothing)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.sync.average([p.grad for p in self.network.parameters() if p.grad is not None])
+        set_learning_rate(self.optimiser, cosine(self.step_index, s.num_steps, s.learning_rate, s.warmup_steps))
+        self.optimiser.step()
+        self.step_index += 1
+        if self.done and not bool(torch.isfinite(loss)):
+            raise RunError(f"final training: the loss is {float(loss)}; lower learning_rate or use fp32")
+        return loss.detach()
+
+    def finish(self) -> None:
+        """Re-estimate batch-norm statistics on unshuffled training images, and leave the network in eval mode.
+
+        During training each rank keeps its own statistics and none are used; this makes the result the same
+        for any number of ranks.
+        """
+        limit = self.settings.recalibration_batches * self.settings.batch_size
+        recalibrate(self.network, self.data.once("train", self.settings.batch_size, limit=limit), self.device)
+
+    def evaluate(self, split: str) -> float:
+        """Return the top-1 on a split, 0..1."""
+        return evaluate(self.network, self.data.once(split, self.settings.batch_size), self.device)[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a restart needs."""
+        return {
+            "step_index": self.step_index,
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step_index, self._stream = state["step_index"], None
+
+
+def specialise(supernet: Supernet, architecture: Architecture, *, inherit: bool, seed: int) -> nn.Sequential:
+    """Build the standalone network of an architecture on the supernet's device.
+
+    Args:
+        supernet: Source of the weights, where `inherit` is true.
+        architecture: Of the supernet's space.
+        inherit: Whether to start from the supernet's weights.
+        seed: Of fresh weights.
+    """
+    network = build_network(supernet.space, architecture, seed=seed)
+    if inherit:
+        inherit_weights(network, supernet, architecture)
+    device = next(supernet.parameters()).device
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def path_judge(
+    supernet: Supernet, data: Data, *, batch_size: int, recalibration_batches: int, limit: int | None
+) -> Callable[[Path], tuple[float, float]]:
+    """Return a function that judges a path on the validation split with shared weights.
+
+    The path's standalone network inherits the weights, its batch norm is recalibrated on training images,
+    and it is evaluated in eval mode.
+
+    Args:
+        supernet: Trained supernet.
+        data: Splits `train` and `validation`.
+        batch_size: Images per batch.
+        recalibration_batches: Training batches for the statistics.
+        limit: At most this many validation images; None for all.
+    """
+    device = next(supernet.parameters()).device
+
+    def judge(path: Path) -> tuple[float, float]:
+        network = specialise(supernet, supernet.space.architecture(path), inherit=True, seed=0)
+        recalibrate(network, data.once("train", batch_size, limit=recalibration_batches * batch_size), device)
+        return evaluate(network, data.once("validation", batch_size, limit=limit), device)
+
+    return judge

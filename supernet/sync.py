@@ -1,0 +1,83 @@
+"""Averaging gradients over data-parallel ranks: only what a step made, in flat buckets.
+
+Why here: `torch.distributed` is torch, so a search runs under torchrun as well as under a cluster. A search
+on one process uses `Alone`, which does nothing. No DistributedDataParallel: the parameters of the sampled
+path are the only ones with gradients, every rank knows which, so nothing has to be searched for.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class Sync(Protocol):
+    """How the ranks of one search agree."""
+
+    rank: int
+    num_ranks: int
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over ranks; every rank passes the same shapes in the same order."""
+        ...
+
+
+class Alone:
+    """One rank: nothing to do."""
+
+    rank = 0
+    num_ranks = 1
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """Leave the tensors as they are."""
+
+
+class AllReduce:
+    """All-reduce over the default process group, in flat buckets per dtype and device.
+
+    Args:
+        bucket_mib: Size of a bucket; the next bucket is packed while the last one is on the wire.
+
+    Attributes:
+        bytes_reduced: Payload handed to all-reduce so far.
+    """
+
+    def __init__(self, bucket_mib: float = 16.0) -> None:
+        self.rank, self.num_ranks = dist.get_rank(), dist.get_world_size()
+        self.bucket_bytes = int(bucket_mib * 2**20)
+        self.bytes_reduced = 0
+
+    def average(self, tensors: Sequence[Tensor]) -> None:
+        """See `Sync.average`."""
+        works = []
+        for bucket in self._buckets(tensors):
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            self.bytes_reduced += flat.numel() * flat.element_size()
+            works.append((dist.all_reduce(flat, async_op=True), flat, bucket))
+        for work, flat, bucket in works:
+            work.wait()
+            flat /= self.num_ranks
+            sizes = [tensor.numel() for tensor in bucket]
+            for tensor, part in zip(bucket, torch.split(flat, sizes), strict=True):
+                tensor.copy_(part.view(tensor.shape))
+
+    def _buckets(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+        buckets: list[list[Tensor]] = []
+        size, kind = 0, None
+        for tensor in tensors:
+            nbytes = tensor.numel() * tensor.element_size()
+            if kind != (tensor.dtype, tensor.device) or size + nbytes > self.bucket_bytes:
+                buckets.append([])
+                size, kind = 0, (tensor.dtype, tensor.device)
+            buckets[-1].append(tensor)
+            size += nbytes
+        return buckets
+
+
+def default_sync() -> Sync:
+    """Return `AllReduce` where a process group of more than one rank is up, else `Alone`."""
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return AllReduce()
+    return Alone()
