@@ -79,15 +79,10 @@ def sample_close(
     tilted = _tilt(p, table, 0.5 * (low + high) - costs.fixed)
     draws = torch.multinomial(tilted, 4096, replacement=True, generator=generator)  # (num_positions, draws)
     totals = costs.fixed + table.gather(1, draws).sum(0)
-    hits = _distinct(draws[:, (totals >= low) & (totals <= high)].T)
-    scores = p.log().gather(1, hits.T).sum(0)
-    best = hits[scores.argsort(descending=True, stable=True)[:count]]
-    return [tuple(int(i) for i in row) for row in best]
-
-
-def _distinct(rows: Tensor) -> Tensor:
-    unique: Tensor = torch.unique(rows, dim=0)  # type: ignore[no-untyped-call]
-    return unique
+    hits = draws[:, (totals >= low) & (totals <= high)]
+    distinct = sorted(set(map(tuple, hits.T.tolist())))
+    log_probs = p.log().tolist()
+    return sorted(distinct, key=lambda path: -sum(row[j] for row, j in zip(log_probs, path, strict=True)))[:count]
 
 
 def _tilt(p: Tensor, table: Tensor, mean: float) -> Tensor:
@@ -125,7 +120,7 @@ def candidates_within(
     """
     if budget is None:
         drawn = torch.multinomial(probs.detach(), max(4 * count, 1), replacement=True, generator=generator)
-        paths = [most_probable(probs), *(tuple(int(i) for i in row) for row in _distinct(drawn.T))]
+        paths = [most_probable(probs), *map(tuple, drawn.T.tolist())]
     else:
         low = (1 - slack) * budget
         paths = sample_close(probs, costs, low, budget, count, generator)
