@@ -1,1 +1,1 @@
-"""One file per inference runtime."""
+"""Inference runtimes: one file each behind the small interface of `base`, found by name in `registry`."""

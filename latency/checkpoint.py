@@ -1,0 +1,66 @@
+"""Samples of an unfinished run on disk, so that a killed build goes on where it was. Knows no tables.
+
+The file's name is a hash of the job: another job never goes on from it. Written whole, then renamed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+
+from latency.timing import Samples
+
+EVERY_SECONDS = 3.0
+
+
+@dataclass
+class Checkpoint:
+    """Where the samples of one job are kept; without a file it keeps nothing."""
+
+    file: FilePath | None
+    last: float = field(default=0.0)
+
+    @classmethod
+    def of(cls, job: Mapping[str, Any]) -> "Checkpoint":
+        """Return the checkpoint of a job (`Job.to_dict`)."""
+        if not job["work_folder"]:
+            return cls(None)
+        same = {key: value for key, value in job.items() if key not in ("plan", "work_folder")}
+        name = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
+        return cls(FilePath(job["work_folder"]) / f"samples-{name}.npz")
+
+    def load(self) -> dict[str, Samples]:
+        """Return the samples of an interrupted run, or nothing."""
+        if self.file is None or not self.file.is_file():
+            return {}
+        with np.load(self.file, allow_pickle=False) as stored:
+            keys = json.loads(str(stored["keys"]))
+            found = {key: Samples() for key in keys}
+            columns = (stored[name].tolist() for name in ("item", "ms", "clean", "round"))
+            for item, ms, clean, round_index in zip(*columns, strict=True):
+                samples = found[keys[item]]
+                samples.ms.append(ms)
+                samples.clean.append(clean)
+                samples.rounds.append(round_index)
+        return found
+
+    def save(self, samples: Mapping[str, Samples], seconds: float) -> None:
+        """Write the samples if the last time is some seconds ago."""
+        if self.file is None or seconds - self.last < EVERY_SECONDS:
+            return
+        self.last = seconds
+        columns: dict[str, list[Any]] = {"item": [], "ms": [], "clean": [], "round": []}
+        for index, one in enumerate(samples.values()):
+            columns["item"] += [index] * len(one.ms)
+            columns["ms"] += one.ms
+            columns["clean"] += one.clean
+            columns["round"] += one.rounds
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        part = self.file.with_suffix(".part.npz")
+        item, ms, clean, rounds = (np.array(columns[name]) for name in ("item", "ms", "clean", "round"))
+        np.savez(part, keys=np.array(json.dumps(list(samples))), item=item, ms=ms, clean=clean, round=rounds)
+        part.replace(self.file)

@@ -1,0 +1,39 @@
+"""What a network will cost on a target, before it is built: whole-network prediction, and tables of every kind.
+
+The differentiable expectation that the search uses is `CostTable.expected`, over what `cost_table` returns.
+"""
+
+from pathlib import Path as FilePath
+
+from latency.table import LatencyTable, load_table
+from latency.target import Target
+from supernet.cost import CostTable, macs_table, params_table
+from supernet.space import Architecture, Space
+
+
+def predict(table: LatencyTable, architecture: Architecture) -> tuple[float, float]:
+    """Predict the latency of a whole network.
+
+    Args:
+        table: A table of the architecture's space.
+        architecture: What to predict.
+
+    Returns:
+        (milliseconds, half-width of the error bar): twice the root mean square error on calibration networks
+        that were left out of the fit in turn.
+    """
+    ms = table.cost_table().total(table.space.path(architecture))
+    return ms, 2.0 * table.calibration.rms * ms
+
+
+def cost_table(space: Space, target: Target, folder: FilePath | str) -> CostTable:
+    """Return what every candidate costs on a target of any kind: measured or counted.
+
+    Raises:
+        InputError: If a measured table is not there or belongs to something else, with the command that builds it.
+    """
+    if target.runtime == "params":
+        return params_table(space)
+    if target.runtime == "macs":
+        return macs_table(space)
+    return load_table(folder, space, target).cost_table()

@@ -1,0 +1,135 @@
+"""Facts of this machine, and its processor cores: which is quiet, which may be used. Measures no model.
+
+Reads `/proc` and `/sys`; on systems without them the facts are poorer and cores are left to the system.
+"""
+
+import fcntl
+import hashlib
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path as FilePath
+from typing import Any
+
+
+def cpu_facts() -> dict[str, Any]:
+    """Return what identifies the processor: model, number of cores, and a hash of its feature flags."""
+    fields: dict[str, str] = {}
+    cpuinfo = FilePath("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+    model = fields.get("model name") or fields.get("CPU part") or platform.processor() or platform.machine()
+    flags = " ".join(sorted((fields.get("flags") or fields.get("Features") or "").split()))
+    return {
+        "cpu": model,
+        "arch": platform.machine(),
+        "num_cpus": os.cpu_count(),
+        "cpu_flags": hashlib.sha256(flags.encode()).hexdigest()[:12],
+    }
+
+
+def versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of installed distributions."""
+    return {name: metadata.version(name) for name in distributions}
+
+
+def not_installed(distributions: tuple[str, ...]) -> list[str]:
+    """Return the distributions that are not installed."""
+    missing = []
+    for name in distributions:
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    return missing
+
+
+def fast_cores() -> list[int]:
+    """Return the cores this process may get; on processors with unlike cores, only the fastest kind."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    speed = {core: _number(f"/sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq") for core in cores}
+    return [core for core in cores if speed[core] >= 0.99 * max(speed.values())]
+
+
+def release_affinity() -> None:
+    """Undo any pinning that was inherited: the kernel keeps it within what the container allows."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
+class QuietCores:
+    """Keeps this process on the cores where others do least, looking again before each round.
+
+    Args:
+        cores: Cores to choose from; empty leaves the choice to the system.
+        num: How many are needed.
+    """
+
+    def __init__(self, cores: list[int], num: int) -> None:
+        self.cores = cores
+        self.num = min(num, len(cores))
+        self.own: frozenset[int] = frozenset()
+        self.before = busy_seconds()
+        self.own_before = sum(os.times()[:2])
+
+    def move(self) -> None:
+        """Pin to the cores that others used least since the last call."""
+        if not self.num:
+            return
+        now, own_now = busy_seconds(), sum(os.times()[:2])
+        own_share = (own_now - self.own_before) / max(len(self.own), 1)
+        busy = {
+            core: now.get(core, 0.0) - self.before.get(core, 0.0) - (own_share if core in self.own else 0.0)
+            for core in self.cores
+        }
+        # Leave only for a core that is clearly quieter: the counters tick in hundredths of a second.
+        ranked = sorted(self.cores, key=lambda core: busy[core] - (0.05 if core in self.own else 0.0))
+        chosen = frozenset(ranked[: self.num])
+        if chosen != self.own:
+            os.sched_setaffinity(0, chosen)
+        self.own, self.before, self.own_before = chosen, now, own_now
+
+
+def busy_seconds() -> dict[int, float]:
+    """Return, per core, the seconds that it was busy or stolen since start-up."""
+    stat = FilePath("/proc/stat")
+    if not stat.is_file():
+        return {}
+    ticks = os.sysconf("SC_CLK_TCK")
+    busy = {}
+    for line in stat.read_text().splitlines():
+        name, *counts = line.split()
+        if name.startswith("cpu") and name != "cpu":
+            user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, counts[:8])
+            busy[int(name[3:])] = (user + nice + system + irq + softirq + steal) / ticks
+    return busy
+
+
+@contextmanager
+def measuring_lock(device: str) -> Iterator[None]:
+    """Wait until no other measurement of this user runs on the device, and hold it.
+
+    Two measurements at once would disturb each other, and both would be refused as noisy.
+    """
+    name = "".join(c if c.isalnum() else "-" for c in device)
+    path = FilePath(tempfile.gettempdir()) / f"onepath-measuring-{os.getuid()}-{name}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _number(path: str) -> float:
+    try:
+        return float(FilePath(path).read_text())
+    except (OSError, ValueError):
+        return 1.0

@@ -1,0 +1,204 @@
+"""Fills a latency table: which chains of layers to measure, in one run, and what follows from their floors.
+
+A candidate's cost is measured in context: the chain of the layer before it and itself, less the chain before it.
+An isolated block would pay for converting its input and output, which a network pays once.
+"""
+
+import datetime
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from latency.calibrate import CalibrationNetwork, fit
+from latency.errors import ForeignTable, MachineTooNoisy
+from latency.fingerprint import fingerprint
+from latency.job import Item, Job, JobResult, Progress, noise_reason, run_job
+from latency.model import Choice
+from latency.table import LatencyTable, Row, load_table, table_path, write_table
+from latency.target import Target
+from latency.timing import Plan
+from supernet.cost import macs_table, trace
+from supernet.errors import InputError
+from supernet.space import Path, Space
+
+NUM_RANDOM_NETWORKS = 5
+CALIBRATION_SEED = 20190
+"""Calibration networks are the same in every table of a space; verification draws from other seeds."""
+
+MAX_NETWORK_ERROR = 0.04
+"""Whole networks of the calibration must repeat at least so well, or the table is not written."""
+
+
+@dataclass(frozen=True)
+class Chains:
+    """What to measure for one candidate: the chain with it, and the chain before it (empty at the first layer)."""
+
+    layer: str
+    op: str
+    chain: tuple[Choice, ...]
+    before: tuple[Choice, ...]
+
+
+def plan_chains(space: Space) -> list[Chains]:
+    """Return the chains of every candidate of every layer, Zero excepted (it costs nothing).
+
+    Layers with the same shapes, stride and shortcut share their chains, so these are measured once.
+    """
+    traces = trace(space)
+    first_of: dict[object, int] = {}
+    plans, before = [], -1
+    for index, layer in enumerate(space.layers):
+        prefix: tuple[Choice, ...] = () if before < 0 else ((before, 0),)
+        shape = (layer.in_channels, layer.out_channels, layer.stride, layer.residual, traces[index].in_shape, prefix)
+        for candidate, op in enumerate(layer.candidates):
+            if op.name != "zero":
+                same = first_of.setdefault((op, shape), index)
+                plans.append(Chains(layer.name, op.short, (*prefix, (same, candidate)), prefix))
+        if all(op.name != "zero" for op in layer.candidates):
+            before = index
+    return plans
+
+
+def calibration_paths(space: Space) -> list[Path]:
+    """Return the smallest and the largest network by MACs, and some random ones."""
+    costs = macs_table(space).candidates
+    smallest = tuple(min(range(len(row)), key=row.__getitem__) for row in costs)
+    largest = tuple(max(range(len(row)), key=row.__getitem__) for row in costs)
+    rng = random.Random(CALIBRATION_SEED)
+    others = [tuple(rng.randrange(len(row)) for row in costs) for _ in range(NUM_RANDOM_NETWORKS)]
+    return list(dict.fromkeys([smallest, largest, *others]))
+
+
+def network_choices(space: Space, path: Path) -> tuple[Choice, ...]:
+    """Return the layers of a whole network: Zero is gone."""
+    chosen = iter(path)
+    pairs = [(index, next(chosen) if layer.searched else 0) for index, layer in enumerate(space.layers)]
+    return tuple((index, c) for index, c in pairs if space.layers[index].candidates[c].name != "zero")
+
+
+def chain_key(chain: Sequence[Choice]) -> str:
+    """Return the name of a chain in a job: `3.0-5.2` is candidate 0 of layer 3, then candidate 2 of layer 5."""
+    return "-".join(f"{layer}.{candidate}" for layer, candidate in chain)
+
+
+def build_table(
+    space: Space,
+    target: Target,
+    folder: FilePath | str,
+    *,
+    seconds: float | None = None,
+    progress: Progress = lambda text, share: None,
+) -> LatencyTable:
+    """Measure a table and write it, or return the valid one that is there.
+
+    Killed and called again, it goes on with the samples that it had.
+
+    Args:
+        space: What to measure.
+        target: On what; it must be a measured target that this machine can run.
+        folder: Where tables are kept.
+        seconds: Measuring time wanted, beside preparing the models; by default 4 to 60, by the number of chains.
+        progress: Called with what is being done and its share done.
+
+    Raises:
+        NotRunnable: If this machine cannot run the target.
+        MachineTooNoisy: If the run does not agree with itself; nothing is written.
+    """
+    if not target.measured:
+        raise InputError(f"target {target.name}: its costs are counted or published; there is nothing to measure")
+    if table_path(folder, space, target).is_file():
+        try:
+            return load_table(folder, space, target)
+        except (ForeignTable, InputError):
+            pass  # to be replaced
+    plans, paths = plan_chains(space), calibration_paths(space)
+    networks = {path: network_choices(space, path) for path in paths}
+    items = _items(plans, list(networks.values()))
+    wanted = max(4.0, min(60.0, 0.1 * len(items))) if seconds is None else seconds
+    work_folder = FilePath(folder) / "unfinished" / f"{space.name}@{target.name}"
+    job = Job(
+        target=target,
+        items=items,
+        space=space,
+        plan=Plan(seconds=wanted, max_seconds=3.0 * wanted),
+        work_folder=str(work_folder),
+    )
+    result = run_job(job, progress)
+    keys = [chain_key(chain) for chain in networks.values()]
+    reason = noise_reason(result, keys, MAX_NETWORK_ERROR)
+    if reason:
+        raise MachineTooNoisy(
+            f"latency table {space.name} on {target.name} not written: {reason}. Other processes disturb this "
+            f"machine; build it again when it is quieter, or with more time (--seconds {2 * wanted:g})"
+        )
+    table = assemble(space, target, plans, networks, result)
+    write_table(table, folder)
+    for file in work_folder.glob("*"):
+        file.unlink()
+    return table
+
+
+def _items(plans: Sequence[Chains], networks: Sequence[tuple[Choice, ...]]) -> tuple[Item, ...]:
+    """Return the distinct chains; those that many rows are measured against, and networks, are visited twice."""
+    befores = {plan.before for plan in plans if plan.before}
+    chains = dict.fromkeys([plan.chain for plan in plans]) | dict.fromkeys(befores) | dict.fromkeys(networks)
+    often = befores | set(networks)
+    return tuple(Item(chain_key(chain), choices=chain, visits=2 if chain in often else 1) for chain in chains)
+
+
+def assemble(
+    space: Space,
+    target: Target,
+    plans: Sequence[Chains],
+    networks: Mapping[Path, tuple[Choice, ...]],
+    result: JobResult,
+) -> LatencyTable:
+    """Turn the floors of a run into a table."""
+    rows = []
+    for plan in plans:
+        stats = result.stats[chain_key(plan.chain)]
+        before = result.stats[chain_key(plan.before)] if plan.before else None
+        before_ms, before_error = (before.floor_ms, before.error_ms) if before else (0.0, 0.0)
+        rows.append(
+            Row(
+                layer=plan.layer,
+                op=plan.op,
+                raw_ms=max(0.0, stats.floor_ms - before_ms),
+                error_ms=stats.error_ms + before_error,
+                chain_ms=stats.floor_ms,
+                before_ms=before_ms,
+                median_ms=stats.median_ms,
+                p10_ms=stats.p10_ms,
+                num_samples=stats.num_samples,
+                num_clean=stats.num_clean,
+            )
+        )
+    rows += [Row(layer.name, op.short, 0.0) for layer in space.layers for op in layer.candidates if op.name == "zero"]
+    raw = {(row.layer, row.op): row.raw_ms for row in rows}
+    calibration = fit(
+        [
+            CalibrationNetwork(
+                architecture=space.architecture(path).id,
+                sum_ms=sum(raw[space.layers[i].name, space.layers[i].candidates[c].short] for i, c in choices),
+                measured_ms=result.stats[chain_key(choices)].floor_ms,
+                error_ms=result.stats[chain_key(choices)].error_ms,
+            )
+            for path, choices in networks.items()
+        ]
+    )
+    return LatencyTable(
+        space=space,
+        target=target,
+        rows=tuple(rows),
+        calibration=calibration,
+        fingerprint=fingerprint(space, target),
+        sentinels={name: stats.floor_ms for name, stats in result.sentinels.items()},
+        info={
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "clean_share": result.clean_share,
+            "num_rounds": result.num_rounds,
+            "prepare_seconds": result.prepare_seconds,
+            "measure_seconds": result.measure_seconds,
+        },
+    )

@@ -1,0 +1,113 @@
+"""The interface of a runtime: a model goes in, something that can be timed comes out. Knows no library.
+
+A runtime is a module with the functions of `Runtime`. Host-timed runtimes wrap their call in `host_program`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from latency.target import Target
+
+CLEAN_SHARE = 0.97
+"""A call during which the process ran for less of the wall time was interrupted: it is not clean."""
+
+
+class Clock(Protocol):
+    """Time as a dependency: nanoseconds of the wall, and of this process on any processor."""
+
+    def wall_ns(self) -> int:
+        """Return monotonic wall time."""
+        ...
+
+    def cpu_ns(self) -> int:
+        """Return processor time of this process."""
+        ...
+
+
+class Call(NamedTuple):
+    """One timed inference: milliseconds, and whether nothing is known to have disturbed it."""
+
+    ms: float
+    clean: bool
+
+
+@dataclass(frozen=True)
+class Program:
+    """A prepared model.
+
+    Attributes:
+        time: Runs that many inferences and returns one `Call` each.
+        output: Runs the example input, returns the output as float32, shape (N, ...).
+    """
+
+    time: Callable[[int], list[Call]]
+    output: Callable[[], NDArray[np.float32]]
+
+
+class Model(Protocol):
+    """What a runtime may ask of a model; it takes the form it can run."""
+
+    @property
+    def example(self) -> NDArray[np.float32]:
+        """Example input, shape (N, C, H, W)."""
+        ...
+
+    def module(self) -> nn.Module:
+        """Return it as a module in eval mode."""
+        ...
+
+    def onnx(self) -> bytes:
+        """Return it as a serialised ONNX model with a fixed batch."""
+        ...
+
+    def images(self) -> NDArray[np.float32]:
+        """Return images to calibrate quantisation with, shape (M, C, H, W)."""
+        ...
+
+
+class Runtime(Protocol):
+    """The functions of a runtime's file."""
+
+    def missing(self, target: Target) -> str:
+        """Say why this machine cannot run the target beyond missing packages, or return an empty string."""
+        ...
+
+    def facts(self, target: Target) -> Mapping[str, Any]:
+        """Return what belongs to the fingerprint beside machine and versions, for instance a GPU's name."""
+        ...
+
+    def environment(self, target: Target) -> Mapping[str, str]:
+        """Return environment variables that the measuring process must start with."""
+        ...
+
+    def prepare(self, model: Model, target: Target, clock: Clock) -> Program:
+        """Make a model runnable on the target."""
+        ...
+
+
+def host_program(
+    run: Callable[[], object], output: Callable[[], NDArray[np.float32]], target: Target, clock: Clock
+) -> Program:
+    """Time a synchronous call with the host's clock.
+
+    The processor time is read outside the wall time, so it is never the shorter one by accident: a call is clean
+    if the process was running all the while.
+    """
+
+    def time(num_calls: int) -> list[Call]:
+        calls = []
+        for _ in range(num_calls):
+            cpu = clock.cpu_ns()
+            wall = clock.wall_ns()
+            run()
+            wall = clock.wall_ns() - wall
+            cpu = clock.cpu_ns() - cpu
+            calls.append(Call(wall / 1e6, cpu >= CLEAN_SHARE * wall))
+        return calls
+
+    return Program(time, output)

@@ -1,0 +1,44 @@
+"""ONNX Runtime on the processor. Its library is imported when something is prepared."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency.runtimes.base import Clock, Model, Program, host_program
+from latency.target import Target
+
+
+def missing(target: Target) -> str:
+    """Nothing beyond the packages is needed."""
+    return ""
+
+
+def facts(target: Target) -> Mapping[str, Any]:
+    """Nothing beside machine and versions."""
+    return {}
+
+
+def environment(target: Target) -> Mapping[str, str]:
+    """Nothing is needed."""
+    return {}
+
+
+def prepare(model: Model, target: Target, clock: Clock) -> Program:
+    """Time one session run, input and output in host memory."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = target.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.onnx(), options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: model.example}
+    names = [session.get_outputs()[0].name]
+
+    def run() -> NDArray[np.float32]:
+        result: NDArray[np.float32] = session.run(names, feed)[0]
+        return result
+
+    return host_program(run, run, target, clock)

@@ -1,0 +1,50 @@
+"""Which runtimes exist: name, file, precisions, the extra that brings them. Imports none of them.
+
+A further runtime is one file beside this one (see `base.Runtime`) and one line here.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import cast
+
+from latency.runtimes.base import Runtime
+from supernet.errors import InputError, nearest
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a runtime's code stands and what it offers.
+
+    Attributes:
+        module: File in this package.
+        precisions: Values of `Target.precision` it knows.
+        needs: Installed distributions it needs, by the name that `importlib.metadata` knows.
+        extra: What to install when one is missing, as in `pip install 'onepath[openvino]'`; empty if core.
+    """
+
+    module: str
+    precisions: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    extra: str = ""
+
+
+RUNTIMES: dict[str, Entry] = {
+    "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",)),
+    "onnxruntime": Entry("ort", ("fp32",), ("onnxruntime", "onnx")),
+}
+
+
+def entry(name: str) -> Entry:
+    """Return the entry of a runtime.
+
+    Raises:
+        InputError: If there is no such runtime.
+    """
+    if name not in RUNTIMES:
+        raise InputError(f"unknown runtime {name!r}{nearest(name, RUNTIMES)}")
+    return RUNTIMES[name]
+
+
+def load_runtime(name: str) -> Runtime:
+    """Import a runtime's file (which imports its library only when it prepares something)."""
+    return cast(Runtime, importlib.import_module(f"latency.runtimes.{entry(name).module}"))

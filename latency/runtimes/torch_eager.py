@@ -1,0 +1,55 @@
+"""PyTorch as is: the module is called, nothing is compiled or fused."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latency.runtimes.base import Clock, Model, Program, host_program
+from latency.target import Target
+
+# By default glibc maps big tensors afresh at each call, or not, depending on what the process did before:
+# the same network then takes 17.7 or 26 ms. Keeping freed memory makes eager latency a property of the network.
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": "2000000000",
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def missing(target: Target) -> str:
+    """Nothing beyond torch is needed."""
+    return ""
+
+
+def facts(target: Target) -> Mapping[str, Any]:
+    """The allocator's setting belongs to the target."""
+    return {"malloc": MALLOC}
+
+
+def environment(target: Target) -> Mapping[str, str]:
+    """Keep freed memory in the process."""
+    return MALLOC
+
+
+def prepare(model: Model, target: Target, clock: Clock) -> Program:
+    """Time `module(x)` in inference mode."""
+    dtype = DTYPES[target.precision]
+    module = model.module().to(dtype)
+    x = torch.from_numpy(model.example).to(dtype)
+    if target.options.get("channels_last", False):
+        module, x = module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+
+    def run() -> torch.Tensor:
+        with torch.inference_mode():
+            y: torch.Tensor = module(x)
+            return y
+
+    def output() -> NDArray[np.float32]:
+        result: NDArray[np.float32] = run().float().numpy()
+        return result
+
+    return host_program(run, output, target, clock)

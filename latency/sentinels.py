@@ -1,0 +1,70 @@
+"""Reference kernels that tell how disturbed the processor is: always the same work, timed among the items.
+
+One stays in the nearest caches, one streams more weights than they hold: neighbours on the machine disturb the
+two differently. They judge a run (accept or refuse); dividing by them made results worse, so nothing is rescaled.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency.runtimes.base import Clock, Program, host_program
+from latency.target import Target
+from latency.timing import Samples
+
+PREFIX = "sentinel:"
+MAX_DRIFT = 0.03
+"""A floor that moves by more than this between the thirds of a run: the machine was not the same throughout."""
+
+
+def host_sentinels(target: Target, clock: Clock) -> dict[str, Program]:
+    """Return the two sentinels of a processor: about 0.1 ms in cache, about 1 ms of streaming."""
+    rng = np.random.default_rng(0)
+    small = rng.standard_normal((128, 128)).astype(np.float32)
+    out = np.empty_like(small)
+    big = rng.standard_normal(7 * 2**18).astype(np.float32)
+
+    def cached() -> None:
+        for _ in range(2):
+            np.dot(small, small, out=out)
+
+    def stream() -> None:
+        big.sum()
+
+    def nothing() -> NDArray[np.float32]:
+        return np.zeros(0, np.float32)
+
+    kernels = {"cache": cached, "stream": stream}
+    return {PREFIX + name: host_program(run, nothing, target, clock) for name, run in kernels.items()}
+
+
+@dataclass(frozen=True)
+class SentinelStats:
+    """What a sentinel saw.
+
+    Attributes:
+        floor_ms: Its fastest clean call.
+        drift: Largest relative rise of its floor among the first, middle and last third of the rounds.
+        slowdown: Median over floor, less 1: how disturbed a typical call was.
+    """
+
+    floor_ms: float
+    drift: float
+    slowdown: float
+
+
+def judge_sentinel(samples: Samples) -> SentinelStats:
+    """Reduce the calls of one sentinel."""
+    pairs = [(r, ms) for r, ms, ok in zip(samples.rounds, samples.ms, samples.clean, strict=True) if ok]
+    if not pairs:
+        return SentinelStats(min(samples.ms), float("inf"), float("inf"))
+    first, last = samples.rounds[0], samples.rounds[-1] + 1
+    thirds = [
+        [ms for r, ms in pairs if first + (last - first) * i / 3 <= r < first + (last - first) * (i + 1) / 3]
+        for i in range(3)
+    ]
+    floors = [min(third) if third else float("inf") for third in thirds]
+    floor = min(floors)
+    median = sorted(samples.ms)[len(samples.ms) // 2]
+    return SentinelStats(floor, max(floors) / floor - 1.0, median / floor - 1.0)
