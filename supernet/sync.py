@@ -23,6 +23,10 @@ class Sync(Protocol):
         """Replace each tensor by its mean over ranks; every rank passes the same shapes in the same order."""
         ...
 
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by rank 0's."""
+        ...
+
 
 class Alone:
     """One rank: nothing to do."""
@@ -31,6 +35,9 @@ class Alone:
     num_ranks = 1
 
     def average(self, tensors: Sequence[Tensor]) -> None:
+        """Leave the tensors as they are."""
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Leave the tensors as they are."""
 
 
@@ -62,6 +69,11 @@ class AllReduce:
             sizes = [tensor.numel() for tensor in bucket]
             for tensor, part in zip(bucket, torch.split(flat, sizes), strict=True):
                 tensor.copy_(part.view(tensor.shape))
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """See `Sync.broadcast`."""
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
     def _buckets(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
         buckets: list[list[Tensor]] = []
