@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from latency.checkpoint import Checkpoint
 from latency.job import INPUT_ERROR_EXIT, RUN_ERROR_EXIT
 from latency.machine import QuietCores, fast_cores, release_affinity
-from latency.model import ModelForms, build_chain, chain_shape, file_forms, module_forms
+from latency.model import ModelForms, build_chain, file_forms, module_forms
 from latency.runtimes.base import Program
 from latency.runtimes.registry import load_runtime
 from latency.sentinels import PREFIX, host_sentinels, judge_sentinel
@@ -142,7 +142,7 @@ def _forms(item: Mapping[str, Any], space: Space | None, target: Target, images:
         from safetensors.torch import load_file
 
         module.load_state_dict(load_file(item["weights"]))
-    shape = (target.batch, *chain_shape(space, choices))
+    shape = (target.batch, *item["input_shape"])
     own = images if images is not None and images.shape[1:] == shape[1:] else None
     return module_forms(module, shape, own)
 

@@ -37,6 +37,7 @@ class Item:
     Attributes:
         key: Its name in the result.
         choices: (layer, candidate) pairs, or empty for a file.
+        input_shape: (C, H, W) of the first of them.
         file: `.onnx` or `.pt2`.
         weights: Safetensors file with the weights of `choices`; random ones if empty.
         visits: Visits per round.
@@ -45,6 +46,7 @@ class Item:
 
     key: str
     choices: tuple[Choice, ...] = ()
+    input_shape: tuple[int, ...] = ()
     file: str = ""
     weights: str = ""
     visits: int = 1

@@ -77,7 +77,7 @@ def measure_network(
             file = str(FilePath(name) / "weights.safetensors")
             save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, file)
         choices = network_choices(space, space.path(architecture))
-        item = Item("model", choices=choices, weights=file, check=True)
+        item = Item("model", choices=choices, input_shape=space.input_size, weights=file, check=True)
         return _measure(item, space, target, images, FilePath(name), seconds, progress)
 
 

@@ -14,10 +14,9 @@ from torch import nn
 
 from latency.onnx_graph import onnx_bytes
 from supernet import ops
-from supernet.cost import trace
 from supernet.errors import InputError
-from supernet.network import Block, build_network
-from supernet.space import Architecture, Space
+from supernet.network import Block
+from supernet.space import Space
 
 Choice = tuple[int, int]
 """(layer index, candidate index) of a space."""
@@ -79,21 +78,6 @@ def build_chain(space: Space, choices: Sequence[Choice], seed: int = 0) -> nn.Mo
             layer = space.layers[index]
             blocks.append(Block(ops.build(layer.candidates[candidate], layer), layer.residual))
     return nn.Sequential(*blocks).eval()
-
-
-def chain_shape(space: Space, choices: Sequence[Choice]) -> tuple[int, ...]:
-    """Return the input shape (C, H, W) of layers in sequence."""
-    return trace(space)[choices[0][0]].in_shape
-
-
-def load_weighted(space: Space, architecture: Architecture, weights: FilePath | None) -> nn.Module:
-    """Build a network, with the weights of a safetensors file if one is given."""
-    network = build_network(space, architecture)
-    if weights is not None:
-        from safetensors.torch import load_file
-
-        network.load_state_dict(load_file(weights))
-    return network.eval()
 
 
 def file_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None = None) -> ModelForms:

@@ -114,7 +114,7 @@ def build_table(
             pass  # to be replaced
     plans, paths = plan_chains(space), calibration_paths(space)
     networks = {path: network_choices(space, path) for path in paths}
-    items = _items(plans, list(networks.values()))
+    items = _items(space, plans, list(networks.values()))
     wanted = max(4.0, min(60.0, 0.1 * len(items))) if seconds is None else seconds
     work_folder = FilePath(folder) / "unfinished" / f"{space.name}@{target.name}"
     job = Job(
@@ -139,12 +139,20 @@ def build_table(
     return table
 
 
-def _items(plans: Sequence[Chains], networks: Sequence[tuple[Choice, ...]]) -> tuple[Item, ...]:
+def _items(space: Space, plans: Sequence[Chains], networks: Sequence[tuple[Choice, ...]]) -> tuple[Item, ...]:
     """Return the distinct chains; those that many rows are measured against, and networks, are visited twice."""
     befores = {plan.before for plan in plans if plan.before}
     chains = dict.fromkeys([plan.chain for plan in plans]) | dict.fromkeys(befores) | dict.fromkeys(networks)
     often = befores | set(networks)
-    return tuple(Item(chain_key(chain), choices=chain, visits=2 if chain in often else 1) for chain in chains)
+    return tuple(
+        Item(
+            key=chain_key(chain),
+            choices=chain,
+            input_shape=trace(space)[chain[0][0]].in_shape,
+            visits=2 if chain in often else 1,
+        )
+        for chain in chains
+    )
 
 
 def assemble(
