@@ -23,6 +23,7 @@ METRICS = (
     "latency_error_ms",
 )
 PARAMS = ("target", "objective", "budget_ms", "latency_weight", "architecture", "seed")
+TEXTS = ("target", "objective", "architecture", "doubt")
 INTEGERS = ("num_params", "num_macs", "seed")
 FLOATS = ("budget_ms", "latency_weight", *(name for name in METRICS if name not in INTEGERS))
 
@@ -30,7 +31,7 @@ FLOATS = ("budget_ms", "latency_weight", *(name for name in METRICS if name not 
 def to_tags(result: TrialResult) -> dict[str, str]:
     """Return a result as tags of a version: every field that has a value, floats to the last digit."""
     tags = {SWEEP_TAG: result.sweep, TRIAL_TAG: result.trial, "trial": result.trial}
-    for name in ("target", "objective", "architecture", *INTEGERS):
+    for name in (*TEXTS, *INTEGERS):
         value = getattr(result, name)
         if value not in (None, ""):
             tags[name] = str(value)
@@ -44,7 +45,7 @@ def to_tags(result: TrialResult) -> dict[str, str]:
 def from_tags(tags: Mapping[str, str], model_uri: str) -> TrialResult:
     """Read back what `to_tags` wrote; tags of other makers are left alone."""
     values: dict[str, Any] = {"sweep": tags[SWEEP_TAG], "trial": tags[TRIAL_TAG], "model_uri": model_uri}
-    values |= {name: tags[name] for name in ("target", "objective", "architecture") if name in tags}
+    values |= {name: tags[name] for name in TEXTS if name in tags}
     values |= {name: int(tags[name]) for name in INTEGERS if name in tags}
     values |= {name: float(tags[name]) for name in FLOATS if name in tags}
     return TrialResult.from_dict(values)

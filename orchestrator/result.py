@@ -37,6 +37,7 @@ class TrialResult:
         seed: Seed of the trial.
         status: One of `STATUSES`; a failed trial may have None for every number.
         reason: Why the trial failed; empty when it is done.
+        doubt: Where prediction, export and measurement of a network do not agree; empty when they do.
         model_uri: `models:/<name>/<version>`; empty until the network is registered.
     """
 
@@ -58,6 +59,7 @@ class TrialResult:
     architecture: str = ""
     status: str = "done"
     reason: str = ""
+    doubt: str = ""
     model_uri: str = ""
 
     def __post_init__(self) -> None:

@@ -1,0 +1,216 @@
+"""The `onepath` command: thin functions from the command line to the rooms. Decides nothing itself.
+
+Why so bare: `onepath --help` must answer at once, so everything heavy is imported inside the commands.
+Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
+"""
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from supernet.errors import InputError, RunError
+
+app = typer.Typer(
+    help="Finds, for each device and each latency limit, a network specialised for it: measured and registered.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Images to Parquet shards.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Storage = Annotated[str, typer.Option(envvar="ONEPATH_STORAGE", help="Folder or object store that holds the sweeps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; turn the errors a user can mend into one message and an exit code."""
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error), 2)
+    except RunError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; the same command continues from here", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"onepath: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _console(*, stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+@app.command()
+def sweep(
+    config: Annotated[str, typer.Argument(help="Preset name or YAML file.")],
+    name: Annotated[str | None, typer.Option(help="Name of the sweep, instead of the configuration's.")] = None,
+    storage: Annotated[str | None, typer.Option(envvar="ONEPATH_STORAGE", help="Where to keep everything.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and forecast; start nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Search every target under every latency limit, train, measure and register the networks; or continue."""
+    from orchestrator.config import load_run
+
+    run = load_run(config, name=name, storage=storage)
+    console = _console(stderr=json)
+    if dry_run:
+        from orchestrator.forecast import forecast, forecast_table
+
+        found = forecast(run)
+        if json:
+            print(jsonlib.dumps(found))
+        else:
+            console.print(forecast_table(found))
+        return
+    from orchestrator.sweep import prepare, require_success, run_sweep
+
+    job = prepare(run, console)
+    console.print(f"[bold]onepath[/bold] sweep [bold]{run.name}[/bold] in {job.store.uri}")
+    end = run_sweep(job, console)
+    if end.resumed == len(end.results):
+        console.print(f"sweep {run.name!r} is finished: nothing left to do, this is its front")
+    _show(job, end.results, console, json=json)
+    require_success(end)
+
+
+def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
+    """Write the front's files, print its table or JSON, and say what to type next."""
+    from orchestrator.report import front_png, front_rows, front_table, report_html
+
+    rows = front_rows(results)
+    if json:
+        print(jsonlib.dumps(rows, indent=1))
+    else:
+        console.print(front_table(rows))
+    if not job.root.is_local or not any(result.done for result in results):
+        return
+    folder = Path(job.store.uri)
+    front_png(rows, folder / "front.png")
+    report_html(rows, folder / "report.html", title=f"onepath sweep {job.config['name']}")
+    if json:
+        return
+    done = [row for row in rows if row["latency_ms"] is not None]
+    best = max(done, key=lambda row: row["top1"])
+    limit = f"{best['latency_ms'] * 1.02:.3g}"
+    storage = "" if folder.parent == Path("onepath-runs").absolute() else f" --storage {folder.parent}"
+    console.print(f"picture {folder / 'front.png'}\nreport  {folder / 'report.html'}\nnext:")
+    name = job.config["name"]
+    console.print(f"  onepath pull {name} --target {best['target']} --max-ms {limit}{storage}", soft_wrap=True)
+    uri = job.config["mlflow"]["tracking_uri"] or f"sqlite:///{folder.parent / 'mlflow.db'}"
+    console.print(f"  mlflow ui --backend-store-uri {uri}", soft_wrap=True)
+
+
+def _stored_job(name: str, storage: str) -> Any:
+    """Return a sweep that was started before.
+
+    Raises:
+        InputError: If the storage holds no sweep of this name.
+    """
+    from orchestrator.plan import CONFIG_FILE, Job
+    from orchestrator.storage import Storage as Folder
+    from supernet.errors import nearest
+
+    root = Folder(storage)
+    store = root.child(name)
+    if not store.exists(CONFIG_FILE):
+        known = [found for found in root.names() if root.child(found).exists(CONFIG_FILE)]
+        raise InputError(f"no sweep {name!r} in {root.uri}{nearest(name, known)} (--storage names another place)")
+    plain = store.read_json(CONFIG_FILE)
+    plain["storage"] = root.uri
+    return Job(plain, "")
+
+
+@app.command()
+def front(
+    name: Annotated[str, typer.Argument(help="Name of the sweep.")],
+    storage: Storage = "onepath-runs",
+    json: Json = False,
+) -> None:
+    """Show the measured networks of a sweep, and which of them are on their target's front."""
+    from orchestrator.plan import stored_results
+
+    job = _stored_job(name, storage)
+    results = list(stored_results(job).values())
+    if not results:
+        raise InputError(f"sweep {name!r} has no finished trial yet; continue it with `onepath sweep`")
+    _show(job, results, _console(), json=json)
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="Name of the sweep.")],
+    target: Annotated[str, typer.Option(help="Name of the target.")],
+    max_ms: Annotated[float, typer.Option(help="Highest measured latency, in milliseconds.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; by default NAME-TARGET.")] = None,
+    storage: Storage = "onepath-runs",
+    json: Json = False,
+) -> None:
+    """Fetch the most accurate registered network within a latency: torch export, ONNX, weights, architecture."""
+    from orchestrator.sweep import open_registry
+
+    registry = open_registry(_stored_job(name, storage), create=False)
+    folder = out or Path(f"{name}-{target}")
+    numbers = registry.pull(name, target, max_ms, folder)
+    if json:
+        print(jsonlib.dumps({**numbers, "folder": str(folder)}))
+        return
+    console = _console()
+    console.print(
+        f"{numbers['model_uri']}: top-1 {numbers['top1']:.1%}, {numbers['latency_ms']:.3g} ms on {target}, "
+        f"{numbers['num_params']:,} parameters\n{numbers['architecture']}"
+    )
+    console.print(f"in {folder}: {', '.join(numbers['files'])}", soft_wrap=True)
+    console.print(f"load it: torch.export.load('{folder}/model.pt2').module()", soft_wrap=True)
+
+
+@data_app.command("build")
+def data_build(
+    source: Annotated[str, typer.Argument(help="digits, torchvision:NAME:ROOT, or a folder of images by class.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    validation_fraction: Annotated[float, typer.Option(help="Share that judges architectures.")] = 0.1,
+    test_fraction: Annotated[float, typer.Option(help="Share for the test, where the source brings none.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    json: Json = False,
+) -> None:
+    """Convert images to Parquet shards, split into train, validation and test."""
+    from rich.progress import Progress
+
+    from orchestrator.data_build import build
+
+    with Progress(console=_console(stderr=json), transient=True) as bar:
+        task = bar.add_task("images", total=None)
+        manifest = build(
+            source,
+            out,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            seed=seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if json:
+        print(manifest.to_json())
+    else:
+        counts = ", ".join(f"{split} {count}" for split, count in manifest.counts.items())
+        _console().print(f"{out}: {manifest.num_classes} classes; {counts}")
+
+
+def _add_rooms() -> None:
+    from orchestrator import cli_arch, cli_latency
+
+    app.add_typer(cli_arch.app, name="arch")
+    app.add_typer(cli_latency.app, name="latency")
+
+
+_add_rooms()
+
+if __name__ == "__main__":
+    main()

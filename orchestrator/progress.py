@@ -1,0 +1,75 @@
+"""Progress of a sweep: workers say where they are, the driver shows it.
+
+Why here: the news cross machines, so they go through one small actor; nothing waits for it, and losing it
+loses nothing but news.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+BOARD = "onepath-progress"
+NAMESPACE = "onepath"
+
+
+@dataclass(frozen=True)
+class News:
+    """Where one piece of work is.
+
+    Attributes:
+        key: Trial key, or the name of work that all trials share.
+        phase: For instance `table`, `warm-up`, `search`, `derive`, `train`, `measure`.
+        step: Steps done.
+        num_steps: Steps of the phase; 0 where they cannot be counted.
+        numbers: Short readable figures, such as `{"loss": "1.23"}`.
+    """
+
+    key: str
+    phase: str
+    step: int = 0
+    num_steps: int = 0
+    numbers: tuple[tuple[str, str], ...] = ()
+
+
+class Board:
+    """The latest news per key. Runs as a Ray actor."""
+
+    def __init__(self) -> None:
+        self._news: dict[str, dict[str, Any]] = {}
+
+    def post(self, news: dict[str, Any]) -> None:
+        """Replace the news of a key."""
+        self._news[news["key"]] = news
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        """Return the latest news per key, as plain data."""
+        return self._news
+
+
+def start_board() -> Any:
+    """Start the actor and return its handle; the driver keeps it alive."""
+    import ray
+
+    actor = ray.remote(num_cpus=0, max_restarts=-1)(Board)
+    return actor.options(name=BOARD, namespace=NAMESPACE, get_if_exists=True).remote()
+
+
+def poster(min_seconds: float = 0.3) -> Callable[[News], None]:
+    """Return a function that posts news, at most one per `min_seconds` and phase; without a board it does nothing."""
+    import ray
+
+    try:
+        board = ray.get_actor(BOARD, namespace=NAMESPACE)
+    except ValueError:
+        return lambda news: None
+    last: dict[str, float] = {}
+
+    def post(news: News) -> None:
+        now = time.monotonic()
+        if news.step < news.num_steps and now - last.get(news.phase, -min_seconds) < min_seconds:
+            return
+        last[news.phase] = now
+        board.post.remote(asdict(news))
+
+    return post

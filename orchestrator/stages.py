@@ -1,0 +1,229 @@
+"""What the ranks of one training job do: the shared warm-up, or one trial from search to finished network.
+
+Why here: it is the same on one process, under torchrun and on a cluster. Ranks, checkpoints, news and devices
+are passed in; this file knows no Ray.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import save
+
+from orchestrator.data import ImageData
+from orchestrator.plan import ARCHITECTURE_FILE, OUTCOME_FILE, WARMUP_FILE, WEIGHTS_FILE, Job, Trial
+from orchestrator.progress import News
+from supernet.cost import CostTable
+from supernet.derive import candidates_within
+from supernet.loop import Search, StepRecord
+from supernet.network import Supernet
+from supernet.presets import load_space
+from supernet.rng import generator
+from supernet.space import Architecture, Path, architecture_to_json
+from supernet.specialise import Training, path_judge, specialise
+from supernet.sync import Sync
+
+Post = Callable[[News], None]
+
+
+class Saver(Protocol):
+    """Where a job's state goes and comes from."""
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the last saved state, or None at the first start."""
+        ...
+
+    def due(self, step: int) -> bool:
+        """Whether to save after so many steps; the same answer on every rank."""
+        ...
+
+    def save(self, state: Callable[[], dict[str, Any]], name: str) -> None:
+        """Save a state under a name; called by every rank, written by one."""
+        ...
+
+
+Measure = Callable[[Sequence[Architecture]], list[float]]
+"""From architectures to measured milliseconds on the trial's target."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs: its ranks, device, checkpoints and audience."""
+
+    sync: Sync
+    device: torch.device
+    saver: Saver
+    post: Post
+
+
+def open_data(job: Job) -> ImageData:
+    """Return the images of a job at the size of its space."""
+    run = job.run
+    return ImageData(
+        job.data_root,
+        input_size=load_space(run.space).input_size,
+        seed=run.seed,
+        augment=run.data.augment,
+        num_loader_workers=run.data.num_loader_workers,
+    )
+
+
+def run_warmup(job: Job, place: Place) -> None:
+    """Train the shared supernet on uniformly drawn paths and store its weights."""
+    run = job.run
+    supernet = Supernet(load_space(run.space), seed=run.seed).to(place.device)
+    place.sync.broadcast([p.data for p in supernet.parameters()])
+    nothing = CostTable("none", "1", 0.0, tuple((0.0,) * len(p.candidates) for p in supernet.space.positions))
+    search = Search(supernet, nothing, run.warmup, open_data(job), seed=run.seed, sync=place.sync)
+    state = place.saver.load()
+    if state:
+        search.load_state_dict(state["search"])
+    _run_search(search, "warm-up", "supernet", place)
+    if place.sync.rank == 0:
+        buffer = io.BytesIO()
+        torch.save(supernet.state_dict(), buffer)
+        job.store.write(WARMUP_FILE, buffer.getvalue())
+
+
+def load_warm_supernet(job: Job) -> Supernet:
+    """Return the supernet with the weights that `run_warmup` stored."""
+    supernet = Supernet(load_space(job.run.space), seed=job.run.seed)
+    supernet.load_state_dict(torch.load(io.BytesIO(job.store.read(WARMUP_FILE)), weights_only=True))
+    return supernet
+
+
+def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, measure: Measure) -> None:
+    """Search one trial, derive its network, train it to its end and store it with its accuracy.
+
+    Every stage continues from the last checkpoint; the network's files are written last.
+    """
+    run, data = job.run, open_data(job)
+    state = place.saver.load() or {}
+    supernet = load_warm_supernet(job).to(place.device)
+    if "path" not in state:
+        search = _trial_search(job, trial, costs, supernet, data, place)
+        if "search" in state:
+            search.load_state_dict(state["search"])
+        _run_search(search, "search", trial.key, place)
+        path = _derive(job, trial, costs, search, data, place, measure)
+        state = {"path": list(path)}
+    else:
+        path = tuple(state["path"])
+    architecture = supernet.space.architecture(path)
+    inherit = run.train.inherit and "training" not in state
+    network = specialise(supernet, architecture, inherit=inherit, seed=run.seed)
+    place.sync.broadcast([p.data for p in network.parameters()])
+    training = Training(network, run.train, data, seed=run.seed, sync=place.sync)
+    if "training" in state:
+        training.load_state_dict(state["training"])
+    else:
+        place.saver.save(lambda: {"path": list(path), "training": training.state_dict()}, "train-000000")
+    while not training.done:
+        loss = training.step()
+        step = training.step_index
+        if place.sync.rank == 0:
+            place.post(News(trial.key, "train", step, run.train.num_steps, (("loss", f"{float(loss):.3f}"),)))
+        if place.saver.due(step):
+            place.saver.save(lambda: {"path": list(path), "training": training.state_dict()}, f"train-{step:06d}")
+    if place.sync.rank == 0:
+        place.post(News(trial.key, "evaluate"))
+        training.finish()
+        store = job.trial_store(trial)
+        weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        store.write(WEIGHTS_FILE, save(weights))
+        store.write(ARCHITECTURE_FILE, architecture_to_json(supernet.space, architecture).encode())
+        store.write_json(
+            OUTCOME_FILE,
+            {
+                "architecture": architecture.id,
+                "top1": training.evaluate("test"),
+                "validation_top1": training.evaluate("validation"),
+                "predicted_ms": costs.total(path),
+            },
+        )
+
+
+def _trial_search(
+    job: Job, trial: Trial, costs: CostTable, supernet: Supernet, data: ImageData, place: Place
+) -> Search:
+    settings = job.run.search_settings
+    objective = replace(settings.objective, reference=trial.reference(costs))
+    if trial.kind == "weight":
+        objective = replace(objective, weight=trial.value)
+    settings = replace(settings, objective=objective)
+    return Search(supernet, costs, settings, data, seed=job.run.seed, sync=place.sync)
+
+
+def _run_search(search: Search, phase: str, key: str, place: Place) -> None:
+    """Make the remaining steps of a search, saving and telling where it is."""
+    num_steps = search.settings.num_steps
+    while not search.done:
+        record = search.step()
+        step = search.step_index
+        if place.sync.rank == 0 and (step % search.settings.check_every == 0 or search.done or step <= 1):
+            place.post(News(key, phase, step, num_steps, _numbers(search, record)))
+        if place.saver.due(step) or search.done:
+            place.saver.save(lambda: {"search": search.state_dict()}, f"search-{step:06d}")
+
+
+def _numbers(search: Search, record: StepRecord) -> tuple[tuple[str, str], ...]:
+    loss = ("loss", f"{float(record.loss):.3f}")
+    if not search.searches:
+        return (loss,)
+    unit = search.costs.unit
+    return (
+        loss,
+        ("expected", f"{record.expected_cost:.3g} {unit}"),
+        ("wanted", f"{search.settings.objective.reference:.3g} {unit}"),
+        ("entropy", f"{record.entropy:.2f}"),
+        ("skips", f"{record.skip_share:.2f}"),
+    )
+
+
+def _derive(
+    job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
+) -> Path:
+    """Pick the trial's network on rank 0; every rank returns the same path."""
+    chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
+    if place.sync.rank == 0:
+        place.post(News(trial.key, "derive"))
+        chosen = torch.tensor(_pick(job, trial, costs, search, data, measure), dtype=torch.int64)
+    chosen = chosen.to(place.device)
+    place.sync.broadcast([chosen])
+    return tuple(int(i) for i in chosen)
+
+
+def _pick(job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, measure: Measure) -> Path:
+    """Judge paths close under the budget; take the best one whose measured latency keeps the budget.
+
+    Where none does, the budget asked of the table is lowered by the largest excess seen, and once more.
+    If that fails too, the fastest measured one is taken and the result shows that it is over.
+    """
+    settings, space, run = job.run.derive, search.supernet.space, job.run
+    probs = search.alpha.probs().detach()
+    judge = path_judge(
+        search.supernet,
+        data,
+        batch_size=run.search.batch_size,
+        recalibration_batches=settings.recalibration_batches,
+        limit=settings.max_validation_images,
+    )
+    budget = None if trial.kind == "weight" else trial.reference(costs)
+    asked, measured = budget, dict[Path, float]()
+    for attempt in range(3):
+        draws = generator(run.seed, "derive", trial.key, attempt)
+        paths = candidates_within(probs, costs, asked, settings.num_candidates, draws, settings.slack)
+        judged = {path: judge(path) for path in paths}
+        ranked = sorted(paths, key=lambda path: (-judged[path][0], judged[path][1]))
+        if budget is None or asked is None:
+            return ranked[0]
+        for path in ranked[:3]:
+            if path not in measured:
+                (measured[path],) = measure([space.architecture(path)])
+            if measured[path] <= budget:
+                return path
+        excess = max(measured[path] / costs.total(path) for path in ranked[:3])
+        asked = max(budget / max(excess, 1.005), costs.minimum)
+    return min(measured, key=lambda path: measured[path])

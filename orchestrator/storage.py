@@ -1,0 +1,96 @@
+"""Files of a sweep on a shared path or an object store, given once as one URI.
+
+Why here: whatever must outlive a process is written here, whole or not at all, so that a restart can trust
+what it finds. Knows no sweep, no Ray and no MLflow.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyarrow import fs
+
+from supernet.errors import InputError
+
+
+class Storage:
+    """A folder at a URI: a local or shared path, `s3://...`, `gs://...`.
+
+    Args:
+        uri: Where. A plain path is made absolute.
+
+    Raises:
+        InputError: If the URI's scheme is not known.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri if "://" in uri else str(Path(uri).expanduser().absolute())
+        try:
+            self.filesystem, self.root = fs.FileSystem.from_uri(self.uri)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"storage {uri!r}: {error}; give a path, s3://bucket/folder or gs://bucket/folder"
+            ) from error
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a path of this machine (or mounted on it)."""
+        return bool(self.filesystem.type_name == "local")
+
+    def child(self, *parts: str) -> "Storage":
+        """Return the folder below this one."""
+        return Storage("/".join([self.uri.rstrip("/"), *parts]))
+
+    def _path(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there, complete."""
+        info = self.filesystem.get_file_info(self._path(name))
+        return bool(info.type == fs.FileType.File)
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content."""
+        with self.filesystem.open_input_stream(self._path(name)) as stream:
+            content: bytes = stream.read()
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        path = self._path(name)
+        self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+        if not self.is_local:  # an object appears when its upload is complete
+            with self.filesystem.open_output_stream(path) as stream:
+                stream.write(content)
+            return
+        handle, temporary = tempfile.mkstemp(dir=Path(path).parent, prefix=f".{Path(path).name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return a file's content as a mapping."""
+        loaded: dict[str, Any] = json.loads(self.read(name))
+        return loaded
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a mapping as JSON, whole or not at all."""
+        self.write(name, (json.dumps(content, indent=1) + "\n").encode())
+
+    def names(self) -> list[str]:
+        """Return the names of the folders and files directly below."""
+        selector = fs.FileSelector(self.root, allow_not_found=True)
+        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+
+    def fetch(self, name: str, folder: Path) -> Path:
+        """Return a local path of a file: the file itself where it is local, else a copy in `folder`."""
+        if self.is_local:
+            return Path(self._path(name))
+        target = folder / name.rsplit("/", 1)[-1]
+        target.write_bytes(self.read(name))
+        return target

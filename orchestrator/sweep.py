@@ -1,0 +1,326 @@
+"""A sweep from its configuration to its front: Ray Tune over the trials that are not finished yet.
+
+Why here: the order of things (data, tables, warm-up, trials, registration, report) and what a restart may
+skip. The only file that knows Ray Tune. It decides by what is stored, never by what Ray remembers.
+"""
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.cluster import DRIVER_RESOURCE, connect, target_resource
+from orchestrator.config import RunConfig, check_run, resolved
+from orchestrator.data_build import build
+from orchestrator.data_format import MANIFEST_NAME, read_manifest
+from orchestrator.live import LiveView
+from orchestrator.plan import (
+    ARCHITECTURE_FILE,
+    CONFIG_FILE,
+    ONNX_FILE,
+    REGISTERED_FILE,
+    WARMUP_FILE,
+    WEIGHTS_FILE,
+    Job,
+    Trial,
+    plan_trials,
+    stored_results,
+)
+from orchestrator.result import TrialResult
+from orchestrator.storage import Storage
+from supernet.errors import InputError, RunError
+
+
+@dataclass(frozen=True)
+class SweepEnd:
+    """How a sweep ended.
+
+    Attributes:
+        job: The sweep.
+        results: One per trial, failed ones with their reason.
+        resumed: Trials that were finished before this run.
+    """
+
+    job: Job
+    results: list[TrialResult]
+    resumed: int
+
+
+def prepare(config: RunConfig, console: Console) -> Job:
+    """Prepare the images, fix the number of classes, and store the configuration; start nothing.
+
+    Raises:
+        InputError: If the images cannot be prepared, or the storage holds another sweep of this name.
+    """
+    data_root, num_classes = _prepare_data(config, console)
+    plain = resolved(config)
+    plain["space"] = {**plain["space"], "num_classes": num_classes}
+    job = Job(plain, data_root)
+    check_run(plain, config.name)
+    if job.store.exists(CONFIG_FILE):
+        _refuse_changes(job.store.read_json(CONFIG_FILE), plain, job)
+    else:
+        job.store.write_json(CONFIG_FILE, plain)
+    return job
+
+
+def _prepare_data(config: RunConfig, console: Console) -> tuple[str, int]:
+    """Return the folder of shards and its number of classes; converts the source once."""
+    source = config.data.source
+    if (Path(source) / MANIFEST_NAME).is_file():
+        return str(Path(source).absolute()), read_manifest(Path(source)).num_classes
+    root = Storage(config.storage)
+    if not root.is_local:
+        raise InputError(
+            f"data.source {source!r}: with storage {config.storage!r}, give a folder of prepared shards that all "
+            "machines see (`onepath data build`)"
+        )
+    name = "".join(c if c.isalnum() else "-" for c in source).strip("-")
+    folder = Path(root.uri) / "data" / f"{name}-s{config.seed}"
+    if not folder.exists():
+        console.print(f"[dim]data[/dim] converting {source} to {folder}")
+    manifest = build(
+        source,
+        folder,
+        validation_fraction=config.data.validation_fraction,
+        test_fraction=config.data.test_fraction,
+        seed=config.seed,
+    )
+    return str(folder), manifest.num_classes
+
+
+def _refuse_changes(stored: dict[str, Any], asked: dict[str, Any], job: Job) -> None:
+    """Refuse to continue a sweep with other settings: its results would not be comparable."""
+    free = {"max_concurrent", "checkpoint", "workers", "storage"}
+    for key in asked.keys() | stored.keys():
+        if key not in free and json.dumps(stored.get(key), sort_keys=True) != json.dumps(
+            asked.get(key), sort_keys=True
+        ):
+            raise InputError(
+                f"sweep {asked['name']!r} exists at {job.store.uri} with another {key!r}; "
+                f"use another name (--name), or delete that folder to start over"
+            )
+
+
+def open_registry(job: Job, *, create: bool = True) -> Any:
+    """Return the registry of a sweep: the configured server, or the embedded one beside the sweeps."""
+    from orchestrator.registry import Registry
+
+    run, root = job.run, job.root
+    if run.mlflow.tracking_uri:
+        return Registry(run.mlflow.tracking_uri, None, run.mlflow.experiment, create=create)
+    if not root.is_local:
+        raise InputError(f"mlflow.tracking_uri: needed with storage {root.uri!r}; SQLite wants a local path")
+    folder = Path(root.uri)
+    return Registry(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", run.mlflow.experiment, create=create)
+
+
+def run_sweep(job: Job, console: Console) -> SweepEnd:
+    """Run what is left of a sweep and register every finished network.
+
+    Raises:
+        RunError: If the cluster or the shared warm-up fails; failed trials are results with a reason.
+    """
+    trials, before = plan_trials(job.run), stored_results(job)
+    pending = [trial for trial in trials if trial.key not in before]
+    unregistered = [key for key, result in before.items() if not result.model_uri]
+    if not pending and not unregistered:
+        return SweepEnd(job, list(before.values()), len(before))
+    with ThreadPoolExecutor(1, thread_name_prefix="registry") as registrar:
+        registering = _Registering(job, registrar)
+        for trial in trials:
+            if trial.key in unregistered:
+                registering.add(trial, before[trial.key])
+        failed = _run_trials(job, pending, len(trials), len(before), registering, console) if pending else {}
+        registering.finish()
+    after = stored_results(job)
+    return SweepEnd(job, [after.get(t.key) or failed[t.key] for t in trials], len(before))
+
+
+class _Registering:
+    """Registers results one after the other beside the sweep; only this process writes to MLflow."""
+
+    def __init__(self, job: Job, executor: ThreadPoolExecutor) -> None:
+        self.job, self.executor = job, executor
+        self.registry: Future[Any] = executor.submit(self._open)
+        self.waiting: list[Future[None]] = []
+
+    def _open(self) -> Any:
+        registry = open_registry(self.job)
+        registry.open_sweep(self.job.config["name"], dict(self.job.config))
+        return registry
+
+    def add(self, trial: Trial, result: TrialResult) -> None:
+        """Register a result, or record its failure, when its turn comes."""
+        self.waiting.append(self.executor.submit(self._register, trial, result))
+
+    def _register(self, trial: Trial, result: TrialResult) -> None:
+        registry = self.registry.result()
+        if not result.done:
+            registry.record_failure(result)
+            return
+        uri = register_network(self.job, trial, result, registry)
+        self.job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": uri})
+
+    def finish(self) -> None:
+        """Wait for all, raise what failed, and close the sweep's run."""
+        for future in self.waiting:
+            future.result()
+        self.registry.result().close_sweep(self.job.config["name"])
+
+
+def register_network(job: Job, trial: Trial, result: TrialResult, registry: Any) -> str:
+    """Register the stored network of a finished trial and return its URI."""
+    import tempfile
+
+    import torch
+    from safetensors.torch import load_file
+
+    from supernet.network import build_network
+    from supernet.space import architecture_from_json
+
+    store = job.trial_store(trial)
+    text = store.read(ARCHITECTURE_FILE).decode()
+    space, architecture = architecture_from_json(text, ARCHITECTURE_FILE)
+    with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder:
+        weights = store.fetch(WEIGHTS_FILE, Path(folder))
+        network = build_network(space, architecture)
+        network.load_state_dict(load_file(weights))
+        uri: str = registry.register(
+            result,
+            network.eval(),
+            torch.zeros(2, *space.input_size),
+            json.loads(text),
+            store.fetch(ONNX_FILE, Path(folder)),
+            weights,
+        )
+    return uri
+
+
+def _run_trials(
+    job: Job, pending: list[Trial], total: int, done: int, registering: _Registering, console: Console
+) -> dict[str, TrialResult]:
+    """Run the pending trials on Ray; return the failed ones by key."""
+    run = job.run
+    needed = int(run.workers.min * run.workers.cpus + 0.999)
+    targets = list(dict.fromkeys(trial.target for trial in pending))
+    with connect([target.name for target in run.load_targets()], min_cpus=needed) as connection:
+        import ray
+
+        from orchestrator.progress import start_board
+
+        board = start_board()
+        with LiveView(console, lambda: ray.get(board.read.remote()), total, done) as view:
+            view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
+            present = [name for name in targets if target_resource(name) in ray.cluster_resources()]
+            _build_tables(job, present, view)
+            _warm_up(job, view)
+            ordered = sorted(pending, key=lambda trial: trial.target not in present)
+            return _tune(job, ordered, registering, view)
+
+
+def _build_tables(job: Job, targets: Iterable[str], view: LiveView) -> None:
+    """Measure the latency tables of the targets that are there, before anything else keeps the machine busy."""
+    from orchestrator.devices import table_on_target
+    from orchestrator.progress import News, poster
+
+    post = poster()
+    for name in targets:
+        post(News(name, "latency table"))
+        try:
+            costs = table_on_target(job, job.target(name)).cost_table()
+            view.say(f"{name}: latency table, networks from {costs.minimum:.3g} to {costs.maximum:.3g} ms")
+        except (InputError, RunError) as error:
+            view.say(f"[yellow]{name}: no latency table yet, its trials will try again: {error}[/yellow]")
+        view.forget(name)
+
+
+def _warm_up(job: Job, view: LiveView) -> None:
+    """Train the shared supernet, unless that is done."""
+    if job.store.exists(WARMUP_FILE):
+        return
+    from orchestrator.search_job import run_job
+
+    run_job(job)
+    view.forget("supernet")
+    view.say(f"supernet: warmed up over {job.run.warmup.num_steps} steps")
+
+
+def _tune(job: Job, trials: list[Trial], registering: _Registering, view: LiveView) -> dict[str, TrialResult]:
+    from ray import tune
+
+    failed: dict[str, TrialResult] = {}
+    plain = job.to_dict()
+
+    class Finished(tune.Callback):  # type: ignore[misc]
+        """Takes results as they come; the trials are independent, so no scheduler compares them."""
+
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            self._take(TrialResult.from_dict(trial.last_result["result"]))
+
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            known = Trial(**trial.config["trial"])
+            self._take(_lost(job, known, f"its process ended: {trial.error_file or 'no reason was left'}"))
+
+        def _take(self, result: TrialResult) -> None:
+            known = next(trial for trial in ordered if trial.key == result.trial)
+            if not result.done:
+                failed[result.trial] = result
+            registering.add(known, result)
+            view.finished(result.trial, describe(result))
+
+    ordered = trials
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(_tune_trial, job=plain), {"CPU": 0, DRIVER_RESOURCE: 1}),
+        param_space={"trial": tune.grid_search([trial.__dict__ for trial in trials])},
+        tune_config=tune.TuneConfig(max_concurrent_trials=job.run.max_concurrent, trial_name_creator=_trial_name),
+        run_config=tune.RunConfig(
+            name="tune", storage_path=job.store.child("ray").uri, callbacks=[Finished()], verbose=0
+        ),
+    )
+    tuner.fit()
+    return failed
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["trial"]["key"])
+
+
+def _tune_trial(config: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    """What a Tune trial runs."""
+    from orchestrator.trial import run_trial
+
+    return {"result": run_trial(Job(**job), Trial(**config["trial"])).to_dict()}
+
+
+def _lost(job: Job, trial: Trial, reason: str) -> TrialResult:
+    kind = job.run.search.objective.kind
+    name, seed = job.config["name"], job.run.seed
+    return TrialResult(name, trial.key, trial.target, kind, seed, status="failed", reason=reason)
+
+
+def describe(result: TrialResult) -> str:
+    """Return one line about a finished trial."""
+    if result.top1 is None or result.latency_ms is None:
+        return f"[red]{result.trial}: failed: {result.reason}[/red]"
+    budget = f" of {result.budget_ms:.3g}" if result.budget_ms else ""
+    doubt = f" [yellow]({result.doubt})[/yellow]" if result.doubt else ""
+    return f"{result.trial}: top-1 {result.top1:.1%}, {result.latency_ms:.3g}{budget} ms{doubt}"
+
+
+def require_success(end: SweepEnd) -> None:
+    """Raise if a trial failed.
+
+    Raises:
+        RunError: Naming the trials and the command that tries them again.
+    """
+    failed = [result for result in end.results if not result.done]
+    if failed:
+        reasons = "; ".join(f"{result.trial}: {result.reason}" for result in failed)
+        raise RunError(
+            f"{len(failed)} of {len(end.results)} trials failed ({reasons}); run the command again to retry them"
+        )
