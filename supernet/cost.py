@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from supernet import ops
 from supernet.errors import InputError
 from supernet.network import build_network
-from supernet.space import Architecture, Layer, Op, Path, Space
+from supernet.rows import Layer, Op
+from supernet.space import Architecture, Path, Space
 
 Shape = tuple[int, int, int]
 """(channels, height, width)."""

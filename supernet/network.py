@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from supernet import ops
-from supernet.space import Architecture, Layer, Path, Space
+from supernet.rows import Layer
+from supernet.space import Architecture, Path, Space
 
 
 class Gate(Protocol):

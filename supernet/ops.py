@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from supernet.errors import InputError, nearest
-from supernet.space import Layer, Op
+from supernet.rows import Layer, Op
 
 Builder = Callable[..., nn.Module]
 """(in_channels, out_channels, stride, *, own arguments) -> module from (N, in, H, W) to (N, out, H', W')."""

@@ -1,6 +1,7 @@
 """Finding spaces and networks by name, file or id: YAML presets from `configs/`, the user's own files.
 
-Why apart from `space`: the values there know nothing of files. This module knows no torch.
+Why apart from `space`: the values there know nothing of files and no torch. A space that is loaded here has been
+traced, so shapes that do not fit are refused before anything is built.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from supernet.cost import trace
 from supernet.errors import InputError, nearest
 from supernet.space import Architecture, Space, architecture_from_json, read_space
 
@@ -68,20 +70,24 @@ def space_definition(reference: Reference, place: str = "space") -> dict[str, An
 
 
 def load_space(reference: Reference, place: str = "space") -> Space:
-    """Load a space by preset name, YAML path or `{base: ..., overrides}`.
+    """Load a space by preset name, YAML path or `{base: ..., overrides}`, and trace its shapes.
 
     Raises:
-        InputError: If it does not exist or does not read, naming the place.
+        InputError: If it does not exist or does not read, naming the place; if a candidate does not fit, naming
+            the layer.
     """
     name = reference if isinstance(reference, str) else place
-    return read_space(space_definition(reference, place), name)
+    space = read_space(space_definition(reference, place), name)
+    trace(space)
+    return space
 
 
 def load_network(reference: str) -> tuple[Space, Architecture]:
     """Load one architecture with its space.
 
     Args:
-        reference: Name of a published network, path to an architecture JSON file, or compact id `space:ops`.
+        reference: Name of a published network, path to an architecture JSON file, or compact id `SPACE:OPS`,
+            where SPACE is the name of a space or published network, or the path of a space's YAML file.
 
     Raises:
         InputError: If none of these is meant or the operators do not fit the space.
@@ -90,13 +96,14 @@ def load_network(reference: str) -> tuple[Space, Architecture]:
         file = FilePath(reference)
         if not file.is_file():
             raise InputError(f"{reference}: no such file")
-        return architecture_from_json(file.read_text(), reference)
-    if ":" in reference:
+        space, architecture = architecture_from_json(file.read_text(), reference)
+        trace(space)
+    elif ":" in reference:
         architecture = Architecture.parse(reference)
-        space = load_space(architecture.space)
+        published = architecture.space in preset_names("networks")
+        space = load_network(architecture.space)[0] if published else load_space(architecture.space)
     else:
         loaded, place = read_preset("networks", reference)
         space = load_space(loaded["space"], f"{place}.space")
         architecture = Architecture(space.name, tuple(tuple(stage) for stage in loaded["stages"]))
-    space.path(architecture)
-    return space, architecture
+    return space, space.architecture(space.path(architecture))

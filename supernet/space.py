@@ -7,72 +7,16 @@ layer with more than one candidate is a position. Shapes are never computed here
 import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from supernet.errors import InputError, nearest
+from supernet.rows import ZERO, Layer, Row, check_keys, read_row, whole
 
 Path = tuple[int, ...]
 """One candidate index per position, as the supernet runs it in one step."""
-
-SCALES = ("always", "up", "never")
-
-
-@dataclass(frozen=True)
-class Op:
-    """One operator with its arguments, for instance `mbconv` with kernel 5 and expansion 6."""
-
-    name: str
-    args: tuple[tuple[str, int | float | str], ...] = ()
-
-    @cached_property
-    def short(self) -> str:
-        """Short form for architecture ids: `k5e6` for an mbconv, `z` for Zero, `conv_k3` for others."""
-        if self.name == "zero":
-            return "z"
-        initials = "".join(f"{key[0]}{value}" for key, value in self.args)
-        return initials if self.name == "mbconv" else "_".join(filter(None, (self.name.replace("_", ""), initials)))
-
-
-ZERO = Op("zero")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the space's table: `num_blocks` layers with the same candidates and output channels.
-
-    The first layer has the row's stride and changes the channels; with `residual`, every layer that keeps
-    its shape has an identity shortcut; with `skip`, those layers also have the Zero candidate.
-    """
-
-    name: str
-    candidates: tuple[Op, ...]
-    channels: int
-    num_blocks: int = 1
-    stride: int = 1
-    residual: bool = False
-    skip: bool = False
-    scale: Literal["always", "up", "never"] = "always"
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One place in the network: the candidates that may stand there, and the shapes they must fit."""
-
-    name: str
-    row: int
-    in_channels: int
-    out_channels: int
-    stride: int
-    residual: bool
-    candidates: tuple[Op, ...]
-
-    @property
-    def searched(self) -> bool:
-        """Whether there is a choice here: such a layer is a position."""
-        return len(self.candidates) > 1
 
 
 @dataclass(frozen=True)
@@ -251,84 +195,39 @@ def read_space(definition: Mapping[str, Any], place: str) -> Space:
         InputError: On unknown keys, missing keys or impossible values, naming the row.
     """
     known = {"name", "input_size", "num_classes", "width_mult", "dropout", "operators", "rows", "channels"}
-    _check_keys(definition, known, {"name", "input_size", "num_classes", "rows"}, place)
+    check_keys(definition, known, {"name", "input_size", "num_classes", "rows"}, place)
+    name = str(definition["name"])
+    if not name or ":" in name:
+        raise InputError(f"{place}.name: {name!r}; expected a name without ':', it begins the ids of architectures")
     size = definition["input_size"]
-    if not (isinstance(size, list | tuple) and len(size) == 3 and all(isinstance(n, int) and n > 0 for n in size)):
-        raise InputError(f"{place}.input_size: {size!r}; expected [channels, height, width], three positive integers")
-    rows = tuple(_read_row(row, f"{place}.rows[{i}]") for i, row in enumerate(definition["rows"]))
-    channels = dict(definition.get("channels", {}))
-    names = [row.name for row in rows]
-    if len(set(names)) != len(names):
-        raise InputError(f"{place}.rows: names must differ, got {names}")
-    for name in channels:
-        if name not in names:
-            raise InputError(f"{place}.channels: unknown row {name!r}{nearest(name, names)}")
-    rows = tuple(Row(**{**row.__dict__, "channels": channels.get(row.name, row.channels)}) for row in rows)
-    num_classes = definition["num_classes"]
-    if not isinstance(num_classes, int) or num_classes < 2:
-        raise InputError(f"{place}.num_classes: {num_classes!r}; expected an integer of at least 2")
+    if not (isinstance(size, list | tuple) and len(size) == 3):
+        raise InputError(f"{place}.input_size: {size!r}; expected [channels, height, width]")
+    channels, height, width = (whole(number, f"{place}.input_size", least=1) for number in size)
     return Space(
-        name=str(definition["name"]),
-        input_size=(size[0], size[1], size[2]),
-        num_classes=num_classes,
-        rows=rows,
-        width_mult=float(definition.get("width_mult", 1.0)),
-        dropout=float(definition.get("dropout", 0.0)),
+        name=name,
+        input_size=(channels, height, width),
+        num_classes=whole(definition["num_classes"], f"{place}.num_classes", least=2),
+        rows=_read_rows(definition["rows"], definition.get("channels", {}), place),
+        width_mult=_number(definition.get("width_mult", 1.0), f"{place}.width_mult", 0.01, 100.0),
+        dropout=_number(definition.get("dropout", 0.0), f"{place}.dropout", 0.0, 0.99),
         operators=str(definition.get("operators", "")),
     )
 
 
-ROW_KEYS = ("name", "channels", "blocks", "stride", "residual", "skip", "scale", "candidates")
+def _read_rows(rows: Any, channels: Any, place: str) -> tuple[Row, ...]:
+    """Read the table; `channels` replaces the channels of single rows."""
+    if not isinstance(rows, list | tuple) or not rows:
+        raise InputError(f"{place}.rows: {rows!r}; expected a list of rows")
+    read = [read_row(row, f"{place}.rows[{index}]") for index, row in enumerate(rows)]
+    names = [row.name for row in read]
+    if len(set(names)) != len(names):
+        raise InputError(f"{place}.rows: names must differ, got {names}")
+    check_keys(channels, set(names), set(), f"{place}.channels")
+    widths = {name: whole(value, f"{place}.channels.{name}", least=1) for name, value in channels.items()}
+    return tuple(replace(row, channels=widths.get(row.name, row.channels)) for row in read)
 
 
-def _read_row(row: Mapping[str, Any], place: str) -> Row:
-    """Read one row; its operators stand inline (`op: mbconv, kernel_size: [3, 5]`) or under `candidates`."""
-    _check_keys(row, None, {"name"}, place)
-    place = f"{place} ({row['name']})"
-    inline = {key: value for key, value in row.items() if key not in ROW_KEYS}
-    specs = row.get("candidates", [inline] if inline else [])
-    if inline and "candidates" in row:
-        raise InputError(f"{place}: {sorted(inline)} beside 'candidates'; write operators inline or as candidates")
-    candidates = tuple(op for spec in specs for op in _expand(spec, place))
-    if not candidates:
-        raise InputError(f"{place}: no operator; write 'op: NAME' with its arguments, or 'candidates: [...]'")
-    if len(set(candidates)) != len(candidates):
-        raise InputError(f"{place}: the same candidate stands twice: {[op.short for op in candidates]}")
-    numbers = {key: row.get(key, 1) for key in ("blocks", "stride", "channels")}
-    for key, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{place}.{key}: {value!r}; expected a positive integer")
-    scale = row.get("scale", "always")
-    if scale not in SCALES:
-        raise InputError(f"{place}.scale: {scale!r}{nearest(str(scale), SCALES)}")
-    return Row(
-        name=str(row["name"]),
-        candidates=candidates,
-        channels=numbers["channels"],
-        num_blocks=numbers["blocks"],
-        stride=numbers["stride"],
-        residual=bool(row.get("residual", False)),
-        skip=bool(row.get("skip", False)),
-        scale=scale,
-    )
-
-
-def _expand(spec: Mapping[str, Any], place: str) -> Iterable[Op]:
-    """Expand lists in an operator's arguments into their product, first argument outermost."""
-    if "op" not in spec:
-        raise InputError(f"{place}: operator without 'op': {dict(spec)!r}")
-    args = {key: value for key, value in spec.items() if key != "op"}
-    choices = [value if isinstance(value, list) else [value] for value in args.values()]
-    for values in itertools.product(*choices):
-        yield Op(str(spec["op"]), tuple(zip(args, values, strict=True)))
-
-
-def _check_keys(mapping: Any, known: set[str] | None, required: set[str], place: str) -> None:
-    if not isinstance(mapping, Mapping):
-        raise InputError(f"{place}: {mapping!r}; expected a mapping")
-    for key in mapping:
-        if known is not None and key not in known:
-            raise InputError(f"{place}: unknown key {key!r}{nearest(str(key), known)}")
-    missing = required - mapping.keys()
-    if missing:
-        raise InputError(f"{place}: missing {', '.join(sorted(missing))}")
+def _number(value: Any, place: str, low: float, high: float) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise InputError(f"{place}: {value!r}; expected a number from {low:g} to {high:g}")
+    return float(value)
