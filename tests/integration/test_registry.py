@@ -261,9 +261,10 @@ def register_and_die(root: Path, sweep: str, fatal_write: int) -> None:
     register(registry, make_result("t", sweep=sweep), root / "files")
 
 
+@pytest.mark.timeout(600)
 def test_killed_at_any_write_and_repeated_leaves_one_of_each(registry: Registry, root: Path, tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mlflow.pytorch", "torch.export", "onnxruntime", "safetensors.torch"])
+    context.set_forkserver_preload(["mlflow.pytorch", "torch.export._trace", "onnxruntime", "safetensors.torch"])
     survived, deaths = False, 0
     while not survived:
         sweep = f"kill{deaths}"
