@@ -155,7 +155,7 @@ def pull(
     json: Json = False,
 ) -> None:
     """Fetch the most accurate registered network within a latency: torch export, ONNX, weights, architecture."""
-    from orchestrator.sweep import open_registry
+    from orchestrator.registering import open_registry
 
     registry = open_registry(_stored_job(name, storage), create=False)
     folder = out or Path(f"{name}-{target}")

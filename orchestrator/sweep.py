@@ -1,35 +1,32 @@
 """A sweep from its configuration to its front: Ray Tune over the trials that are not finished yet.
 
 Why here: the order of things (data, tables, warm-up, trials, registration, report) and what a restart may
-skip. The only file that knows Ray Tune. It decides by what is stored, never by what Ray remembers.
+skip. It decides by what is stored, never by what Ray remembers.
 """
 
 import json
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from orchestrator.cluster import DRIVER_RESOURCE, connect, target_resource
+from orchestrator.cluster import connect, target_resource
 from orchestrator.config import RunConfig, check_run, resolved
 from orchestrator.data_build import build
 from orchestrator.data_format import MANIFEST_NAME, read_manifest
 from orchestrator.live import LiveView
 from orchestrator.plan import (
-    ARCHITECTURE_FILE,
     CONFIG_FILE,
-    ONNX_FILE,
-    REGISTERED_FILE,
     WARMUP_FILE,
-    WEIGHTS_FILE,
     Job,
     Trial,
     plan_trials,
     stored_results,
 )
+from orchestrator.registering import Registering
 from orchestrator.result import TrialResult
 from orchestrator.storage import Storage
 from supernet.errors import InputError, RunError
@@ -106,19 +103,6 @@ def _refuse_changes(stored: dict[str, Any], asked: dict[str, Any], job: Job) -> 
             )
 
 
-def open_registry(job: Job, *, create: bool = True) -> Any:
-    """Return the registry of a sweep: the configured server, or the embedded one beside the sweeps."""
-    from orchestrator.registry import Registry
-
-    run, root = job.run, job.root
-    if run.mlflow.tracking_uri:
-        return Registry(run.mlflow.tracking_uri, None, run.mlflow.experiment, create=create)
-    if not root.is_local:
-        raise InputError(f"mlflow.tracking_uri: needed with storage {root.uri!r}; SQLite wants a local path")
-    folder = Path(root.uri)
-    return Registry(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", run.mlflow.experiment, create=create)
-
-
 def run_sweep(job: Job, console: Console) -> SweepEnd:
     """Run what is left of a sweep and register every finished network.
 
@@ -131,7 +115,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     if not pending and not unregistered:
         return SweepEnd(job, list(before.values()), len(before))
     with ThreadPoolExecutor(1, thread_name_prefix="registry") as registrar:
-        registering = _Registering(job, registrar)
+        registering = Registering(job, registrar)
         for trial in trials:
             if trial.key in unregistered:
                 registering.add(trial, before[trial.key])
@@ -141,68 +125,8 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     return SweepEnd(job, [after.get(t.key) or failed[t.key] for t in trials], len(before))
 
 
-class _Registering:
-    """Registers results one after the other beside the sweep; only this process writes to MLflow."""
-
-    def __init__(self, job: Job, executor: ThreadPoolExecutor) -> None:
-        self.job, self.executor = job, executor
-        self.registry: Future[Any] = executor.submit(self._open)
-        self.waiting: list[Future[None]] = []
-
-    def _open(self) -> Any:
-        registry = open_registry(self.job)
-        registry.open_sweep(self.job.config["name"], dict(self.job.config))
-        return registry
-
-    def add(self, trial: Trial, result: TrialResult) -> None:
-        """Register a result, or record its failure, when its turn comes."""
-        self.waiting.append(self.executor.submit(self._register, trial, result))
-
-    def _register(self, trial: Trial, result: TrialResult) -> None:
-        registry = self.registry.result()
-        if not result.done:
-            registry.record_failure(result)
-            return
-        uri = register_network(self.job, trial, result, registry)
-        self.job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": uri})
-
-    def finish(self) -> None:
-        """Wait for all, raise what failed, and close the sweep's run."""
-        for future in self.waiting:
-            future.result()
-        self.registry.result().close_sweep(self.job.config["name"])
-
-
-def register_network(job: Job, trial: Trial, result: TrialResult, registry: Any) -> str:
-    """Register the stored network of a finished trial and return its URI."""
-    import tempfile
-
-    import torch
-    from safetensors.torch import load_file
-
-    from supernet.network import build_network
-    from supernet.space import architecture_from_json
-
-    store = job.trial_store(trial)
-    text = store.read(ARCHITECTURE_FILE).decode()
-    space, architecture = architecture_from_json(text, ARCHITECTURE_FILE)
-    with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder:
-        weights = store.fetch(WEIGHTS_FILE, Path(folder))
-        network = build_network(space, architecture)
-        network.load_state_dict(load_file(weights))
-        uri: str = registry.register(
-            result,
-            network.eval(),
-            torch.zeros(2, *space.input_size),
-            json.loads(text),
-            store.fetch(ONNX_FILE, Path(folder)),
-            weights,
-        )
-    return uri
-
-
 def _run_trials(
-    job: Job, pending: list[Trial], total: int, done: int, registering: _Registering, console: Console
+    job: Job, pending: list[Trial], total: int, done: int, registering: Registering, console: Console
 ) -> dict[str, TrialResult]:
     """Run the pending trials on Ray; return the failed ones by key."""
     run = job.run
@@ -220,7 +144,7 @@ def _run_trials(
             _build_tables(job, present, view)
             _warm_up(job, view)
             ordered = sorted(pending, key=lambda trial: trial.target not in present)
-            return _tune(job, ordered, registering, view)
+            return _run_on_tune(job, ordered, registering, view)
 
 
 def _build_tables(job: Job, targets: Iterable[str], view: LiveView) -> None:
@@ -250,57 +174,19 @@ def _warm_up(job: Job, view: LiveView) -> None:
     view.say(f"supernet: warmed up over {job.run.warmup.num_steps} steps")
 
 
-def _tune(job: Job, trials: list[Trial], registering: _Registering, view: LiveView) -> dict[str, TrialResult]:
-    from ray import tune
+def _run_on_tune(job: Job, trials: list[Trial], registering: Registering, view: LiveView) -> dict[str, TrialResult]:
+    from orchestrator.tuning import tune_trials
 
     failed: dict[str, TrialResult] = {}
-    plain = job.to_dict()
 
-    class Finished(tune.Callback):  # type: ignore[misc]
-        """Takes results as they come; the trials are independent, so no scheduler compares them."""
+    def take(trial: Trial, result: TrialResult) -> None:
+        if not result.done:
+            failed[trial.key] = result
+        registering.add(trial, result)
+        view.finished(trial.key, describe(result))
 
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            self._take(TrialResult.from_dict(trial.last_result["result"]))
-
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            known = Trial(**trial.config["trial"])
-            self._take(_lost(job, known, f"its process ended: {trial.error_file or 'no reason was left'}"))
-
-        def _take(self, result: TrialResult) -> None:
-            known = next(trial for trial in ordered if trial.key == result.trial)
-            if not result.done:
-                failed[result.trial] = result
-            registering.add(known, result)
-            view.finished(result.trial, describe(result))
-
-    ordered = trials
-    tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_tune_trial, job=plain), {"CPU": 0, DRIVER_RESOURCE: 1}),
-        param_space={"trial": tune.grid_search([trial.__dict__ for trial in trials])},
-        tune_config=tune.TuneConfig(max_concurrent_trials=job.run.max_concurrent, trial_name_creator=_trial_name),
-        run_config=tune.RunConfig(
-            name="tune", storage_path=job.store.child("ray").uri, callbacks=[Finished()], verbose=0
-        ),
-    )
-    tuner.fit()
+    tune_trials(job, trials, take)
     return failed
-
-
-def _trial_name(trial: Any) -> str:
-    return str(trial.config["trial"]["key"])
-
-
-def _tune_trial(config: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
-    """What a Tune trial runs."""
-    from orchestrator.trial import run_trial
-
-    return {"result": run_trial(Job(**job), Trial(**config["trial"])).to_dict()}
-
-
-def _lost(job: Job, trial: Trial, reason: str) -> TrialResult:
-    kind = job.run.search.objective.kind
-    name, seed = job.config["name"], job.run.seed
-    return TrialResult(name, trial.key, trial.target, kind, seed, status="failed", reason=reason)
 
 
 def describe(result: TrialResult) -> str:

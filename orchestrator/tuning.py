@@ -1,0 +1,79 @@
+"""Ray Tune: runs the pending trials, and hands over each result as it comes.
+
+Why here: the only file that knows Ray Tune. The trials are light driver functions; what they do stands in
+`trial`. A trial is not compared with trials of other targets or budgets, so no scheduler stops any. Ray's own
+record of the experiment is not used to continue: what is stored in the trials' folders is.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray import tune
+
+from orchestrator.cluster import DRIVER_RESOURCE
+from orchestrator.plan import Job, Trial
+from orchestrator.result import TrialResult
+
+Take = Callable[[Trial, TrialResult], None]
+
+
+class HandOver(tune.Callback):  # type: ignore[misc]
+    """Passes results on in the driver's process; Ray stores callbacks, and this one has nothing to store."""
+
+    def __init__(self, take: Take) -> None:
+        self.take = take
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: the receiver lives in this process only."""
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Take the result that a trial returned."""
+        self.take(Trial(**trial.config["trial"]), TrialResult.from_dict(trial.last_result["result"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Make a result of a trial whose process is gone."""
+        known = Trial(**trial.config["trial"])
+        reason = f"the trial's process ended; see {trial.error_file or trial.local_path}"
+        plain = {"sweep": trial.config["sweep"], "objective": trial.config["objective"], "seed": trial.config["seed"]}
+        self.take(known, TrialResult(trial=known.key, target=known.target, status="failed", reason=reason, **plain))
+
+
+def tune_trials(job: Job, trials: Sequence[Trial], take: Take) -> None:
+    """Run trials, at most `max_concurrent` at once, in the given order.
+
+    Args:
+        job: The sweep.
+        trials: What is left of it.
+        take: Called in this process with each trial and its result, failed ones too.
+    """
+    run = job.run
+    plain = job.to_dict()
+
+    def trainable(config: dict[str, Any]) -> dict[str, Any]:
+        from orchestrator.trial import run_trial
+
+        return {"result": run_trial(Job(**plain), Trial(**config["trial"])).to_dict()}
+
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"CPU": 0, DRIVER_RESOURCE: 1}),
+        param_space={
+            "trial": tune.grid_search([trial.__dict__ for trial in trials]),
+            "sweep": run.name,
+            "objective": run.search.objective.kind,
+            "seed": run.seed,
+        },
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=run.max_concurrent,
+            trial_name_creator=lambda trial: trial.config["trial"]["key"],
+            trial_dirname_creator=lambda trial: trial.config["trial"]["key"],
+        ),
+        run_config=tune.RunConfig(
+            name=time.strftime("tune-%Y%m%d-%H%M%S"),
+            storage_path=job.store.child("ray").uri,
+            callbacks=[HandOver(take)],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
