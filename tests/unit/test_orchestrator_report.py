@@ -21,8 +21,6 @@ KEYS = {"target", "budget_ms", "predicted_ms", "latency_ms", "top1", "num_params
     "on_front",
     "status",
 }
-    "target budget_ms predicted_ms latency_ms top1 num_params num_macs architecture model_uri on_front status".split()
-)
 
 
 def done(trial: str, target: str, latency_ms: float, top1: float, **more: Any) -> TrialResult:
