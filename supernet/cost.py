@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from supernet import ops
 from supernet.errors import InputError
 from supernet.network import build_network
-from supernet.rows import Layer, Op
+from supernet.rows import ZERO, Layer, Op
 from supernet.space import Architecture, Path, Space
 
 Shape = tuple[int, int, int]
@@ -165,6 +165,41 @@ def count_cost(space: Space, architecture: Architecture) -> dict[str, Any]:
     out, num_macs = _count_macs(network, space.input_size)
     num_params = sum(p.numel() for p in network.parameters())
     return {"num_params": num_params, "num_macs": num_macs, "output_shape": list(out.shape)}
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """One layer of an architecture with its shapes and counts; a dropped block is not among them.
+
+    Attributes:
+        name: Name of the layer in its space.
+        op: The operator that stands there.
+        in_shape: (C, H, W) of its input.
+        out_shape: (C, H, W) of its output; (num_classes,) of the classifier.
+        num_macs: Multiply-accumulates of convolutions and linear layers, batch 1.
+    """
+
+    name: str
+    op: Op
+    stride: int
+    residual: bool
+    in_shape: tuple[int, ...]
+    out_shape: tuple[int, ...]
+    num_params: int
+    num_macs: int
+
+
+def block_costs(space: Space, architecture: Architecture) -> tuple[BlockCost, ...]:
+    """Return the blocks of an architecture in order, each with its cost; their sums are the network's."""
+    choices, blocks = iter(space.path(architecture)), []
+    for t in trace(space):
+        index = next(choices) if t.layer.searched else 0
+        op, counts = t.layer.candidates[index], (t.num_params[index], t.num_macs[index])
+        if op != ZERO:
+            blocks.append(
+                BlockCost(t.layer.name, op, t.layer.stride, t.layer.residual, t.in_shape, t.out_shape, *counts)
+            )
+    return tuple(blocks)
 
 
 def params_table(space: Space) -> CostTable:
