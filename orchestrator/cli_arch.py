@@ -105,7 +105,8 @@ def _print_table(described: dict[str, Any]) -> None:
         )
         for block in described["blocks"]
     ]
-    totals = f"+ shortcut; in all {described['num_params']:,} parameters, {described['num_macs']:,} MACs at {_shape(described['input_size'])}"
+    params, macs, size = (described[key] for key in ("num_params", "num_macs", "input_size"))
+    totals = f"{params:,} parameters, {macs:,} MACs at {_shape(size)} (+ marks a shortcut)"
     _table(described["id"], ("layer", "op", "out", "stride", "params", "MACs"), rows, totals)
 
 
