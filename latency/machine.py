@@ -65,7 +65,7 @@ def release_affinity() -> None:
 
 
 class QuietCores:
-    """Keeps this process on the cores where others do least, looking again before each round.
+    """Knows the cores where others do least, looking again before each round.
 
     Args:
         cores: Cores to choose from; empty leaves the choice to the system.
@@ -77,24 +77,25 @@ class QuietCores:
         self.num = min(num, len(cores))
         self.own: frozenset[int] = frozenset()
         self.before = busy_seconds()
-        self.own_before = sum(os.times()[:2])
+        self.own_before = 0.0
 
-    def move(self) -> None:
-        """Pin to the cores that others used least since the last call."""
+    def move(self, own_seconds: float) -> None:
+        """Choose the cores that others used least since the last call.
+
+        Args:
+            own_seconds: Processor time that the workers used so far, all of it on the cores chosen before.
+        """
         if not self.num:
             return
-        now, own_now = busy_seconds(), sum(os.times()[:2])
-        own_share = (own_now - self.own_before) / max(len(self.own), 1)
+        now = busy_seconds()
+        own_share = (own_seconds - self.own_before) / max(len(self.own), 1)
         busy = {
             core: now.get(core, 0.0) - self.before.get(core, 0.0) - (own_share if core in self.own else 0.0)
             for core in self.cores
         }
         # Leave only for a core that is clearly quieter: the counters tick in hundredths of a second.
         ranked = sorted(self.cores, key=lambda core: busy[core] - (0.05 if core in self.own else 0.0))
-        chosen = frozenset(ranked[: self.num])
-        if chosen != self.own:
-            os.sched_setaffinity(0, chosen)
-        self.own, self.before, self.own_before = chosen, now, own_now
+        self.own, self.before, self.own_before = frozenset(ranked[: self.num]), now, own_seconds
 
 
 def busy_seconds() -> dict[int, float]:

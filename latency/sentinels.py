@@ -18,14 +18,17 @@ MAX_DRIFT = 0.03
 """A floor that moves by more than this between the thirds of a run: the machine was not the same throughout."""
 
 
-def host_sentinels(target: Target, clock: Clock) -> dict[str, Program]:
-    """Return the two sentinels of a processor: about 0.1 ms in cache, about 1 ms of streaming."""
+HOST_SENTINELS = ("cache", "stream")
+
+
+def host_sentinel(name: str, target: Target, clock: Clock) -> Program:
+    """Return a processor's sentinel: about 0.1 ms in the cache, or some tenths of a millisecond of streaming."""
     rng = np.random.default_rng(0)
     small = rng.standard_normal((128, 128)).astype(np.float32)
     out = np.empty_like(small)
     big = rng.standard_normal(7 * 2**18).astype(np.float32)
 
-    def cached() -> None:
+    def cache() -> None:
         for _ in range(2):
             np.dot(small, small, out=out)
 
@@ -35,8 +38,8 @@ def host_sentinels(target: Target, clock: Clock) -> dict[str, Program]:
     def nothing() -> NDArray[np.float32]:
         return np.zeros(0, np.float32)
 
-    kernels = {"cache": cached, "stream": stream}
-    return {PREFIX + name: host_program(run, nothing, target, clock) for name, run in kernels.items()}
+    kernels = dict(zip(HOST_SENTINELS, (cache, stream), strict=True))
+    return host_program(kernels[name], nothing, target, clock)
 
 
 @dataclass(frozen=True)

@@ -19,18 +19,22 @@ class Entry:
         module: File in this package.
         precisions: Values of `Target.precision` it knows.
         needs: Installed distributions it needs, by the name that `importlib.metadata` knows.
+        imports: What the measuring process imports before it forks a worker for each model.
+        takes_onnx: Whether it runs ONNX graphs (else modules).
         extra: What to install when one is missing, as in `pip install 'onepath[openvino]'`; empty if core.
     """
 
     module: str
     precisions: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    takes_onnx: bool = False
     extra: str = ""
 
 
 RUNTIMES: dict[str, Entry] = {
-    "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",)),
-    "onnxruntime": Entry("ort", ("fp32",), ("onnxruntime", "onnx")),
+    "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",), ("torch",)),
+    "onnxruntime": Entry("ort", ("fp32",), ("onnxruntime", "onnx"), ("onnxruntime", "onnx"), takes_onnx=True),
 }
 
 
