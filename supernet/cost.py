@@ -41,7 +41,7 @@ class CostTable:
 
     def total(self, path: Path) -> float:
         """Return the cost of a path."""
-        return self.fixed + sum(costs[index] for costs, index in zip(self.candidates, path, strict=True))
+        return sum((costs[index] for costs, index in zip(self.candidates, path, strict=True)), start=self.fixed)
 
     @cached_property
     def matrix(self) -> Tensor:
@@ -66,12 +66,12 @@ class CostTable:
     @property
     def minimum(self) -> float:
         """Cost of the cheapest architecture."""
-        return self.fixed + sum(min(costs) for costs in self.candidates)
+        return sum((min(costs) for costs in self.candidates), start=self.fixed)
 
     @property
     def maximum(self) -> float:
         """Cost of the most expensive architecture."""
-        return self.fixed + sum(max(costs) for costs in self.candidates)
+        return sum((max(costs) for costs in self.candidates), start=self.fixed)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from supernet.cost import CostTable
 from supernet.errors import InputError
 from supernet.space import Path
 
+NUM_PROPOSALS = 4096
+
 
 def most_probable(probs: Tensor) -> Path:
     """Return the most probable path; `probs` has shape (num_positions, max_candidates)."""
@@ -25,7 +27,8 @@ def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path
     """Return the most probable path whose total cost does not exceed the budget (multiple-choice knapsack).
 
     Exact: the set of partial paths that no other partial path beats in both cost and probability is carried
-    from position to position (Nemhauser and Ullmann 1969), no rounding of costs.
+    from position to position (Nemhauser and Ullmann 1969), no rounding of costs. Costs are added in the order of
+    `CostTable.total`, so the result's total keeps the budget to the last bit.
 
     Args:
         probs: Shape (num_positions, max_candidates); candidates with probability 0 are not used.
@@ -39,6 +42,7 @@ def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path
     usable = [[j for j in range(len(row)) if log_probs[i, j] > -math.inf] for i, row in enumerate(costs.candidates)]
     least = [min(row[j] for j in js) for row, js in zip(costs.candidates, usable, strict=True)]
     rest = np.concatenate([np.cumsum(least[::-1])[::-1], [0.0]])
+    last = len(costs.candidates) - 1
     front_cost, front_score = np.array([costs.fixed]), np.array([0.0])
     history: list[tuple[np.ndarray, np.ndarray]] = []
     for i, row in enumerate(costs.candidates):
@@ -46,7 +50,7 @@ def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path
         cost = (front_cost[:, None] + np.array([row[j] for j in js])[None]).ravel()
         score = (front_score[:, None] + log_probs[i, js][None]).ravel()
         order = np.lexsort((-score, cost))
-        order = order[cost[order] + rest[i + 1] <= budget * (1 + 1e-12)]
+        order = order[cost[order] + rest[i + 1] <= (budget if i == last else budget * (1 + 1e-12))]
         if not len(order):
             raise InputError(
                 f"budget {budget:.4g} {costs.unit} on {costs.name}: the cheapest remaining path takes "
@@ -63,30 +67,37 @@ def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path
     return tuple(reversed(path))
 
 
-def sample_close(
+def draw_close(
     probs: Tensor, costs: CostTable, low: float, high: float, count: int, generator: torch.Generator
 ) -> list[Path]:
-    """Draw distinct paths from `probs` given that their cost lies in [low, high].
+    """Draw paths from `probs` given that their cost lies in [low, high], independently of each other.
 
-    Draws come from p_j * exp(-mu * cost_j) with mu chosen so that the mean cost is in the window; inside a
-    narrow window that factor is nearly constant, so the accepted draws follow `probs` conditioned on the cost.
+    Exact rejection sampling: paths are proposed from p_j * exp(-mu * cost_j), with mu chosen so that their mean
+    cost is in the middle of the window, and accepted with what that factor lacks to the window's worst case.
+
+    Args:
+        probs: Shape (num_positions, max_candidates).
+        costs: Costs of the same space.
+        low: Lower end of the window, in the unit of `costs`.
+        high: Upper end of the window.
+        count: How many paths are proposed.
+        generator: Source of the draws.
 
     Returns:
-        At most `count` paths, by falling probability under `probs`; empty if none was hit.
+        The accepted paths in the order they were drawn; a path may occur more than once.
     """
     p = probs.detach().double().cpu()
-    table = costs.matrix
-    tilted = _tilt(p, table, 0.5 * (low + high) - costs.fixed)
-    draws = torch.multinomial(tilted, 4096, replacement=True, generator=generator)  # (num_positions, draws)
-    totals = costs.fixed + table.gather(1, draws).sum(0)
-    hits = draws[:, (totals >= low) & (totals <= high)]
-    distinct = sorted(set(map(tuple, hits.T.tolist())))
-    log_probs = p.log().tolist()
-    return sorted(distinct, key=lambda path: -sum(row[j] for row, j in zip(log_probs, path, strict=True)))[:count]
+    mu, tilted = _tilt(p, costs.matrix, 0.5 * (low + high) - costs.fixed)
+    draws = torch.multinomial(tilted, count, replacement=True, generator=generator)  # (num_positions, count)
+    totals = costs.fixed + costs.matrix.gather(1, draws).sum(0)
+    accept = torch.exp(mu * (totals - (high if mu > 0 else low)))
+    kept = torch.rand(count, generator=generator, dtype=torch.float64) < accept
+    paths: list[Path] = list(map(tuple, draws[:, kept & (totals >= low) & (totals <= high)].T.tolist()))
+    return [path for path in paths if costs.total(path) <= high]
 
 
-def _tilt(p: Tensor, table: Tensor, mean: float) -> Tensor:
-    """Return p * exp(-mu * table), normalised, with mu found by bisection so that the mean total is `mean`."""
+def _tilt(p: Tensor, table: Tensor, mean: float) -> tuple[float, Tensor]:
+    """Return mu and p * exp(-mu * table), normalised, with mu by bisection so that the mean total is `mean`."""
 
     def tilted(mu: float) -> Tensor:
         return torch.softmax(p.log() - mu * table, dim=1)
@@ -96,7 +107,7 @@ def _tilt(p: Tensor, table: Tensor, mean: float) -> Tensor:
     for _ in range(60):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if float((tilted(middle) * table).sum()) > mean else (low, middle)
-    return tilted(0.5 * (low + high))
+    return 0.5 * (low + high), tilted(0.5 * (low + high))
 
 
 def candidates_within(
@@ -104,8 +115,9 @@ def candidates_within(
 ) -> list[Path]:
     """Return the paths worth judging: drawn from `probs`, and with a budget, close under it.
 
-    The most probable path within the budget is among them where it uses the budget too; far below it, it is
-    returned only if nothing closer was drawn.
+    Of the paths drawn, the most probable ones are returned. The most probable path within the budget is among
+    them where it uses the budget too; the most probable path of all may lie far below. Where nothing is drawn
+    within the slack, it is doubled until something is.
 
     Args:
         probs: Shape (num_positions, max_candidates).
@@ -113,21 +125,27 @@ def candidates_within(
         budget: Limit that no returned path exceeds; None asks for the most probable path and plain draws.
         count: How many paths at most.
         generator: Source of the draws.
-        slack: Close under the budget means a cost between (1 - slack) * budget and the budget.
+        slack: Close under the budget means a cost from (1 - slack) * budget to the budget; where the largest
+            remaining path does not reach the budget, from (1 - slack) times its cost.
 
     Raises:
         InputError: If no path with positive probability fits the budget.
     """
     if budget is None:
-        drawn = torch.multinomial(probs.detach(), max(4 * count, 1), replacement=True, generator=generator)
-        paths = [most_probable(probs), *map(tuple, drawn.T.tolist())]
-    else:
-        low = (1 - slack) * budget
-        paths = sample_close(probs, costs, low, budget, count, generator)
-        first = most_probable_within(probs, costs, budget)
-        if not paths or costs.total(first) >= low:
-            paths = [first, *paths]
-    return list(dict.fromkeys(paths))[: max(count, 1)]
+        draws = torch.multinomial(probs.detach(), 4 * count, replacement=True, generator=generator)
+        return list(dict.fromkeys([most_probable(probs), *map(tuple, draws.T.tolist())]))[:count]
+    first = most_probable_within(probs, costs, budget)
+    reach = min(budget, costs.fixed + float(costs.matrix.masked_fill(probs <= 0, -torch.inf).amax(1).sum()))
+    drawn: list[Path] = []
+    while not drawn and slack < 1:
+        low = (1 - slack) * reach
+        drawn = draw_close(probs, costs, low, budget, NUM_PROPOSALS, generator)
+        drawn += [first] if costs.total(first) >= low else []
+        slack *= 2
+    log_probs = probs.detach().log().tolist()
+    distinct = sorted(set(drawn))  # sorted by value first, so that ties do not depend on the set's order
+    distinct.sort(key=lambda path: -sum(row[j] for row, j in zip(log_probs, path, strict=True)))
+    return distinct[:count] or [first]
 
 
 def best_validated(paths: Sequence[Path], judge: Callable[[Path], tuple[float, float]]) -> tuple[Path, float]:
@@ -135,7 +153,7 @@ def best_validated(paths: Sequence[Path], judge: Callable[[Path], tuple[float, f
 
     Args:
         paths: What to compare.
-        judge: From a path to (top-1, loss), for instance `Evaluator.judge`.
+        judge: From a path to (top-1, loss), for instance from `specialise.path_judge`.
     """
     judged = [(judge(path), path) for path in paths]
     (top1, _), path = max(judged, key=lambda item: (item[0][0], -item[0][1]))

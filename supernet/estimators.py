@@ -7,14 +7,14 @@ statistic and no logit.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from supernet.cost import CostTable
-from supernet.errors import InputError
+from supernet.errors import InputError, nearest
 from supernet.gates import ArchitectureParameters, GradientGate, sample_candidates, sample_path
 from supernet.network import Supernet
 from supernet.ops import frozen_statistics
@@ -95,8 +95,9 @@ class PathEstimator:
                 row[list(candidates)] = True
             probs = torch.softmax(alpha.logits.masked_fill(~chosen, -torch.inf), dim=1)
         path = sample_path(probs, generator)
-        gate_probs = probs.to(images.device, torch.promote_types(images.dtype, torch.float32)).unbind(0)
-        gates = [GradientGate(p, candidates) for p, candidates in zip(gate_probs, compared, strict=True)]
+        dtype = torch.promote_types(images.dtype, torch.float32)
+        rows = probs.to(images.device, dtype, non_blocking=True).unbind(0)
+        gates = [GradientGate(row, candidates) for row, candidates in zip(rows, compared, strict=True)]
         with frozen_statistics(supernet):
             cross_entropy = F.cross_entropy(supernet(images, path, gates), labels)
             loss = objective(cross_entropy, costs.expected(probs))
@@ -146,12 +147,18 @@ class Reinforce:
 
 
 def make_estimator(name: EstimatorName, num_samples: int = 10) -> Estimator:
-    """Return the estimator of a name; `num_samples` is the number of paths of `reinforce`."""
+    """Return the estimator of a name; `num_samples` is the number of paths of `reinforce`.
+
+    Raises:
+        InputError: If there is none of that name, or too few paths for a baseline.
+    """
     if name == "one-path":
         return PathEstimator(None)
     if name == "two-path":
         return PathEstimator(2)
-    return Reinforce(num_samples)
+    if name == "reinforce":
+        return Reinforce(num_samples)
+    raise InputError(f"estimator: unknown name {name!r}{nearest(name, get_args(EstimatorName))}")
 
 
 def keep_other_probabilities(before: Tensor, logits: Tensor, touched: Tensor) -> None:

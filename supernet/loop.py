@@ -13,12 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from supernet.cost import CostTable
-from supernet.errors import RunError
+from supernet.errors import InputError
 from supernet.estimators import EstimatorName, keep_other_probabilities, make_estimator
 from supernet.gates import ArchitectureParameters, sample_path
+from supernet.health import check_distribution, check_loss, mean_entropy, skip_share, zero_mask
 from supernet.network import MixedLayer, Supernet
 from supernet.objective import ObjectiveSettings, make_objective
-from supernet.prune import Pruner, PruneSettings
+from supernet.prune import Pruner, PruneSettings, spare_cheapest
 from supernet.rng import generator
 from supernet.sync import Alone, Sync
 from supernet.training import Batch, Data, Precision, cosine, precision_context, set_learning_rate, sgd, to_device
@@ -38,6 +39,9 @@ class SearchSettings:
         arch_learning_rate: Adam's, with beta1 = 0 so that a logit without gradient does not drift.
         num_samples: Paths per step of the `reinforce` estimator.
         arch_paths: Whether ranks draw their own paths in architecture steps or all the same one.
+        precision: `auto` is bf16 autocast on GPUs and float32 on CPUs.
+        recompute: Recompute inside blocks in the backward pass of weight steps: less memory, more time.
+        compile: Compile every candidate on its own at its first use; pays on long runs on GPUs.
         check_every: Steps between checks for NaN (each waits for the device once).
     """
 
@@ -57,6 +61,8 @@ class SearchSettings:
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     prune: PruneSettings | None = None
     precision: Precision = "auto"
+    recompute: bool = False
+    compile: bool = False
     check_every: int = 20
 
 
@@ -97,7 +103,8 @@ class Search:
         sync: The ranks of this search.
 
     Raises:
-        InputError: If the objective does not fit the cost table, or the batch does not divide by the ranks.
+        InputError: If the cost table is of another space, the objective does not fit it, or a batch does not
+            divide by the ranks.
     """
 
     def __init__(
@@ -112,18 +119,21 @@ class Search:
     ) -> None:
         self.supernet, self.costs, self.settings, self.data, self.seed = supernet, costs, settings, data, seed
         self.sync: Sync = sync or Alone()
+        self._check_arguments()
+        supernet.recompute = settings.recompute
+        if settings.compile:
+            supernet.compile_candidates()
         self.device = next(supernet.parameters()).device
         self.alpha = ArchitectureParameters(supernet.space, generator(seed, "alpha"))
         self.estimator = make_estimator(settings.estimator, settings.num_samples)
         self.searches = settings.arch_every > 0 or not settings.train_weights
         self.objective = make_objective(settings.objective, costs) if self.searches else None
         self.arch_optimiser = torch.optim.Adam([self.alpha.logits], lr=settings.arch_learning_rate, betas=(0.0, 0.999))
-        self.weight_optimiser = self._weight_optimiser()
+        self.weight_optimiser = sgd(
+            supernet, settings.learning_rate, settings.momentum, settings.weight_decay, decay_norms=True
+        )
         self.pruner = Pruner(settings.prune, self.alpha.alive) if settings.prune else None
-        self.zero = torch.zeros_like(self.alpha.alive)
-        for i, position in enumerate(supernet.space.positions):
-            for j, op in enumerate(position.candidates):
-                self.zero[i, j] = op.name == "zero"
+        self.zero = zero_mask(supernet.space, self.alpha.alive.shape[1])
         self.step_index = 0
         self.num_arch_steps = 0
         self._streams: dict[str, Iterator[Batch]] = {}
@@ -156,11 +166,14 @@ class Search:
                 arch_loss=arch_loss,
                 expected_cost=float(self.costs.expected(probs)),
                 multiplier=self.objective.multiplier if self.objective else 0.0,
-                entropy=float(torch.special.entr(probs).sum(1).mean()) if len(probs) else 0.0,
-                skip_share=float((probs * self.zero).sum() / max(1, int(self.zero.sum()))),
+                entropy=mean_entropy(probs),
+                skip_share=skip_share(probs, self.zero),
                 num_alive=int(self.alpha.alive.sum()),
             )
-        self._check_health(record)
+        if self.done or (step + 1) % settings.check_every == 0:
+            check_loss(step, record.loss)
+        if self.searches:
+            check_distribution(step, record.expected_cost, record.skip_share, settings.objective, self.costs)
         return record
 
     def _weight_step(self, step: int) -> Tensor:
@@ -208,7 +221,10 @@ class Search:
         with torch.no_grad():
             self.objective.update(float(self.costs.expected(self.alpha.probs())))
         if self.pruner and settings.prune and self.num_arch_steps % settings.prune.every == 0:
-            self._drop(self.pruner.check(self.alpha.probs().detach(), self.alpha.alive, step / settings.num_steps))
+            doomed = self.pruner.check(self.alpha.probs().detach(), self.alpha.alive, step / settings.num_steps)
+            if settings.objective.kind == "budget":
+                doomed = spare_cheapest(doomed, self.alpha.alive, self.costs, settings.objective.reference)
+            self._drop(doomed)
         return found.cross_entropy
 
     def _drop(self, doomed: Tensor) -> None:
@@ -226,10 +242,6 @@ class Search:
                 self.weight_optimiser.state.pop(parameter, None)
             layer.drop(j)
 
-    def _weight_optimiser(self) -> torch.optim.SGD:
-        s = self.settings
-        return sgd(self.supernet, s.learning_rate, s.momentum, s.weight_decay, decay_norms=True)
-
     def _next(self, split: str, batch_size: int) -> Batch:
         """Return the next batch of this rank; the cursor is all that a restart needs."""
         if split not in self._streams:
@@ -239,26 +251,31 @@ class Search:
         self._cursors[split] += 1
         return to_device(next(self._streams[split]), self.device)
 
-    def _check_health(self, record: StepRecord) -> None:
-        last = self.done or (record.step + 1) % self.settings.check_every == 0
-        if last and not bool(torch.isfinite(record.loss)):
-            raise RunError(f"step {record.step}: the loss is {float(record.loss)}; lower learning_rate or use fp32")
-        objective = self.settings.objective
-        unused = objective.kind != "budget" or record.expected_cost < 0.8 * objective.reference
-        if self.searches and bool(self.zero.any()) and record.skip_share > 0.98 and unused:
-            raise RunError(
-                f"step {record.step}: collapsed to skips (share {record.skip_share:.3f}) at an expected cost of "
-                f"{record.expected_cost:.4g} {self.costs.unit}; lengthen the warm-up or lower arch_learning_rate"
+    def _check_arguments(self) -> None:
+        counts = [len(position.candidates) for position in self.supernet.space.positions]
+        if not counts:
+            raise InputError(f"space {self.supernet.space.name!r} has no position: there is nothing to search")
+        priced = [len(costs) for costs in self.costs.candidates]
+        if counts != priced:
+            raise InputError(
+                f"cost table {self.costs.name!r} is of another space: {priced} candidates per position, not {counts}"
             )
+        for size in (self.settings.batch_size, self.settings.arch_batch_size or self.settings.batch_size):
+            if size % self.sync.num_ranks:
+                raise InputError(f"batch size {size}: must be a multiple of the number of ranks, {self.sync.num_ranks}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that a restart needs, as tensors and plain data."""
+        """Return all that a restart needs, as tensors and plain data.
+
+        As in torch, weights and optimiser state are the live tensors: save or copy them before the next step.
+        A search on frozen weights leaves them out: it is restarted on the same ones.
+        """
         return {
             "step_index": self.step_index,
             "num_arch_steps": self.num_arch_steps,
             "cursors": dict(self._cursors),
             "alpha": self.alpha.state_dict(),
-            "supernet": self.supernet.state_dict(),
+            "supernet": self.supernet.state_dict() if self.settings.train_weights else None,
             "weight_optimiser": self.weight_optimiser.state_dict(),
             "arch_optimiser": self.arch_optimiser.state_dict(),
             "multiplier": self.objective.multiplier if self.objective else 0.0,
@@ -269,7 +286,8 @@ class Search:
         """Restore what `state_dict` returned, into a freshly made search with the same arguments."""
         self._drop(self.alpha.alive & ~state["alpha"]["alive"])
         self.alpha.load_state_dict(state["alpha"])
-        self.supernet.load_state_dict(state["supernet"])
+        if state["supernet"] is not None:
+            self.supernet.load_state_dict(state["supernet"])
         self.weight_optimiser.load_state_dict(state["weight_optimiser"])
         self.arch_optimiser.load_state_dict(state["arch_optimiser"])
         self.step_index, self.num_arch_steps = state["step_index"], state["num_arch_steps"]

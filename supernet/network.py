@@ -38,6 +38,10 @@ class MixedLayer(nn.Module):
         y: Tensor = self.candidates[index](x)
         return y
 
+    def living(self) -> list[int]:
+        """Return the candidates that have not been dropped."""
+        return [index for index, candidate in enumerate(self.candidates) if candidate is not None]
+
     def drop(self, index: int) -> None:
         """Remove a candidate and its weights."""
         self.candidates[index] = None  # type: ignore[assignment]
@@ -49,16 +53,18 @@ class Supernet(nn.Module):
     Args:
         space: What to build.
         seed: Seed of the weights.
+
+    Attributes:
         recompute: Keep only block boundaries for the backward pass and recompute inside blocks (less memory).
     """
 
-    def __init__(self, space: Space, *, seed: int = 0, recompute: bool = False) -> None:
+    def __init__(self, space: Space, *, seed: int = 0) -> None:
         super().__init__()
         self.space = space
-        self.recompute = recompute
+        self.recompute = False
         ops.load_operators(space.operators)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             self.layers = nn.ModuleList(MixedLayer(layer) for layer in space.layers)
         self.to(memory_format=torch.channels_last)
         self.position_layers = tuple(i for i, layer in enumerate(space.layers) if layer.searched)
@@ -87,6 +93,24 @@ class Supernet(nn.Module):
                 y = gate(layer, x, y, index)
             x = x + y if layer.residual else y
         return x
+
+    def compile_candidates(self, backend: str = "inductor") -> None:
+        """Compile every candidate on its own; candidates of equal kind and shape share their code.
+
+        The path changes every step, so the network as a whole cannot be compiled. One forward serves many
+        shapes here, so the process's limit of recompilations is raised.
+
+        Args:
+            backend: Name of a `torch.compile` backend.
+        """
+        limits = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, 1024)
+        limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, 8192)
+        for layer in self.layers:
+            assert isinstance(layer, MixedLayer)
+            for candidate, zero in zip(layer.candidates, layer.zero, strict=True):
+                if candidate is not None and not zero:
+                    candidate.compile(backend=backend, dynamic=False)
 
     def _run(self, layer: MixedLayer, x: Tensor, index: int) -> Tensor:
         if not (self.recompute and self.training and torch.is_grad_enabled()):
@@ -119,7 +143,7 @@ class Supernet(nn.Module):
             assert isinstance(layer, MixedLayer)
             if plan.searched:
                 p = next(weights)
-                y = torch.stack([p[i] * layer.run(x, i) for i in range(len(layer.candidates))]).sum(0)
+                y = torch.stack([p[i] * layer.run(x, i) for i in layer.living()]).sum(0)
             else:
                 y = layer.run(x, 0)
             x = x + y if layer.residual else y
@@ -160,7 +184,7 @@ def build_network(space: Space, architecture: Architecture, *, seed: int = 0) ->
     """
     ops.load_operators(space.operators)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         blocks = [
             Block(ops.build(layer.candidates[index], layer), layer.residual)
             for layer, index in chosen_layers(space, architecture)

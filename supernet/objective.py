@@ -6,13 +6,15 @@ limit. Nothing here knows networks or sampling; a cost may be milliseconds or an
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
 from supernet.cost import CostTable
-from supernet.errors import InputError
+from supernet.errors import InputError, nearest
+
+Kind = Literal["budget", "add_linear", "mul_log"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class ObjectiveSettings:
         damping: Weight of the squared relative excess of `budget`; keeps the multiplier from swinging.
     """
 
-    kind: Literal["budget", "add_linear", "mul_log"] = "budget"
+    kind: Kind = "budget"
     reference: float = 0.0
     weight: float = 0.1
     exponent: float = 0.3
@@ -106,7 +108,7 @@ def make_objective(settings: ObjectiveSettings, costs: CostTable) -> Objective:
 
     Raises:
         InputError: If the budget is below the cheapest architecture of the space, if the reference is not
-            positive, or if `mul_log` would take a logarithm below zero.
+            positive, if `mul_log` would take a logarithm below zero, or if there is no such objective.
     """
     reference, unit = settings.reference, costs.unit
     if not reference > 0:
@@ -125,4 +127,6 @@ def make_objective(settings: ObjectiveSettings, costs: CostTable) -> Objective:
                 f"must be above 1 {unit}, its logarithm changes sign there; use 'budget' or 'add_linear'"
             )
         return MulLog(settings)
-    return AddLinear(settings)
+    if settings.kind == "add_linear":
+        return AddLinear(settings)
+    raise InputError(f"objective.kind: unknown {settings.kind!r}{nearest(settings.kind, get_args(Kind))}")

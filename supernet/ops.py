@@ -18,7 +18,11 @@ from supernet.errors import InputError, nearest
 from supernet.rows import Layer, Op
 
 Builder = Callable[..., nn.Module]
-"""(in_channels, out_channels, stride, *, own arguments) -> module from (N, in, H, W) to (N, out, H', W')."""
+"""(in_channels, out_channels, stride, *, own arguments) -> module from (N, in, H, W) to (N, out, H', W').
+
+The module must not change its input in place: the shortcut and the other candidates read it too. Its
+convolutions and linear layers are initialised by `build`.
+"""
 
 # Batch-norm constants and initialisation of the released search code.
 BN_MOMENTUM, BN_EPS = 0.1, 1e-3
@@ -86,7 +90,8 @@ def _initialise(module: nn.Module) -> None:
     elif isinstance(module, nn.Linear):
         bound = 1.0 / math.sqrt(module.in_features)
         nn.init.uniform_(module.weight, -bound, bound)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def _conv_bn(

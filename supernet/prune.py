@@ -1,12 +1,14 @@
 """Successive pruning: candidates that stay improbable are dropped during the search, with their memory.
 
-Why here: the rule looks at probabilities alone. Removing modules and optimiser state is the loop's work.
+Why here: the rule looks at probabilities and costs. Removing modules and optimiser state is the loop's work.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from supernet.cost import CostTable
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,21 @@ class Pruner:
         if progress < self.settings.start:
             return torch.zeros_like(low)
         return low & (self.strikes >= self.settings.patience)
+
+
+def spare_cheapest(doomed: Tensor, alive: Tensor, costs: CostTable, budget: float) -> Tensor:
+    """Return `doomed` without the cheapest candidates if nothing within the budget would be left otherwise.
+
+    Args:
+        doomed: Candidates about to be dropped, bool, shape (num_positions, max_candidates).
+        alive: Candidates not dropped yet, same shape.
+        costs: Costs of the same space.
+        budget: Limit in the unit of `costs`; some path of `alive` keeps it.
+    """
+    left = costs.matrix.masked_fill(~alive | doomed, torch.inf).amin(1)
+    if sum(left.tolist(), start=costs.fixed) <= budget:
+        return doomed
+    cheapest = costs.matrix.masked_fill(~alive, torch.inf).argmin(1)
+    spared = doomed.clone()
+    spared[torch.arange(len(doomed)), cheapest] = False
+    return spared

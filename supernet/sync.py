@@ -53,6 +53,8 @@ class AllReduce:
 
     def __init__(self, bucket_mib: float = 16.0) -> None:
         self.rank, self.num_ranks = dist.get_rank(), dist.get_world_size()
+        # NCCL takes tensors of its device only, and alpha's gradient is on the CPU.
+        self.carrier = torch.device("cuda") if dist.get_backend() == "nccl" else None
         self.bucket_bytes = int(bucket_mib * 2**20)
         self.bytes_reduced = 0
 
@@ -60,7 +62,7 @@ class AllReduce:
         """See `Sync.average`."""
         works = []
         for bucket in self._buckets(tensors):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket])
+            flat = torch.cat([tensor.reshape(-1) for tensor in bucket]).to(self.carrier)
             self.bytes_reduced += flat.numel() * flat.element_size()
             works.append((dist.all_reduce(flat, async_op=True), flat, bucket))
         for work, flat, bucket in works:
@@ -73,7 +75,9 @@ class AllReduce:
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """See `Sync.broadcast`."""
         for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+            carried = tensor.to(self.carrier)
+            dist.broadcast(carried, src=0)
+            tensor.copy_(carried)
 
     def _buckets(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
         buckets: list[list[Tensor]] = []
