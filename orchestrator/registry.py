@@ -9,6 +9,7 @@ finds either the version or the pieces to make it from.
 """
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -146,7 +147,7 @@ class Registry:
         with self._calls():
             self._runs.of_sweep(result.sweep)
             old = self._versions(result.sweep, result.trial)
-            if old and all(old[0].tags.get(key) == value for key, value in tags.items()):
+            if old and from_tags(old[0].tags, "") == dataclasses.replace(result, model_uri="", reason=""):
                 newest, *rest = old
             else:
                 run = self._runs.for_result(result)

@@ -20,7 +20,7 @@ __all__ = ["front_png", "front_rows", "front_table", "report_html"]
 def front_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
     """Return rows from `front_rows` as a table for the terminal, readable from 80 columns on.
 
-    A star marks the front; the reasons of failed trials stand below.
+    A star marks the front; the reasons of failures and doubts stand below.
     """
     from rich import box
     from rich.table import Table
@@ -53,5 +53,6 @@ def front_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
         previous = row["target"]
     notes = ["latencies in ms; * on the front of its target"]
     notes += [f"{row['trial']} failed: {row['reason']}" for row in rows if row["status"] != "done"]
+    notes += [f"{row['trial']} is in doubt: {row['doubt']}" for row in rows if row["doubt"]]
     table.caption = Text("\n".join(notes))
     return table

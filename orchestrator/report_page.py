@@ -198,6 +198,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
             count_text(row["num_macs"]),
         )
         what = f"<code>{escape(row['architecture'])}</code>" if done else escape(f"failed: {row['reason']}")
+        if row["doubt"]:
+            what += f"<br>in doubt: {escape(row['doubt'])}"
         body.append(
             f'<tr class="{("front" if row["on_front"] else "beaten") if done else "failed"}">'
             f'<td class="text">{escape(row["target"])}</td>'

@@ -20,8 +20,8 @@ def front_rows(results: Iterable[TrialResult]) -> list[Row]:
     """Return one row per trial, by target and latency, with failed trials at the end of their target.
 
     Each has the keys target, budget_ms, predicted_ms, latency_ms, top1, num_params, num_macs, architecture, model_uri,
-    on_front and status, and further latency_error_ms, latency_weight, trial and reason. A trial is on the front of its
-    target if no other trial that is done has both lower measured latency and higher top-1 (`non_dominated`).
+    on_front and status, and further latency_error_ms, latency_weight, trial, reason and doubt. A trial is on the front
+    of its target if no other trial that is done is as fast and as accurate and better in one (`non_dominated`).
     """
     ordered = sorted(results, key=lambda r: (r.target, not r.done, _number(r.latency_ms, np.inf), r.trial))
     rows: list[Row] = []
@@ -54,6 +54,7 @@ def _row(result: TrialResult, on_front: bool) -> Row:
         "latency_weight": result.latency_weight,
         "trial": result.trial,
         "reason": result.reason,
+        "doubt": result.doubt,
     }
 
 
