@@ -108,8 +108,9 @@ def stored_table(tables: Storage, space: Space, target: Target) -> LatencyTable:
 
 
 def _remote(function: Any, target: str) -> Any:
-    """Return a task that runs where the target is, alone on it."""
-    return ray.remote(num_cpus=0, max_retries=5, resources={target_resource(target): 1})(function)
+    """Return a task that runs where the target is, alone on it, outside any placement group of the caller."""
+    where = {target_resource(target): 1}
+    return ray.remote(num_cpus=0, max_retries=5, resources=where, scheduling_strategy="DEFAULT")(function)
 
 
 def _result(remote: Any) -> Any:

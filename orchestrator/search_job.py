@@ -4,6 +4,7 @@ Why here: the only file that knows Ray Train. What the workers compute stands in
 """
 
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from orchestrator.plan import Job, Trial
 from orchestrator.progress import poster
 from orchestrator.stages import Place, run_trial_stages, run_warmup
 from supernet.cost import CostTable
-from supernet.errors import RunError
+from supernet.errors import InputError, RunError
 from supernet.space import Architecture
 from supernet.sync import default_sync
 
@@ -64,8 +65,42 @@ class TrainSaver:
         )
 
 
-def _worker(spec: Mapping[str, Any]) -> None:
-    """What every rank runs."""
+# What a restart of the workers cannot mend: wrong input, failed searches, and mistakes in programs.
+FINAL_ERRORS = (
+    InputError,
+    RunError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    TypeError,
+    ValueError,
+)
+
+
+def _worker(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What every rank runs.
+
+    Returns:
+        Kind and text of an error that a restart cannot mend, or nothing. Other errors are raised, and Ray
+        restarts the workers from the last checkpoint.
+    """
+    try:
+        _run_stages(spec)
+    except FINAL_ERRORS as error:
+        text = str(error) if isinstance(error, InputError | RunError) else _where(error)
+        return {"kind": "input" if isinstance(error, InputError) else "run", "text": text}
+    return {}
+
+
+def _where(error: BaseException) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+
+
+def _run_stages(spec: Mapping[str, Any]) -> None:
     job = Job(**spec["job"])
     workers = job.run.workers
     torch.set_num_threads(max(1, int(workers.cpus)))
@@ -121,9 +156,12 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
         ),
     )
     try:
-        trainer.fit()
+        result = trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise RunError(f"{key}: {failure_reason(error)}") from error
+    failure = result.return_value or {}
+    if failure:
+        raise {"input": InputError, "run": RunError}[failure["kind"]](f"{key}: {failure['text']}")
 
 
 def failure_reason(error: BaseException) -> str:
