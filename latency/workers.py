@@ -108,7 +108,7 @@ def _serve(prepare: Prepare, requests: TextIO, answers: TextIO) -> NoReturn:
         for line in requests:
             num_calls, cores = json.loads(line)
             if cores and cores != pinned:
-                os.sched_setaffinity(0, cores)
+                _pin(cores)
                 pinned = cores
             calls = program.time(num_calls)
             cpu = time.process_time()
@@ -123,3 +123,9 @@ def _serve(prepare: Prepare, requests: TextIO, answers: TextIO) -> NoReturn:
         answer({"run_error": f"{type(error).__name__}: {error}"})
     finally:
         os._exit(status)
+
+
+def _pin(cores: Sequence[int]) -> None:
+    """Pin every thread of this process: a runtime starts its own when it prepares a model."""
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), cores)

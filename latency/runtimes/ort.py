@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor. Its library is imported when something is prepared."""
+"""ONNX Runtime on the processor, at fp32 or int8. Its library is imported when something is prepared."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latency.quantise import quantise
 from latency.runtimes.base import Clock, Model, Program, host_program
 from latency.target import Target
 
@@ -33,7 +34,8 @@ def prepare(model: Model, target: Target, clock: Clock) -> Program:
     options.intra_op_num_threads = target.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.onnx(), options, providers=["CPUExecutionProvider"])
+    graph = quantise(model.onnx(), model.images()) if target.precision == "int8" else model.onnx()
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: model.example}
     names = [session.get_outputs()[0].name]
 

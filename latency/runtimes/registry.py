@@ -32,9 +32,19 @@ class Entry:
     extra: str = ""
 
 
+_ONNX = ("onnxruntime", "onnx")
+
 RUNTIMES: dict[str, Entry] = {
-    "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",), ("torch",)),
-    "onnxruntime": Entry("ort", ("fp32",), ("onnxruntime", "onnx"), ("onnxruntime", "onnx"), takes_onnx=True),
+    "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",), imports=("torch",)),
+    "onnxruntime": Entry("ort", ("fp32", "int8"), _ONNX, imports=_ONNX, takes_onnx=True),
+    "openvino": Entry(
+        "ov",
+        ("fp32", "bf16", "int8"),
+        ("openvino", *_ONNX),
+        imports=("openvino", *_ONNX),
+        takes_onnx=True,
+        extra="openvino",
+    ),
 }
 
 

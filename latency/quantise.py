@@ -1,0 +1,58 @@
+"""Static int8 quantisation of an ONNX graph: quantise and dequantise nodes, ranges from calibration images.
+
+Why here: every int8 runtime is fed by the same graph, so their outputs and their files agree. Weights are
+quantised per channel, activations per tensor. `onnxruntime` is imported when needed.
+"""
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def quantise(serialised: bytes, images: NDArray[np.float32]) -> bytes:
+    """Return an fp32 ONNX model as an int8 one (QDQ form).
+
+    Args:
+        serialised: The fp32 model; batch norm must be folded, as `onnx_graph` does.
+        images: Calibration images, shape (M, C, H, W), normalised as in training. Random numbers are enough to
+            measure time, not to judge accuracy.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    model = onnx.load_from_string(serialised)
+    name, batch = model.graph.input[0].name, model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
+
+    class Batches(CalibrationDataReader):  # type: ignore[misc]
+        """Hands out the images in batches of the model's size."""
+
+        def __init__(self) -> None:
+            self.batches = _batches(images, batch)
+
+        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+            images = next(self.batches, None)
+            return None if images is None else {name: images}
+
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises, through the root logger
+    with tempfile.TemporaryDirectory(prefix="onepath-int8-") as folder:
+        file = FilePath(folder) / "int8.onnx"
+        quantize_static(
+            model,
+            str(file),
+            Batches(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        return file.read_bytes()
+
+
+def _batches(images: NDArray[np.float32], batch: int) -> Iterator[NDArray[np.float32]]:
+    """Yield full batches, the last one filled up from the front."""
+    for start in range(0, len(images), batch):
+        yield np.take(images, range(start, start + batch), axis=0, mode="wrap")

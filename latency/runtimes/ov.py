@@ -1,0 +1,61 @@
+"""OpenVINO on the processor, at fp32, bf16 or int8. Its library is imported when something is prepared."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency.quantise import quantise
+from latency.runtimes.base import Clock, Model, Program, host_program
+from latency.target import Target
+
+PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+
+
+def missing(target: Target) -> str:
+    """Say if the processor lacks the precision: OpenVINO would then run fp32 without a word."""
+    if target.precision != "bf16":
+        return ""
+    import openvino
+
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "" if "BF16" in able else f"this processor has no bf16 (OpenVINO sees {', '.join(able)})"
+
+
+def facts(target: Target) -> Mapping[str, Any]:
+    """Nothing beside machine and versions."""
+    return {}
+
+
+def environment(target: Target) -> Mapping[str, str]:
+    """Nothing is needed."""
+    return {}
+
+
+def prepare(model: Model, target: Target, clock: Clock) -> Program:
+    """Time one synchronous inference request, input and output in host memory."""
+    import openvino
+
+    graph = quantise(model.onnx(), model.images()) if target.precision == "int8" else model.onnx()
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(graph),
+        "CPU",
+        {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": target.threads,
+            "NUM_STREAMS": 1,
+            "INFERENCE_PRECISION_HINT": PRECISION_HINTS[target.precision],
+            "ENABLE_CPU_PINNING": False,  # the measuring process chooses its cores itself
+        },
+    )
+    request = compiled.create_infer_request()
+    request.set_input_tensor(openvino.Tensor(model.example))
+
+    def output() -> NDArray[np.float32]:
+        request.infer()
+        result: NDArray[np.float32] = np.array(request.get_output_tensor().data, dtype=np.float32)
+        return result
+
+    return host_program(request.infer, output, target, clock)
