@@ -5,6 +5,7 @@ Why here: how layers are joined (shortcuts, skips, order) stands in one place. T
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Protocol
 
 import torch
@@ -117,7 +118,7 @@ class Supernet(nn.Module):
             return layer.run(x, index)
         candidate = layer.candidates[index]
         # The second forward must not update the running statistics again.
-        contexts = lambda: (torch.enable_grad(), ops.frozen_statistics(candidate))  # noqa: E731
+        contexts = lambda: (nullcontext(), ops.scratch_statistics(candidate))  # noqa: E731
         y: Tensor = checkpoint(layer.run, x, index, use_reentrant=False, context_fn=contexts)
         return y
 

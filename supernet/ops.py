@@ -166,7 +166,7 @@ def classifier(in_channels: int, out_channels: int, stride: int) -> nn.Module:
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Inside, batch norm in train mode uses batch statistics but does not touch its running ones.
 
-    Architecture steps and recomputation run so: they judge paths and must leave no trace in them.
+    Architecture steps run so: they judge paths and must leave no trace in them.
     """
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     for norm in norms:
@@ -176,3 +176,20 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.track_running_stats = True
+
+
+@contextmanager
+def scratch_statistics(module: nn.Module) -> Iterator[None]:
+    """Inside, the module updates copies of its buffers; afterwards the real ones are back as they were.
+
+    Recomputation runs so: it must save for the backward pass what the first forward saved, running statistics
+    among it, without updating them a second time.
+    """
+    kept = [(m, name, buffer) for m in module.modules() for name, buffer in m.named_buffers(recurse=False)]
+    for m, name, buffer in kept:
+        setattr(m, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for m, name, buffer in kept:
+            setattr(m, name, buffer)
