@@ -25,8 +25,9 @@ from latency.job import INPUT_ERROR_EXIT, RUN_ERROR_EXIT
 from latency.machine import QuietCores, fast_cores, release_affinity
 from latency.model import ModelForms, build_chain, file_forms, module_forms
 from latency.runtimes.base import Clock, Program
+from latency.runtimes.cuda import device_sentinel
 from latency.runtimes.registry import entry, load_runtime
-from latency.sentinels import HOST_SENTINELS, PREFIX, host_sentinel, judge_sentinel
+from latency.sentinels import PREFIX, SENTINELS, host_sentinel, judge_sentinel
 from latency.target import Target, read_target
 from latency.timing import HostClock, Plan, Samples, TimeCalls, sample, summarise
 from latency.workers import Prepare, Worker, fork_worker
@@ -112,6 +113,8 @@ def prepare_items(
         for index, item in enumerate(job["items"]):
             report("preparing models", index / len(job["items"]))
             made[item["key"]] = prepared(item)
+        if target.device.startswith("cuda"):
+            made |= {PREFIX + name: (device_sentinel(name, target), {}) for name in SENTINELS}
         times = {key: program.time for key, (program, _) in made.items()}
         return TimedItems(times, lambda index: None), {key: facts for key, (_, facts) in made.items()}
     for name in entry(target.runtime).imports:
@@ -121,7 +124,7 @@ def prepare_items(
         # Graphs are made here, where the code is warm; each worker only makes its own runnable.
         for item in job["items"]:
             yield item["key"], partial(_prepare, item, _forms(item, space, target, images), target, clock)
-        for name in HOST_SENTINELS:
+        for name in SENTINELS:
             yield PREFIX + name, partial(_sentinel, name, target, clock)
 
     return _fork(prepares(), len(job["items"]), target, report)

@@ -5,9 +5,11 @@ The differentiable expectation that the search uses is `CostTable.expected`, ove
 
 from pathlib import Path as FilePath
 
+from latency.published import published_table
 from latency.table import LatencyTable, load_table
-from latency.target import Target
+from latency.target import COUNTED, PUBLISHED, Target
 from supernet.cost import CostTable, macs_table, params_table
+from supernet.errors import InputError
 from supernet.space import Architecture, Space
 
 
@@ -20,14 +22,17 @@ def predict(table: LatencyTable, architecture: Architecture) -> tuple[float, flo
 
     Returns:
         (milliseconds, half-width of the error bar): twice the root mean square error on calibration networks
-        that were left out of the fit in turn.
+        that were left out of the fit in turn (published tables: twice the published error).
+
+    Raises:
+        MissingLatency: If the architecture needs an entry that the table lacks.
     """
-    ms = table.cost_table().total(table.space.path(architecture))
+    ms = table.calibration.scale * table.sum_ms(architecture) + table.calibration.offset_ms
     return ms, 2.0 * table.calibration.rms * ms
 
 
 def cost_table(space: Space, target: Target, folder: FilePath | str) -> CostTable:
-    """Return what every candidate costs on a target of any kind: measured or counted.
+    """Return what every candidate costs on a target of any kind: measured, published or counted.
 
     Raises:
         InputError: If a measured table is not there or belongs to something else, with the command that builds it.
@@ -36,4 +41,17 @@ def cost_table(space: Space, target: Target, folder: FilePath | str) -> CostTabl
         return params_table(space)
     if target.runtime == "macs":
         return macs_table(space)
-    return load_table(folder, space, target).cost_table()
+    return latency_table(space, target, folder).cost_table()
+
+
+def latency_table(space: Space, target: Target, folder: FilePath | str) -> LatencyTable:
+    """Return the table of a measured or published target.
+
+    Raises:
+        InputError: If it is not there, belongs to something else, or the target only counts.
+    """
+    if target.runtime in COUNTED:
+        raise InputError(f"target {target.name}: it counts, and has no latencies")
+    if target.runtime == PUBLISHED:
+        return published_table(space, target)
+    return load_table(folder, space, target)

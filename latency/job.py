@@ -112,6 +112,23 @@ class JobResult:
     measure_seconds: float
 
 
+def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance: float = 0.02) -> Plan:
+    """Return the plan of a target: an external program warms up by itself and is started as rarely as possible."""
+    if target.runtime != "command":
+        return Plan(seconds=seconds, max_seconds=3.0 * seconds, visit_ms=visit_ms, tolerance=tolerance)
+    return Plan(
+        seconds=seconds,
+        max_seconds=3.0 * seconds,
+        min_rounds=4,
+        visit_ms=0.0,
+        min_calls=int(target.options.get("runs", 10)),
+        warm_ms=0.0,
+        warm_calls=0,
+        tolerance=tolerance,
+        min_clean=2,
+    )
+
+
 def require_runnable(target: Target) -> None:
     """Check that this machine can run a target.
 

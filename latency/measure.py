@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latency.job import Item, Job, JobResult, Progress, noise_reason, run_job
+from latency.job import Item, Job, JobResult, Progress, noise_reason, plan_for, run_job
 from latency.profile_space import network_choices
 from latency.target import Target
-from latency.timing import Plan
 from supernet.errors import InputError
 from supernet.space import Architecture, Space
 
@@ -118,7 +117,7 @@ def _measure(
         raise InputError(f"target {target.name}: its costs are counted or published; there is nothing to measure")
     if images is not None:
         np.save(folder / "images.npy", images, allow_pickle=False)
-    plan = Plan(seconds=seconds, max_seconds=3.0 * seconds, visit_ms=20.0, tolerance=0.01)
+    plan = plan_for(target, seconds, visit_ms=20.0, tolerance=0.01)
     job = Job(target, (item,), space, plan, images=str(folder / "images.npy") if images is not None else "")
     return _measurement(run_job(job, progress))
 

@@ -13,11 +13,10 @@ from pathlib import Path as FilePath
 from latency.calibrate import CalibrationNetwork, fit
 from latency.errors import ForeignTable, MachineTooNoisy
 from latency.fingerprint import fingerprint
-from latency.job import Item, Job, JobResult, Progress, noise_reason, run_job
+from latency.job import Item, Job, JobResult, Progress, noise_reason, plan_for, run_job
 from latency.model import Choice
 from latency.table import LatencyTable, Row, load_table, table_path, write_table
 from latency.target import Target
-from latency.timing import Plan
 from supernet.cost import macs_table, trace
 from supernet.errors import InputError
 from supernet.space import Path, Space
@@ -121,7 +120,7 @@ def build_table(
         target=target,
         items=items,
         space=space,
-        plan=Plan(seconds=wanted, max_seconds=3.0 * wanted),
+        plan=plan_for(target, wanted),
         work_folder=str(work_folder),
     )
     result = run_job(job, progress)

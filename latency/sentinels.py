@@ -18,7 +18,7 @@ MAX_DRIFT = 0.03
 """A floor that moves by more than this between the thirds of a run: the machine was not the same throughout."""
 
 
-HOST_SENTINELS = ("cache", "stream")
+SENTINELS = ("cache", "stream")
 
 
 def host_sentinel(name: str, target: Target, clock: Clock) -> Program:
@@ -38,7 +38,7 @@ def host_sentinel(name: str, target: Target, clock: Clock) -> Program:
     def nothing() -> NDArray[np.float32]:
         return np.zeros(0, np.float32)
 
-    kernels = dict(zip(HOST_SENTINELS, (cache, stream), strict=True))
+    kernels = dict(zip(SENTINELS, (cache, stream), strict=True))
     return host_program(kernels[name], nothing, target, clock)
 
 

@@ -5,7 +5,7 @@ fingerprint of what it was measured on, and `load_table` refuses one of another.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -16,7 +16,8 @@ from latency.fingerprint import differences, fingerprint
 from latency.target import Target, read_target
 from supernet.cost import CostTable
 from supernet.errors import InputError
-from supernet.space import Space, read_space
+from supernet.network import chosen_layers
+from supernet.space import Architecture, Space, read_space
 
 SCHEMA_VERSION = 1
 
@@ -76,19 +77,18 @@ class LatencyTable:
         """Return raw milliseconds per layer and candidate, in the space's order.
 
         Raises:
-            MissingLatency: If an entry is missing, naming layer, candidate and remedy.
+            MissingLatency: If entries are missing, naming layers, candidates and remedy.
         """
-        known = {(row.layer, row.op): row.raw_ms for row in self.rows}
-        return tuple(
-            tuple(
-                known[layer.name, op.short] if (layer.name, op.short) in known else self._missing(layer.name, op.short)
-                for op in layer.candidates
-            )
-            for layer in self.space.layers
-        )
+        wanted = [(layer.name, op.short) for layer in self.space.layers for op in layer.candidates]
+        known = self._require(wanted)
+        return tuple(tuple(known[layer.name, op.short] for op in layer.candidates) for layer in self.space.layers)
 
     def cost_table(self) -> CostTable:
-        """Return calibrated milliseconds in the form that objectives and derivation use."""
+        """Return calibrated milliseconds in the form that objectives and derivation use.
+
+        Raises:
+            MissingLatency: If entries are missing.
+        """
         scale, pairs = self.calibration.scale, list(zip(self.space.layers, self.costs(), strict=True))
         fixed = self.calibration.offset_ms + scale * sum(costs[0] for layer, costs in pairs if not layer.searched)
         return CostTable(
@@ -98,11 +98,27 @@ class LatencyTable:
             candidates=tuple(tuple(scale * ms for ms in costs) for layer, costs in pairs if layer.searched),
         )
 
-    def _missing(self, layer: str, op: str) -> float:
-        raise MissingLatency(
-            f"latency table {self.space.name} on {self.target.name}: no entry for candidate {op} at {layer}; "
-            f"{self.info.get('remedy', rebuild_command(self.space, self.target))}"
-        )
+    def sum_ms(self, architecture: Architecture) -> float:
+        """Return the plain sum of an architecture's rows, before calibration.
+
+        Raises:
+            MissingLatency: If it needs an entry that is missing; others may be.
+        """
+        wanted = [
+            (layer.name, layer.candidates[index].short) for layer, index in chosen_layers(self.space, architecture)
+        ]
+        return sum(map(self._require(wanted).__getitem__, wanted))
+
+    def _require(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
+        known = {(row.layer, row.op): row.raw_ms for row in self.rows}
+        lacking = [pair for pair in wanted if pair not in known]
+        if lacking:
+            shown = ", ".join(f"{op} at {layer}" for layer, op in lacking[:6]) + (", ..." if len(lacking) > 6 else "")
+            raise MissingLatency(
+                f"latency table {self.space.name} on {self.target.name}: {len(lacking)} entries are missing ({shown}); "
+                f"{self.info.get('remedy', rebuild_command(self.space, self.target))}"
+            )
+        return known
 
 
 def table_path(folder: FilePath | str, space: Space, target: Target) -> FilePath:

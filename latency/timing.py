@@ -161,7 +161,8 @@ def sample(
         before_round(round_index)
         order = rng.sample(todo, len(todo))
         for key in order:
-            items[key](plan.warm_calls)
+            if plan.warm_calls:
+                items[key](plan.warm_calls)
             samples[key].add(items[key](calls_per_visit[key]), round_index)
         round_index += 1
         now = clock.wall_ns()

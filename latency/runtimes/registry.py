@@ -45,6 +45,10 @@ RUNTIMES: dict[str, Entry] = {
         takes_onnx=True,
         extra="openvino",
     ),
+    "torch-compile": Entry("torch_compiled", ("fp32", "bf16"), ("torch",), imports=("torch",)),
+    "cuda": Entry("cuda", ("fp32", "fp16", "bf16"), ("torch",)),
+    "cuda-graph": Entry("cuda", ("fp32", "fp16", "bf16"), ("torch",)),
+    "command": Entry("command", ("fp32", "int8"), _ONNX, takes_onnx=True),
 }
 
 

@@ -1,0 +1,142 @@
+"""Any external program as a runtime: it gets an ONNX file and prints milliseconds. Never a shell.
+
+This is how a phone behind adb or a board behind ssh is reached. Options of the target:
+
+    command: [PROGRAM, ARGUMENT, ...]   with {model}, {runs}, {threads} and {batch} replaced
+    pattern: REGULAR EXPRESSION         with one group: the number in each line that counts; without it, all of
+                                        standard output must be numbers
+    unit: ms | us | s                   of the numbers, default ms
+    runs: N                             inferences asked for per call of the program, default 10
+    timeout_seconds: N                  default 120
+"""
+
+import hashlib
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency.quantise import quantise
+from latency.runtimes.base import Call, Clock, Model, Program
+from latency.target import Target
+from supernet.errors import InputError, RunError
+
+TO_MS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
+OPTIONS = ("command", "pattern", "unit", "runs", "timeout_seconds")
+
+
+def missing(target: Target) -> str:
+    """Say if the target has no command, or its program is not there."""
+    program = _arguments(target)[0]
+    return "" if shutil.which(program) else f"program {program!r} not found; install it or correct options.command"
+
+
+def facts(target: Target) -> Mapping[str, Any]:
+    """Return hashes of the files that the command names: another script is another way of measuring."""
+    files = [found for found in map(shutil.which, _arguments(target)[:1]) if found]
+    files += [argument for argument in _arguments(target)[1:] if FilePath(argument).is_file()]
+    return {"files": {file: hashlib.sha256(FilePath(file).read_bytes()).hexdigest()[:16] for file in files}}
+
+
+def environment(target: Target) -> Mapping[str, str]:
+    """Nothing is needed."""
+    return {}
+
+
+def prepare(model: Model, target: Target, clock: Clock) -> Program:
+    """Write the model; each timing runs the program once."""
+    graph = quantise(model.onnx(), model.images()) if target.precision == "int8" else model.onnx()
+    folder = tempfile.TemporaryDirectory(prefix="onepath-command-")
+    file = FilePath(folder.name) / "model.onnx"
+    file.write_bytes(graph)
+
+    def time(num_calls: int) -> list[Call]:
+        assert folder.name, "keeps the folder as long as the program"
+        return [Call(ms, True) for ms in run_command(target, file, num_calls)]
+
+    def output() -> NDArray[np.float32]:
+        raise InputError(f"target {target.name}: a command gives times, no outputs")
+
+    return Program(time, output)
+
+
+def run_command(target: Target, model: FilePath, num_calls: int) -> list[float]:
+    """Run the program once.
+
+    Returns:
+        The milliseconds it printed, one or more.
+
+    Raises:
+        RunError: If it cannot be started, fails, takes too long or prints something else.
+    """
+    values = {"model": str(model), "runs": num_calls, "threads": target.threads, "batch": target.batch}
+    arguments = [_fill(argument, values) for argument in _arguments(target)]
+    seconds = float(target.options.get("timeout_seconds", 120))
+    place = f"target {target.name}: {arguments[0]}"
+    try:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise RunError(f"{place} cannot be started: {error.strerror}") from error
+    try:
+        printed, complaints = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise RunError(f"{place} took more than {seconds:g} s and was ended (options.timeout_seconds)") from error
+    if process.returncode != 0:
+        tail = "; ".join(complaints.strip().splitlines()[-3:]) or "nothing on standard error"
+        raise RunError(f"{place} ended with status {process.returncode}: {tail}")
+    return _milliseconds(target, printed, place)
+
+
+def _milliseconds(target: Target, printed: str, place: str) -> list[float]:
+    pattern = target.options.get("pattern")
+    words = re.findall(str(pattern), printed) if pattern else printed.split()
+    if not words:
+        wanted = f"nothing that matches {pattern!r}" if pattern else "nothing"
+        raise RunError(f"{place} printed {wanted}; expected milliseconds on standard output")
+    found = []
+    for word in words:
+        try:
+            ms = float(word) * TO_MS[str(target.options.get("unit", "ms"))]
+        except ValueError:
+            ms = math.nan
+        if not (math.isfinite(ms) and ms > 0):
+            raise RunError(f"{place} printed {word[:60]!r}; expected positive numbers only (or set options.pattern)")
+        found.append(ms)
+    return found
+
+
+def _arguments(target: Target) -> list[str]:
+    for key in target.options:
+        if key not in OPTIONS:
+            raise InputError(f"target {target.name}: unknown option {key!r}; known are {', '.join(OPTIONS)}")
+    command = target.options.get("command")
+    if not isinstance(command, list) or not command or not all(isinstance(part, str) for part in command):
+        raise InputError(f"target {target.name}: options.command must be a list of texts, got {command!r}")
+    if target.options.get("unit", "ms") not in TO_MS:
+        raise InputError(f"target {target.name}: options.unit must be one of {', '.join(TO_MS)}")
+    return command
+
+
+def _fill(argument: str, values: Mapping[str, Any]) -> str:
+    for key, value in values.items():
+        argument = argument.replace("{" + key + "}", str(value))
+    return argument

@@ -1,0 +1,158 @@
+"""PyTorch on an NVIDIA GPU, eager or as a replayed CUDA graph, timed by events on the device.
+
+Two targets apart: eager at batch 1 mostly measures launches, a graph measures kernels. The device is waited for
+before and after every call: without that, a clock sees only how fast work is queued. `Device` is what a test fakes.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latency.runtimes.base import Call, Clock, Model, Program
+from latency.target import Target
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class Event(Protocol):
+    """A mark in the device's queue."""
+
+    def record(self) -> None:
+        """Put it behind what was queued so far."""
+        ...
+
+    def elapsed_time(self, end_event: Any) -> float:
+        """Return milliseconds from this to a later one; both must have been reached."""
+        ...
+
+
+class Device(Protocol):
+    """What timing needs of a GPU."""
+
+    def event(self) -> Event:
+        """Return a new event that can be timed."""
+        ...
+
+    def synchronize(self) -> None:
+        """Wait until everything queued is done."""
+        ...
+
+
+class CudaDevice:
+    """A real GPU."""
+
+    def __init__(self, name: str) -> None:
+        self.name = torch.device(name)
+
+    def event(self) -> Event:
+        """Return a new event that can be timed."""
+        event: Event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        return event
+
+    def synchronize(self) -> None:
+        """Wait until everything queued is done."""
+        torch.cuda.synchronize(self.name)
+
+
+def device_program(run: Callable[[], object], output: Callable[[], NDArray[np.float32]], device: Device) -> Program:
+    """Time a call that queues work on a device, by events around it."""
+
+    def time(num_calls: int) -> list[Call]:
+        calls = []
+        for _ in range(num_calls):
+            start, end = device.event(), device.event()
+            device.synchronize()
+            start.record()
+            run()
+            end.record()
+            device.synchronize()
+            calls.append(Call(start.elapsed_time(end), True))
+        return calls
+
+    return Program(time, output)
+
+
+def missing(target: Target) -> str:
+    """Say if there is no such GPU."""
+    if not torch.cuda.is_available():
+        return "no CUDA device is visible to torch"
+    index = torch.device(target.device).index or 0
+    count = torch.cuda.device_count()
+    return "" if index < count else f"device {target.device} is not there; torch sees {count}"
+
+
+def facts(target: Target) -> Mapping[str, Any]:
+    """Return the GPU's name and the libraries below torch."""
+    properties = torch.cuda.get_device_properties(target.device)
+    return {
+        "gpu": properties.name,
+        "compute_capability": f"{properties.major}.{properties.minor}",
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+    }
+
+
+def environment(target: Target) -> Mapping[str, str]:
+    """Nothing is needed."""
+    return {}
+
+
+def prepare(model: Model, target: Target, clock: Clock) -> Program:
+    """Move the module to the GPU; capture it in a graph if the target says so."""
+    device, dtype = CudaDevice(target.device), DTYPES[target.precision]
+    torch.backends.cudnn.benchmark = bool(target.options.get("cudnn_benchmark", True))
+    module = model.module().to(target.device, dtype)
+    x = torch.from_numpy(model.example).to(target.device, dtype)
+    if target.options.get("channels_last", False):
+        module, x = module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+
+    def eager() -> torch.Tensor:
+        with torch.inference_mode():
+            y: torch.Tensor = module(x)
+            return y
+
+    if target.runtime == "cuda":
+
+        def output() -> NDArray[np.float32]:
+            result: NDArray[np.float32] = eager().float().cpu().numpy()
+            return result
+
+        return device_program(eager, output, device)
+    graph, y = _capture(eager, target.device)
+
+    def replayed() -> NDArray[np.float32]:
+        graph.replay()
+        device.synchronize()
+        result: NDArray[np.float32] = y.float().cpu().numpy()
+        return result
+
+    return device_program(graph.replay, replayed, device)
+
+
+def _capture(run: Callable[[], torch.Tensor], device: str) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
+    """Capture a call after some runs on a side stream, as torch's documentation asks for."""
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y = run()
+    return graph, y
+
+
+def device_sentinel(name: str, target: Target) -> Program:
+    """Return a GPU's reference kernel: `cache` multiplies small matrices, `stream` adds up 256 MiB."""
+    small = torch.ones(1024, 1024, device=target.device)
+    big = torch.ones(2**26 if name == "stream" else 1, device=target.device)
+
+    def run() -> torch.Tensor:
+        return torch.mm(small, small) if name == "cache" else big.sum()
+
+    return device_program(run, lambda: np.zeros(0, np.float32), CudaDevice(target.device))

@@ -1,0 +1,50 @@
+"""PyTorch through `torch.compile` (inductor) on the processor.
+
+Compiling takes half a minute per block and needs a C++ compiler: offered, but no default of anything.
+"""
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latency.runtimes.base import Clock, Model, Program, host_program
+from latency.runtimes.torch_eager import DTYPES, MALLOC
+from latency.target import Target
+
+
+def missing(target: Target) -> str:
+    """Say if there is no C++ compiler."""
+    return "" if shutil.which("g++") or shutil.which("clang++") else "needs a C++ compiler (g++ or clang++)"
+
+
+def facts(target: Target) -> Mapping[str, Any]:
+    """The allocator's setting belongs to the target."""
+    return {"malloc": MALLOC}
+
+
+def environment(target: Target) -> Mapping[str, str]:
+    """Keep freed memory in the process; compile in the process itself, which has few cores anyway."""
+    return {**MALLOC, "TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FREEZING": "1"}
+
+
+def prepare(model: Model, target: Target, clock: Clock) -> Program:
+    """Compile by running once; time the compiled call."""
+    dtype = DTYPES[target.precision]
+    compiled = torch.compile(model.module().to(dtype))
+    x = torch.from_numpy(model.example).to(dtype)
+
+    def run() -> torch.Tensor:
+        with torch.no_grad():
+            y: torch.Tensor = compiled(x)
+            return y
+
+    def output() -> NDArray[np.float32]:
+        result: NDArray[np.float32] = run().float().numpy()
+        return result
+
+    run()
+    return host_program(run, output, target, clock)
