@@ -1,0 +1,377 @@
+"""The search as a step machine: what a step changes, resuming bit for bit, pruning, collapse, refusals."""
+
+import copy
+import gc
+import io
+import itertools
+import weakref
+from dataclasses import replace
+
+import pytest
+import torch
+from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from supernet.errors import InputError, RunError
+from supernet.gates import sample_path
+from supernet.loop import Search, SearchSettings
+from supernet.network import Supernet, build_network, inherit_weights
+from supernet.objective import ObjectiveSettings
+from supernet.prune import Pruner, PruneSettings, spare_cheapest
+from supernet.rng import generator
+from supernet.training import cosine
+
+SPACE = tiny_space(blocks=2)
+COSTS = tiny_costs(SPACE)
+BUDGET = ObjectiveSettings(kind="budget", reference=0.6 * COSTS.maximum, dual_rate=0.5)
+SETTINGS = SearchSettings(
+    num_steps=8, batch_size=8, arch_every=2, arch_learning_rate=0.05, objective=BUDGET, num_samples=3
+)
+# Strikes from the first check on, drops from the second: a few candidates go while the search runs.
+PRUNE = PruneSettings(threshold=0.98, start=0.2, patience=2, every=1)
+
+
+def search_of(settings=SETTINGS, seed=0, supernet=None):
+    return Search(supernet or tiny_supernet(SPACE), COSTS, settings, TinyData(SPACE), seed=seed)
+
+
+def run(search):
+    while not search.done:
+        search.step()
+    return search
+
+
+def saved(search):
+    """Return a state as it comes back from a file."""
+    buffer = io.BytesIO()
+    torch.save(search.state_dict(), buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def flat(value, name=""):
+    """Return a nested state as {name: leaf}."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flat(item, f"{name}.{key}").items()}
+    if isinstance(value, list):
+        return flat(dict(enumerate(value)), name)
+    return {name: value}
+
+
+def assert_same_bits(a, b):
+    a, b = flat(a), flat(b)
+    assert a.keys() == b.keys()
+    for key in a:
+        same = torch.equal(a[key], b[key]) if isinstance(a[key], torch.Tensor) else a[key] == b[key]
+        assert same, key
+
+
+MODES = {
+    "warm-up": replace(SETTINGS, arch_every=0),
+    "one-path": SETTINGS,
+    "two-path": replace(SETTINGS, estimator="two-path"),
+    "reinforce": replace(SETTINGS, estimator="reinforce"),
+    "frozen": replace(SETTINGS, train_weights=False),
+    "frozen two-path": replace(SETTINGS, train_weights=False, estimator="two-path"),
+    "pruned": replace(SETTINGS, prune=PRUNE, arch_every=1),
+    "pruned two-path": replace(SETTINGS, prune=PRUNE, arch_every=1, estimator="two-path"),
+    "pruned frozen": replace(SETTINGS, prune=PRUNE, train_weights=False),
+    "mul_log": replace(SETTINGS, objective=ObjectiveSettings(kind="mul_log", reference=BUDGET.reference)),
+    "add_linear": replace(SETTINGS, objective=ObjectiveSettings(kind="add_linear", reference=BUDGET.reference)),
+    "recompute": replace(SETTINGS, recompute=True),
+    "own batch": replace(SETTINGS, arch_batch_size=16),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_resumed_at_any_step_a_search_ends_with_the_same_bits(mode):
+    settings = MODES[mode]
+    search, states, records = search_of(settings), [], []
+    while not search.done:
+        states.append(saved(search))
+        records.append(search.step())
+    final = saved(search)
+    assert (records[-1].num_alive < 9) == mode.startswith("pruned")
+    for step, state in enumerate(states):
+        again = search_of(settings)
+        again.load_state_dict(state)
+        assert again.step_index == step
+        rest = [again.step() for _ in range(settings.num_steps - step)]
+        assert_same_bits(saved(again), final)
+        assert_same_bits(again.supernet.state_dict(), search.supernet.state_dict())
+        for got, expected in zip(rest, records[step:], strict=True):
+            assert_same_bits(got.__dict__, expected.__dict__)
+
+
+def test_different_seeds_give_different_searches():
+    searches = [search_of(seed=seed) for seed in range(3)]
+    for search in searches:
+        for _ in range(4):
+            search.step()
+    for a, b in itertools.combinations(searches, 2):
+        assert not torch.equal(a.alpha.logits, b.alpha.logits)
+
+
+def candidate_state(search, layer, index):
+    """Weights, statistics and momentum of one candidate, copied."""
+    candidate = search.supernet.layers[layer].candidates[index]
+    momentum = [search.weight_optimiser.state.get(p, {}).get("momentum_buffer") for p in candidate.parameters()]
+    return copy.deepcopy([*candidate.state_dict().values(), *momentum])
+
+
+def same(a, b):
+    return all(x is y is None or torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_only_the_candidates_of_the_path_change_in_a_weight_step():
+    settings = replace(SETTINGS, num_steps=30, weight_decay=0.1, momentum=0.9, arch_every=0)
+    search, rested, layers = search_of(settings), 0, SPACE.layers
+    for step in range(30):
+        path = sample_path(search._path_probs(), generator(0, "path", step))
+        chosen = iter(path)
+        on_path = {(i, next(chosen) if layer.searched else 0) for i, layer in enumerate(layers)}
+        every = {(i, j) for i, layer in enumerate(layers) for j, op in enumerate(layer.candidates) if op.name != "zero"}
+        before = {key: candidate_state(search, *key) for key in every}
+        search.step()
+        for key in every:
+            assert same(before[key], candidate_state(search, *key)) == (key not in on_path)
+        rested += sum(before[key][-1] is not None for key in every - on_path)
+        assert all(p.grad is None for p in search.supernet.parameters())
+    assert rested > 50  # candidates with momentum were passed over, not only ones that had never been drawn
+
+
+def test_a_weight_step_is_a_plain_sgd_step_of_the_standalone_network():
+    settings = replace(SETTINGS, num_steps=3, arch_every=0, weight_decay=0.01)
+    search = search_of(settings)
+    path = sample_path(search._path_probs(), generator(0, "path", 0))
+    network = build_network(SPACE, SPACE.architecture(path)).double()
+    inherit_weights(network, search.supernet, SPACE.architecture(path))
+    images, labels = next(TinyData(SPACE).batches("train", 8))
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01, nesterov=True)
+    loss = F.cross_entropy(network.train()(images), labels, label_smoothing=0.1)
+    loss.backward()
+    optimiser.step()
+    record = search.step()
+    trained = build_network(SPACE, SPACE.architecture(path)).double()
+    inherit_weights(trained, search.supernet, SPACE.architecture(path))
+    torch.testing.assert_close(record.loss, loss.detach(), rtol=1e-12, atol=0)
+    for got, expected in zip(trained.state_dict().values(), network.state_dict().values(), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_architecture_steps_come_when_due_and_change_alpha_alone():
+    search = search_of(replace(SETTINGS, num_steps=12, arch_every=5))
+    made = [search.step().arch_loss is not None for _ in range(12)]
+    assert made == [step % 5 == 4 for step in range(12)]
+    frozen = search_of(replace(SETTINGS, train_weights=False))
+    before = copy.deepcopy(frozen.supernet.state_dict())
+    logits = frozen.alpha.logits.detach().clone()
+    assert all(frozen.step().arch_loss is not None for _ in range(4))
+    assert_same_bits(before, frozen.supernet.state_dict())
+    assert not torch.equal(frozen.alpha.logits, logits)
+
+
+def test_a_warm_up_leaves_alpha_alone_and_draws_uniformly():
+    search = search_of(replace(SETTINGS, arch_every=0))
+    before = search.alpha.logits.detach().clone()
+    assert torch.equal(search._path_probs()[0], torch.full((3,), 1 / 3))
+    assert all(search.step().arch_loss is None for _ in range(8))
+    assert torch.equal(search.alpha.logits, before)
+
+
+def test_two_path_steps_leave_the_other_probabilities_alone():
+    search = search_of(replace(SETTINGS, estimator="two-path", train_weights=False))
+    for _ in range(8):
+        logits, probs = search.alpha.logits.detach().clone(), search.alpha.probs().detach()
+        search.step()
+        touched = search.alpha.logits != logits
+        assert (touched.sum(1) == 2).all()
+        torch.testing.assert_close(search.alpha.probs()[~touched], probs[~touched], rtol=1e-12, atol=0)
+        assert not torch.allclose(search.alpha.probs()[touched], probs[touched], rtol=1e-6)
+
+
+def test_records_tell_cost_entropy_and_skips():
+    search = search_of(replace(SETTINGS, train_weights=False))
+    for _ in range(3):
+        record = search.step()
+    probs = torch.softmax(search.alpha.logits.detach(), 1)
+    cost = COSTS.fixed + sum(p * c for row, costs in zip(probs.tolist(), COSTS.candidates, strict=True)
+                             for p, c in zip(row, costs, strict=True))  # fmt: skip
+    assert record.expected_cost == pytest.approx(cost, rel=1e-12)
+    assert record.entropy == pytest.approx(float(-(probs * probs.log()).sum(1).mean()), rel=1e-12)
+    assert record.skip_share == pytest.approx(float(probs[1:, 2].mean()), rel=1e-12)
+    assert (record.num_alive, record.multiplier) == (9, search.objective.multiplier)
+
+
+def test_learning_rate_follows_the_cosine():
+    search, seen = search_of(replace(SETTINGS, num_steps=5)), []
+    while not search.done:
+        search.step()
+        seen.append(search.weight_optimiser.param_groups[0]["lr"])
+    assert seen == [cosine(step, 5, 0.05) for step in range(5)]
+    assert seen[0] == 0.05
+    assert cosine(5, 5, 0.05) == pytest.approx(0, abs=1e-12)
+    assert [cosine(s, 10, 1.0, warmup_steps=3) for s in range(4)] == [0.25, 0.5, 0.75, 1.0]
+
+
+class HostReads(TorchDispatchMode):
+    """Counts the scalars of the network that are read on the host; alpha and costs are float64 and live there."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].dtype in (torch.float32, torch.bool):
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def test_weight_steps_read_nothing_from_the_device():
+    settings = replace(SETTINGS, num_steps=40, arch_every=100, check_every=20)
+    search = Search(Supernet(SPACE), COSTS, settings, TinyData(SPACE, torch.float32), seed=0)
+    reads = []
+    for _ in range(20):
+        with HostReads() as mode:
+            search.step()
+        reads.append(mode.count)
+    assert reads == [0] * 19 + [1]
+
+
+# Pruning
+
+
+def test_candidates_are_dropped_after_patience_and_not_before_the_start():
+    alive = torch.ones(1, 3, dtype=torch.bool)
+    pruner = Pruner(PruneSettings(threshold=0.5, start=0.5, patience=2), alive)
+    low = torch.tensor([[0.9, 0.09, 0.01]], dtype=torch.float64)
+    high = torch.tensor([[0.3, 0.3, 0.4]], dtype=torch.float64)
+    assert not pruner.check(low, alive, 0.1).any()
+    assert not pruner.check(high, alive, 0.2).any()
+    assert not pruner.check(low, alive, 0.3).any()
+    assert not pruner.check(low, alive, 0.4).any()
+    assert pruner.strikes.tolist() == [[0, 2, 2]]
+    assert pruner.check(low, alive, 0.5).tolist() == [[False, True, True]]
+
+
+def test_the_last_path_always_remains():
+    for seed in range(30):
+        alive = torch.ones(4, 5, dtype=torch.bool)
+        pruner = Pruner(PruneSettings(threshold=5.0, start=0.0, patience=1), alive)
+        probs = torch.softmax(torch.randn(4, 5, generator=generator("last", seed), dtype=torch.float64), 1)
+        for _ in range(3):
+            doomed = pruner.check(probs * alive, alive, 1.0)
+            alive &= ~doomed
+        assert alive.sum(1).tolist() == [1] * 4
+        assert torch.equal(alive.int().argmax(1), probs.argmax(1))
+
+
+def test_pruning_never_puts_the_budget_out_of_reach():
+    for seed in range(100):
+        alive = torch.ones(3, 3, dtype=torch.bool)
+        doomed = torch.rand(3, 3, generator=generator("doomed", seed)) < 0.5
+        doomed[torch.arange(3), torch.randint(3, (3,), generator=generator("keep", seed))] = False
+        budget = COSTS.minimum + 0.1 * (seed % 10) * (COSTS.maximum - COSTS.minimum)
+        spared = spare_cheapest(doomed, alive, COSTS, budget)
+        left = [
+            [c for c, out in zip(*row, strict=True) if not out] for row in zip(COSTS.candidates, spared, strict=True)
+        ]
+        assert COSTS.fixed + sum(map(min, left)) <= budget * (1 + 1e-12)
+        assert (spared <= doomed).all()
+        kept = [
+            [c for c, out in zip(*row, strict=True) if not out] for row in zip(COSTS.candidates, doomed, strict=True)
+        ]
+        if COSTS.fixed + sum(map(min, kept)) <= budget:
+            assert torch.equal(spared, doomed)
+
+
+def test_dropped_candidates_and_their_optimiser_state_are_released():
+    search = search_of(MODES["pruned"])
+    weak = {
+        (i, j): [weakref.ref(p) for p in search.supernet.layers[layer].candidates[j].parameters()]
+        for i, layer in enumerate(search.supernet.position_layers)
+        for j in range(3)
+    }
+    run(search)
+    gc.collect()
+    dropped = [tuple(key) for key in (~search.alpha.alive).nonzero().tolist()]
+    assert len([key for key in dropped if weak[key]]) >= 2
+    for key, references in weak.items():
+        assert all((reference() is None) == (key in dropped) for reference in references)
+    living = set(search.supernet.parameters())
+    assert {p for group in search.weight_optimiser.param_groups for p in group["params"]} == living
+    assert set(search.weight_optimiser.state) <= living
+    assert search.alpha.probs()[~search.alpha.alive].eq(0).all()
+    assert search.alpha.alive.any(1).all()
+
+
+# Budget, collapse and refusals
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+def test_the_expected_cost_meets_the_budget(share):
+    budget = COSTS.minimum + share * (COSTS.maximum - COSTS.minimum)
+    objective = ObjectiveSettings(kind="budget", reference=budget, dual_rate=0.5)
+    settings = replace(SETTINGS, num_steps=300, train_weights=False, objective=objective, batch_size=4)
+    search = search_of(settings)
+    costs = [search.step().expected_cost for _ in range(300)]
+    assert sum(costs[-100:]) / 100 <= 1.03 * budget
+
+
+class Broken(TinyData):
+    """Images that are not numbers from batch 3 on."""
+
+    def batches(self, split, batch_size, *, start=0, rank=0, num_ranks=1, shuffle=True):
+        for number, (images, labels) in enumerate(super().batches(split, batch_size, start=start), start):
+            yield images + (float("nan") if number >= 3 else 0.0), labels
+
+
+@pytest.mark.parametrize("train_weights", [True, False])
+def test_a_loss_that_is_not_a_number_ends_the_search(train_weights):
+    settings = replace(SETTINGS, num_steps=20, train_weights=train_weights, check_every=5)
+    search = Search(tiny_supernet(SPACE), COSTS, settings, Broken(SPACE), seed=0)
+    with pytest.raises(RunError, match=r"step \d+: (the loss is nan|alpha is not finite)"):
+        run(search)
+    assert 3 <= search.step_index <= 8
+
+
+@pytest.mark.parametrize(("reference", "collapsed"), [(0.9, True), (0.0, False)])
+def test_a_collapse_to_skips_is_said_unless_the_budget_asks_for_it(reference, collapsed):
+    budget = COSTS.minimum + reference * (COSTS.maximum - COSTS.minimum)
+    search = search_of(replace(SETTINGS, objective=ObjectiveSettings(kind="budget", reference=budget)))
+    with torch.no_grad():
+        search.alpha.logits[1:, 2] = 30.0
+        search.alpha.logits[0, COSTS.candidates[0].index(min(COSTS.candidates[0]))] = 30.0
+    if collapsed:
+        with pytest.raises(RunError, match="collapsed to skips"):
+            search.step()
+    else:
+        assert search.step().skip_share > 0.98
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objective": replace(BUDGET, reference=0.5 * COSTS.minimum)}, "the space cannot go below"),
+        ({"objective": replace(BUDGET, reference=0.0)}, "expected a positive cost in ms"),
+        ({"objective": replace(BUDGET, kind="mul_log", reference=0.9)}, "must be above 1 ms"),
+        ({"objective": replace(BUDGET, kind="add-linear")}, "did you mean 'add_linear'"),
+        ({"estimator": "onepath"}, "did you mean 'one-path'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(change, message):
+    with pytest.raises(InputError) as caught:
+        search_of(replace(SETTINGS, **change))
+    assert message in str(caught.value)
+
+
+def test_a_cost_table_of_another_space_is_refused():
+    with pytest.raises(InputError, match="of another space"):
+        Search(tiny_supernet(tiny_space()), COSTS, SETTINGS, TinyData(), seed=0)
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    class Three:
+        rank, num_ranks = 0, 3
+
+    with pytest.raises(InputError, match="must be a multiple of the number of ranks, 3"):
+        Search(tiny_supernet(SPACE), COSTS, SETTINGS, TinyData(), seed=0, sync=Three())
