@@ -26,11 +26,21 @@ class LiveView:
         read: Returns the latest news per key.
         total: Trials in all.
         done: Trials that were finished before.
+        seen: Called with all news at every look.
         seconds: Between two looks.
     """
 
-    def __init__(self, console: Console, read: Read, total: int, done: int = 0, seconds: float = 0.5) -> None:
+    def __init__(
+        self,
+        console: Console,
+        read: Read,
+        total: int,
+        done: int = 0,
+        seen: Callable[[Mapping[str, Mapping[str, Any]]], None] = lambda news: None,
+        seconds: float = 0.5,
+    ) -> None:
         self.console, self.read, self.total, self.done = console, read, total, done
+        self.seen = seen
         self.seconds = seconds if console.is_terminal else max(seconds, 1.0)
         self._over: set[str] = set()
         self._started = time.monotonic()
@@ -68,7 +78,7 @@ class LiveView:
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self.console.print(f"[dim]{self._clock()}[/dim] {text}", highlight=False)
+        self.console.print(f"[dim]{self._clock()}[/dim] {text}", highlight=False, soft_wrap=True)
 
     def _clock(self) -> str:
         return clock(time.monotonic() - self._started)
@@ -76,6 +86,7 @@ class LiveView:
     def _run(self) -> None:
         while not self._stop.wait(self.seconds):
             news = {key: item for key, item in self.read().items() if key not in self._over}
+            self.seen(news)
             if self._live:
                 self._live.update(self._table(news))
             else:
@@ -95,7 +106,7 @@ class LiveView:
             step, num_steps = item["step"], item["num_steps"]
             bar = ProgressBar(total=num_steps or None, completed=step, width=24, pulse=not num_steps)
             left = self._left(key, item)
-            numbers = "  ".join(f"{name} {value}" for name, value in item["numbers"])
+            numbers = _figures(item["numbers"])
             count = f"{step}/{num_steps}" if num_steps else ""
             table.add_row(Text(key, style="bold"), item["phase"], bar, count, f"left {left}" if left else "", numbers)
         table.add_row(Text(self._clock(), style="dim"), Text(f"{self.done}/{self.total} trials done", style="dim"))
@@ -111,8 +122,12 @@ class LiveView:
                 continue
             self._printed[key] = quarter
             count = f" {step}/{num_steps}" if num_steps else ""
-            numbers = "".join(f"  {name} {value}" for name, value in item["numbers"])
-            self.say(f"{key}: {item['phase']}{count}{f'  left {left}' if left else ''}{numbers}")
+            numbers = _figures(item["numbers"])
+            self.say(f"{key}: {item['phase']}{count}{f'  left {left}' if left else ''}  {numbers}".rstrip())
+
+
+def _figures(numbers: Mapping[str, float]) -> str:
+    return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in numbers.items())
 
 
 def clock(seconds: float) -> str:

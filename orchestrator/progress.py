@@ -5,8 +5,8 @@ loses nothing but news.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 BOARD = "onepath-progress"
@@ -22,14 +22,14 @@ class News:
         phase: For instance `table`, `warm-up`, `search`, `derive`, `train`, `measure`.
         step: Steps done.
         num_steps: Steps of the phase; 0 where they cannot be counted.
-        numbers: Short readable figures, such as `{"loss": "1.23"}`.
+        numbers: Figures of the step by name, units in the name: `loss`, `expected_ms`.
     """
 
     key: str
     phase: str
     step: int = 0
     num_steps: int = 0
-    numbers: tuple[tuple[str, str], ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 class Board:

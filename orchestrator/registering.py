@@ -6,6 +6,8 @@ not wait for it. Knows the sweep's files, and MLflow only through `registry`.
 
 import json
 import tempfile
+import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from orchestrator.plan import ARCHITECTURE_FILE, ONNX_FILE, REGISTERED_FILE, WEIGHTS_FILE, Job, Trial
+from orchestrator.plan import ARCHITECTURE_FILE, ONNX_FILE, REGISTERED_FILE, WEIGHTS_FILE, Job, Trial, plan_trials
 from orchestrator.result import TrialResult
 from supernet.errors import InputError
 from supernet.network import build_network
 from supernet.space import architecture_from_json
+
+CURVE_SECONDS = 5.0
 
 
 def open_registry(job: Job, *, create: bool = True) -> Any:
@@ -40,11 +44,26 @@ class Registering:
         self.job, self.executor = job, executor
         self.registry: Future[Any] = executor.submit(self._open)
         self.waiting: list[Future[None]] = []
+        self.keys = {trial.key for trial in plan_trials(job.run)}
+        self._last_point = 0.0
 
     def _open(self) -> Any:
         registry = open_registry(self.job)
         registry.open_sweep(self.job.config["name"], dict(self.job.config))
         return registry
+
+    def curves(self, news: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add the figures of running trials to their curves, one point every `CURVE_SECONDS` at most."""
+        now = time.monotonic()
+        if not self.registry.done() or now - self._last_point < CURVE_SECONDS:
+            return
+        self._last_point = now
+        for key, item in news.items():
+            if item["numbers"] and key in self.keys:
+                metrics = {f"{item['phase']}_{name}": value for name, value in item["numbers"].items()}
+                self.executor.submit(
+                    self.registry.result().log_progress, self.job.config["name"], key, metrics, item["step"]
+                )
 
     def add(self, trial: Trial, result: TrialResult) -> None:
         """Register a result, or record its failure, when its turn comes."""

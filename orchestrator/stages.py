@@ -124,7 +124,7 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
         loss = training.step()
         step = training.step_index
         if place.sync.rank == 0:
-            place.post(News(trial.key, "train", step, run.train.num_steps, (("loss", f"{float(loss):.3f}"),)))
+            place.post(News(trial.key, "train", step, run.train.num_steps, {"loss": float(loss)}))
         if place.saver.due(step):
             place.saver.save(lambda: {"path": list(path), "training": training.state_dict()}, f"train-{step:06d}")
     if place.sync.rank == 0:
@@ -168,18 +168,14 @@ def _run_search(search: Search, phase: str, key: str, place: Place) -> None:
             place.saver.save(lambda: {"search": search.state_dict()}, f"search-{step:06d}")
 
 
-def _numbers(search: Search, record: StepRecord) -> tuple[tuple[str, str], ...]:
-    loss = ("loss", f"{float(record.loss):.3f}")
-    if not search.searches:
-        return (loss,)
-    unit = search.costs.unit
-    return (
-        loss,
-        ("expected", f"{record.expected_cost:.3g} {unit}"),
-        ("wanted", f"{search.settings.objective.reference:.3g} {unit}"),
-        ("entropy", f"{record.entropy:.2f}"),
-        ("skips", f"{record.skip_share:.2f}"),
-    )
+def _numbers(search: Search, record: StepRecord) -> dict[str, float]:
+    numbers = {"loss": float(record.loss)}
+    if search.searches:
+        cost = f"expected_{search.costs.unit}" if search.costs.unit != "1" else f"expected_{search.costs.name}"
+        numbers[cost] = record.expected_cost
+        numbers[cost.replace("expected", "wanted")] = search.settings.objective.reference
+        numbers |= {"entropy": record.entropy, "skip_share": record.skip_share}
+    return numbers
 
 
 def _derive(

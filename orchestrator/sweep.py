@@ -138,7 +138,7 @@ def _run_trials(
         from orchestrator.progress import start_board
 
         board = start_board()
-        with LiveView(console, lambda: ray.get(board.read.remote()), total, done) as view:
+        with LiveView(console, lambda: ray.get(board.read.remote()), total, done, registering.curves) as view:
             view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
             present = [name for name in targets if target_resource(name) in ray.cluster_resources()]
             _build_tables(job, present, view)

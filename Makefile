@@ -1,0 +1,42 @@
+# What people do with onepath. Every target sets up its own environment first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+
+.PHONY: help install quickstart test unit lint wheel clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: $(INSTALLED)  ## Create the environment with pinned versions (about 6 GB, a few minutes)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), sys.version' \
+		|| { echo "onepath needs Python 3.11 or 3.12; say which with PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,dev]'
+	@touch $@
+
+quickstart: $(INSTALLED)  ## Search digits for 2 targets x 2 latency limits, in under five minutes
+	$(BIN)/onepath sweep quickstart
+
+test: $(INSTALLED)  ## Lint, type-check and run all tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+unit: $(INSTALLED)  ## Run the unit tests (under a minute)
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(INSTALLED)  ## Lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+wheel: $(INSTALLED)  ## Build dist/onepath-*.whl
+	$(BIN)/python -m build --wheel
+
+clean:  ## Remove the environment and what was built
+	rm -rf $(VENV) build dist *.egg-info
