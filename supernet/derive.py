@@ -73,7 +73,8 @@ def draw_close(
     """Draw paths from `probs` given that their cost lies in [low, high], independently of each other.
 
     Exact rejection sampling: paths are proposed from p_j * exp(-mu * cost_j), with mu chosen so that their mean
-    cost is in the middle of the window, and accepted with what that factor lacks to the window's worst case.
+    cost is in the window, as near to the mean under `probs` as it can be, and accepted with the ratio of that
+    factor at the window's worst end to the path's own.
 
     Args:
         probs: Shape (num_positions, max_candidates).
@@ -87,7 +88,8 @@ def draw_close(
         The accepted paths in the order they were drawn; a path may occur more than once.
     """
     p = probs.detach().double().cpu()
-    mu, tilted = _tilt(p, costs.matrix, 0.5 * (low + high) - costs.fixed)
+    mean = min(max(float(costs.expected(p)), low), high)
+    mu, tilted = _tilt(p, costs.matrix, mean - costs.fixed)
     draws = torch.multinomial(tilted, count, replacement=True, generator=generator)  # (num_positions, count)
     totals = costs.fixed + costs.matrix.gather(1, draws).sum(0)
     accept = torch.exp(mu * (totals - (high if mu > 0 else low)))
@@ -103,8 +105,8 @@ def _tilt(p: Tensor, table: Tensor, mean: float) -> tuple[float, Tensor]:
         return torch.softmax(p.log() - mu * table, dim=1)
 
     scale = max(float(table.max()), 1e-12)
-    low, high = -60.0 / scale, 60.0 / scale
-    for _ in range(60):
+    low, high = -1e4 / scale, 1e4 / scale
+    for _ in range(80):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if float((tilted(middle) * table).sum()) > mean else (low, middle)
     return 0.5 * (low + high), tilted(0.5 * (low + high))
@@ -135,11 +137,12 @@ def candidates_within(
         draws = torch.multinomial(probs.detach(), 4 * count, replacement=True, generator=generator)
         return list(dict.fromkeys([most_probable(probs), *map(tuple, draws.T.tolist())]))[:count]
     first = most_probable_within(probs, costs, budget)
-    reach = min(budget, costs.fixed + float(costs.matrix.masked_fill(probs <= 0, -torch.inf).amax(1).sum()))
+    largest = costs.matrix.masked_fill(probs <= 0, -torch.inf).amax(1).tolist()
+    reach = min(budget, sum(largest, start=costs.fixed))
     drawn: list[Path] = []
     while not drawn and slack < 1:
         low = (1 - slack) * reach
-        drawn = draw_close(probs, costs, low, budget, NUM_PROPOSALS, generator)
+        drawn = draw_close(probs, costs, low, reach, NUM_PROPOSALS, generator)
         drawn += [first] if costs.total(first) >= low else []
         slack *= 2
     log_probs = probs.detach().log().tolist()

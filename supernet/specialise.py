@@ -106,9 +106,10 @@ class Training:
         set_learning_rate(self.optimiser, cosine(self.step_index, s.num_steps, s.learning_rate, s.warmup_steps))
         self.optimiser.step()
         self.step_index += 1
+        loss = loss.detach()
         if self.done and not bool(torch.isfinite(loss)):
             raise RunError(f"final training: the loss is {float(loss)}; lower learning_rate or use fp32")
-        return loss.detach()
+        return loss
 
     def finish(self) -> None:
         """Re-estimate batch-norm statistics on unshuffled training images, and leave the network in eval mode.
@@ -139,7 +140,7 @@ class Training:
 
 
 def specialise(supernet: Supernet, architecture: Architecture, *, inherit: bool, seed: int) -> nn.Sequential:
-    """Build the standalone network of an architecture on the supernet's device.
+    """Build the standalone network of an architecture, in the supernet's precision and on its device.
 
     Args:
         supernet: Source of the weights, where `inherit` is true.
@@ -147,11 +148,11 @@ def specialise(supernet: Supernet, architecture: Architecture, *, inherit: bool,
         inherit: Whether to start from the supernet's weights.
         seed: Of fresh weights.
     """
-    network = build_network(supernet.space, architecture, seed=seed)
+    like = next(supernet.parameters())
+    network = build_network(supernet.space, architecture, seed=seed).to(like)
     if inherit:
         inherit_weights(network, supernet, architecture)
-    device = next(supernet.parameters()).device
-    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last)
 
 
 def path_judge(

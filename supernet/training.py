@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from supernet.errors import RunError
+
 Batch = tuple[Tensor, Tensor]
 """Images (N, C, H, W) float32 and labels (N,) int64."""
 
@@ -77,7 +79,11 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
 def recalibrate(network: nn.Module, batches: Iterable[Batch], device: torch.device) -> None:
     """Re-estimate the batch-norm statistics of a network as plain means over the given batches.
 
-    Statistics gathered while paths shared the weights belong to no path; a network is judged after this.
+    Statistics gathered while paths shared the weights belong to no path; a network is judged after this. It is left
+    in eval mode.
+
+    Raises:
+        RunError: If there is no batch.
     """
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -85,9 +91,12 @@ def recalibrate(network: nn.Module, batches: Iterable[Batch], device: torch.devi
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
     network.train()
+    count = 0
     with torch.no_grad():
-        for batch in batches:
+        for count, batch in enumerate(batches, 1):  # noqa: B007
             network(to_device(batch, device)[0])
+    if not count:
+        raise RunError("batch norm cannot be recalibrated: there is no batch of training images")
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()

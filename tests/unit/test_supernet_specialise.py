@@ -1,0 +1,161 @@
+"""Final training, its resumption, batch-norm recalibration, evaluation and judging."""
+
+import copy
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from supernet_tiny import TinyData, tiny_space, tiny_supernet
+from torch import nn
+from torch.nn import functional as F
+
+from supernet.errors import RunError
+from supernet.network import build_network
+from supernet.specialise import Training, TrainSettings, path_judge, specialise
+from supernet.training import evaluate, recalibrate, sgd
+
+SPACE = tiny_space()
+SETTINGS = TrainSettings(num_steps=6, batch_size=8, warmup_steps=2)
+CPU = torch.device("cpu")
+
+
+def network_of(path=(1, 0), dropout=0.0):
+    return build_network(replace(SPACE, dropout=dropout), SPACE.architecture(path), seed=2).double()
+
+
+def training_of(settings=SETTINGS, dropout=0.3, seed=0):
+    return Training(network_of(dropout=dropout), settings, TinyData(), seed=seed)
+
+
+def bits(module):
+    return [value.clone() for value in module.state_dict().values()]
+
+
+def same(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_resumed_at_any_step_training_ends_with_the_same_bits():
+    training, states = training_of(), []
+    while not training.done:
+        buffer = io.BytesIO()
+        torch.save(training.state_dict(), buffer)
+        states.append(buffer.getvalue())
+        training.step()
+    for step, state in enumerate(states):
+        again = training_of()
+        again.load_state_dict(torch.load(io.BytesIO(state), weights_only=True))
+        assert again.step_index == step
+        while not again.done:
+            again.step()
+        assert same(bits(again.network), bits(training.network))
+
+
+def test_dropout_is_the_networks_and_follows_the_seed():
+    trained = {}
+    for dropout, seed in [(0.0, 0), (0.0, 1), (0.5, 0), (0.5, 1)]:
+        training = training_of(dropout=dropout, seed=seed)
+        training.step()
+        trained[dropout, seed] = bits(training.network)
+    assert same(trained[0.0, 0], trained[0.0, 1])
+    assert not same(trained[0.5, 0], trained[0.5, 1])
+    assert not same(trained[0.0, 0], trained[0.5, 0])
+
+
+def test_training_touches_no_global_generator():
+    before = torch.get_rng_state()
+    training_of().step()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_norms_and_biases_do_not_decay_in_final_training():
+    for decay_norms in (False, True):
+        network = network_of()
+        optimiser = sgd(network, 0.1, 0.0, 0.5, decay_norms=decay_norms)
+        before = {name: p.detach().clone() for name, p in network.named_parameters()}
+        for p in network.parameters():
+            p.grad = torch.zeros_like(p)
+        optimiser.step()
+        decayed = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
+        weights = {name for name, p in network.named_parameters() if p.ndim > 1}
+        nonzero = {name for name, value in before.items() if value.any()}
+        assert decayed == (nonzero if decay_norms else weights)
+
+
+def test_recalibration_takes_plain_means_of_batch_statistics():
+    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3)).double()
+    network(torch.randn(4, 2, 5, 5).double() + 10)  # statistics to be forgotten
+    batches = [(torch.randn(n, 2, 5, 5).double(), torch.zeros(n)) for n in (8, 8, 8)]
+    with torch.no_grad():
+        outs = [network[0](images).transpose(0, 1).flatten(1) for images, _ in batches]
+    recalibrate(network, batches, CPU)
+    mean = torch.stack([out.mean(1) for out in outs]).mean(0)
+    var = torch.stack([out.var(1) for out in outs]).mean(0)
+    torch.testing.assert_close(network[1].running_mean, mean, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(network[1].running_var, var, rtol=1e-10, atol=1e-12)
+    assert network[1].momentum == 0.1
+    assert not network.training
+
+
+def test_recalibration_without_images_is_refused():
+    with pytest.raises(RunError, match="no batch"):
+        recalibrate(network_of(), [], CPU)
+
+
+def test_evaluation_counts_every_image_once():
+    network = network_of().eval()
+    data = list(TinyData().once("validation", 8, limit=24))
+    images, labels = (torch.cat(parts) for parts in zip(*data, strict=True))
+    with torch.no_grad():
+        logits = network(images)
+    uneven = [(images[:7], labels[:7]), (images[7:], labels[7:])]
+    top1, loss = evaluate(network, uneven, CPU)
+    assert top1 == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
+    assert loss == pytest.approx(float(F.cross_entropy(logits.float(), labels)), rel=1e-6)
+
+
+def test_specialised_networks_inherit_or_start_afresh():
+    supernet = tiny_supernet(SPACE, seed=7)
+    architecture = SPACE.architecture((2, 1))
+    inherited = specialise(supernet, architecture, inherit=True, seed=1)
+    wanted = {id(p): p for p in supernet.path_parameters((2, 1))}
+    assert same(list(inherited.parameters()), list(wanted.values()))
+    fresh = specialise(supernet, architecture, inherit=False, seed=1)
+    assert not same(list(fresh.parameters()), list(inherited.parameters()))
+    again = specialise(supernet, architecture, inherit=False, seed=1)
+    assert same(list(fresh.parameters()), list(again.parameters()))
+
+
+def test_judging_recalibrates_and_leaves_the_supernet_alone():
+    supernet = tiny_supernet(SPACE, seed=7)
+    before = copy.deepcopy(bits(supernet))
+    judge = path_judge(supernet, TinyData(), batch_size=8, recalibration_batches=3, limit=32)
+    verdict = judge((1, 1))
+    network = specialise(supernet, SPACE.architecture((1, 1)), inherit=True, seed=0)
+    recalibrate(network, TinyData().once("train", 8, limit=24), CPU)
+    assert verdict == evaluate(network, TinyData().once("validation", 8, limit=32), CPU)
+    assert same(before, bits(supernet))
+    assert judge((1, 1)) == verdict
+
+
+def test_final_training_learns_and_finishes_in_eval_mode():
+    settings = TrainSettings(num_steps=150, batch_size=16, label_smoothing=0.0)
+    training = Training(network_of(), settings, TinyData(), seed=0)
+    losses = [float(training.step()) for _ in range(150)]
+    assert sum(losses[-30:]) / 30 < sum(losses[:30]) / 30 - 0.05
+    training.finish()
+    assert not training.network.training
+    assert 0.0 <= training.evaluate("test") <= 1.0
+
+
+def test_a_loss_that_is_not_a_number_ends_training():
+    class Broken(TinyData):
+        def batches(self, split, batch_size, **options):
+            for images, labels in super().batches(split, batch_size, **options):
+                yield images * float("inf"), labels
+
+    training = Training(network_of(), replace(SETTINGS, num_steps=2), Broken(), seed=0)
+    training.step()
+    with pytest.raises(RunError, match="the loss is nan"):
+        training.step()
