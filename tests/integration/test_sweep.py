@@ -1,0 +1,101 @@
+"""The main job on a small scale: killed halfway, continued, shown, pulled; with real Ray, runtimes and MLflow."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.plan import RESULT_FILE
+from supernet.presets import read_preset
+
+ONEPATH = str(Path(sys.executable).parent / "onepath")
+KEYS = {
+    "target", "budget_ms", "predicted_ms", "latency_ms", "top1", "num_params", "num_macs", "architecture",
+    "model_uri", "on_front",
+}  # fmt: skip
+
+
+def small_run(folder: Path) -> Path:
+    definition, _ = read_preset("runs", "quickstart")
+    run = {
+        **definition,
+        "name": "small",
+        "targets": ["ort-cpu-1t"],
+        "workers": 1,
+        "warmup": {**definition["warmup"], "num_steps": 40},
+        "search": {**definition["search"], "num_steps": 30},
+        "train": {**definition["train"], "num_steps": 60},
+        "derive": {"num_candidates": 3, "recalibration_batches": 2},
+        "checkpoint": {"every_steps": 20},
+        "measure": {"table_seconds": 6, "network_seconds": 1},
+    }
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(run))
+    return path
+
+
+def onepath(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([ONEPATH, *arguments], cwd=folder, capture_output=True, text=True, timeout=280)
+
+
+def kill_when(process: subprocess.Popen[bytes], ready, seconds: float) -> None:
+    """SIGKILL a driver as soon as `ready()` is true."""
+    end = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, "the sweep ended before it could be killed"
+        assert time.monotonic() < end, "the sweep did not get far enough to be killed"
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait(timeout=30)
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_killed_sweep_goes_on_and_registers_nothing_twice(tmp_path):
+    run = small_run(tmp_path)
+    trials = tmp_path / "onepath-runs" / "small" / "trials"
+    with (tmp_path / "first.log").open("wb") as log:
+        first = subprocess.Popen([ONEPATH, "sweep", str(run)], cwd=tmp_path, stdout=log, stderr=log)
+        kill_when(first, lambda: list(trials.glob(f"*/{RESULT_FILE}")), seconds=240)
+    (finished,) = trials.glob(f"*/{RESULT_FILE}")
+    before = finished.read_bytes()
+
+    second = onepath(tmp_path, "sweep", str(run))
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert finished.read_bytes() == before, "a finished trial was run again"
+    assert "Traceback" not in second.stdout + second.stderr
+
+    third = onepath(tmp_path, "sweep", str(run))
+    assert third.returncode == 0
+    assert "'small' is finished" in third.stdout
+
+    rows = json.loads(onepath(tmp_path, "front", "small", "--json").stdout)
+    assert len(rows) == 2
+    assert all(rows_keys >= KEYS for rows_keys in map(set, rows))
+    tight, wide = sorted(rows, key=lambda row: row["budget_ms"])
+    assert tight["latency_ms"] < wide["latency_ms"]
+    assert {row["model_uri"] for row in rows} == {"models:/small-ort-cpu-1t/1", "models:/small-ort-cpu-1t/2"}
+
+    pulled = onepath(
+        tmp_path, "pull", "small", "--target", "ort-cpu-1t", "--max-ms", str(tight["latency_ms"]), "--json"
+    )
+    assert json.loads(pulled.stdout)["architecture"] == tight["architecture"]
+    folder = tmp_path / "small-ort-cpu-1t"
+    assert {"model.pt2", "model.onnx", "architecture.json", "weights.safetensors"} <= {p.name for p in folder.iterdir()}
+    shown = onepath(tmp_path, "arch", "show", str(folder / "architecture.json"), "--json")
+    assert json.loads(shown.stdout)["num_params"] == tight["num_params"]
+
+    assert (tmp_path / "onepath-runs" / "small" / "front.png").stat().st_size > 10_000
+    assert (tmp_path / "onepath-runs" / "small" / "report.html").stat().st_size > 10_000
+
+    changed = yaml.safe_load(run.read_text()) | {"seed": 7}
+    run.write_text(yaml.safe_dump(changed))
+    refused = onepath(tmp_path, "sweep", str(run))
+    assert refused.returncode == 2
+    assert "'seed'" in refused.stderr

@@ -1,0 +1,87 @@
+"""The command line: exit codes, messages, and how fast it answers."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from supernet.presets import read_preset
+
+ONEPATH = Path(sys.executable).parent / "onepath"
+
+
+def onepath(*arguments, cwd=None):
+    return subprocess.run([str(ONEPATH), *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['onepath', '--help']\n"
+        "from orchestrator.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'numpy', 'pyarrow', 'onnxruntime', 'matplotlib'} & set(sys.modules)\n"
+        "print('heavy', sorted(heavy))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
+    assert "heavy []" in out
+
+
+def test_help_answers_at_once():
+    onepath("--help")
+    took = []
+    for _ in range(5):
+        start = time.perf_counter()
+        assert onepath("--help").returncode == 0
+        took.append(time.perf_counter() - start)
+    # A bound that a heavy import (torch alone takes seconds) breaks and a busy machine does not.
+    assert min(took) < 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"serch": 1}, "unknown key 'serch'"),
+        ({"targets": ["gpu"]}, "unknown target 'gpu'"),
+        ({"sweep": {"budgets_ms": [-3]}}, "-3"),
+        ({"data": {"source": "EMPTY"}}, "EMPTY"),
+    ],
+)
+def test_wrong_sweep_ends_with_one_message_before_anything_starts(tmp_path, change, message):
+    definition, _ = read_preset("runs", "quickstart")
+    empty = tmp_path / "EMPTY"
+    empty.mkdir()
+    if "data" in change:
+        change = {"data": {"source": str(empty)}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({**definition, **change}))
+    done = onepath("sweep", "run.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.startswith("onepath: ")
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("onepath-runs/quickstart"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("front", "nothing"), "no sweep 'nothing'"),
+        (("pull", "nothing", "--target", "t", "--max-ms", "1"), "no sweep 'nothing'"),
+        (("sweep", "nothing"), "unknown run 'nothing'"),
+        (("data", "build", "no-such-folder", "out"), "no-such-folder"),
+    ],
+)
+def test_unknown_things_end_with_exit_code_2(tmp_path, arguments, message):
+    done = onepath(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_data_build_writes_a_folder(tmp_path):
+    done = onepath("data", "build", "digits", tmp_path / "shards", "--json")
+    assert done.returncode == 0
+    assert (tmp_path / "shards" / "dataset.json").is_file()
