@@ -9,14 +9,17 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from supernet.errors import RunError
 
-DRIVER_RESOURCE = "driver"
-"""Custom resource of the head: light driver functions live there and take no CPU from training."""
+HEAD_RESOURCE = "node:__internal_head__"
+"""Resource that Ray gives to the head alone: light driver functions live there and take no CPU from training."""
+
+DEVICE_RESOURCE = "device"
+"""Resource that a measuring node has once, however many targets it announces: one measurement at a time."""
 
 
 def target_resource(target: str) -> str:
@@ -37,15 +40,35 @@ class Connection:
     address: str
 
 
+def target_resources(targets: Iterable[str]) -> dict[str, float]:
+    """Return all resources of a node that measures targets, one after the other."""
+    return {DEVICE_RESOURCE: 1, **{target_resource(target): 1 for target in targets}}
+
+
+def announced(targets: Iterable[str]) -> list[str]:
+    """Return those targets that some living node of the cluster measures, busy or not."""
+    import ray
+
+    resources = ray.cluster_resources()
+    return [target for target in targets if target_resource(target) in resources]
+
+
+# Read by Ray when it is imported. Despite its name it means, on every system: bind to loopback, admit no node.
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "GLOO_SOCKET_IFNAME": "lo"}
+
+
 def prepare_environment(*, embedded: bool) -> None:
     """Set Ray's environment before its import: quiet, no usage statistics, token authentication on purpose.
 
-    An embedded cluster gets a token of its own that lives as long as this process; a joined one takes the
-    mode and token that `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN[_PATH]` name, token mode where nothing is said.
+    An embedded cluster listens on loopback alone and gets a token of its own that lives as long as this
+    process; a joined one takes the mode and token that `RAY_AUTH_MODE` and `RAY_AUTH_TOKEN[_PATH]` name, token
+    mode where nothing is said.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    if embedded and os.environ["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if embedded:
+        if os.environ["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        os.environ.update(LOOPBACK_ONLY if sys.platform == "linux" else {})
     for name, value in {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "1",
@@ -79,10 +102,9 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
         options |= {
             "address": "local",
             "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",
             "num_cpus": max(min_cpus, len(os.sched_getaffinity(0))),
             "object_store_memory": 256 * 2**20,
-            "resources": {DRIVER_RESOURCE: 1000, **{target_resource(target): 1 for target in targets}},
+            "resources": target_resources(targets),
         }
     try:
         context = ray.init(**options)

@@ -128,10 +128,12 @@ class CheckpointConfig(Strict):
 
     Attributes:
         every_steps: Steps between two checkpoints.
+        every_seconds: A checkpoint also after so much time, for long steps on machines that may go away.
         max_failures: Worker failures a run survives before its trial fails.
     """
 
     every_steps: PositiveInt = 500
+    every_seconds: PositiveFloat = 300.0
     max_failures: Annotated[int, Field(ge=0)] = 8
 
 
@@ -141,10 +143,12 @@ class MeasureConfig(Strict):
     Attributes:
         table_seconds: Time for the measurements of one latency table.
         network_seconds: Time for the measurement of one finished network.
+        wait_minutes: How long work waits for a target that no node of the cluster announces, before its trial fails.
     """
 
     table_seconds: PositiveFloat = 60.0
     network_seconds: PositiveFloat = 10.0
+    wait_minutes: Annotated[float, Field(ge=0)] = 15.0
 
 
 class MlflowConfig(Strict):
@@ -267,10 +271,11 @@ def _check_parts(config: RunConfig, place: str) -> None:
         )
     if config.search.objective.reference and kind == "budget":
         raise InputError(f"{place}.search.objective.reference: budgets stand under 'sweep'; remove this key")
-    for label, size in (("warmup", config.warmup), ("search", config.search), ("train", config.train)):
-        for count in {config.workers.min, config.workers.max}:
-            if size.batch_size % count:
-                raise InputError(f"{place}.{label}.batch_size: {size.batch_size} does not divide among {count} workers")
+    sizes = {f"{label}.batch_size": getattr(config, label).batch_size for label in ("warmup", "search", "train")}
+    sizes["search.arch_batch_size"] = config.search.arch_batch_size or config.search.batch_size
+    for label, size in sizes.items():
+        if size < config.workers.max:
+            raise InputError(f"{place}.{label}: {size} images are too few for {config.workers.max} workers")
 
 
 def _refuse_unknown(kind: Any, value: Any, place: str) -> None:

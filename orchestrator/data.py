@@ -21,6 +21,7 @@ from orchestrator.data_augment import augment_batch, augment_each, normalise, pr
 from orchestrator.data_format import SPLITS, read_manifest
 from orchestrator.data_groups import Indices, RowGroups
 from supernet.errors import InputError, nearest
+from supernet.sync import rank_slice
 
 Batch = tuple[Tensor, Tensor]
 WINDOW_GROUPS = 8
@@ -98,22 +99,22 @@ class ImageData:
             batch_size: Images of the whole batch, over all ranks.
             start: Number of the first batch: all that a resumed search must know.
             rank: Which contiguous slice of every batch is wanted.
-            num_ranks: How many slices there are; must divide `batch_size`.
+            num_ranks: How many slices there are, of equal size to one sample, see `supernet.sync.rank_slice`.
             shuffle: False keeps the order of the shards in every epoch.
 
         Returns:
-            Iterator of images, float32 (batch_size / num_ranks, C, H, W), normalised, and labels, int64.
+            Iterator of images, float32 (slice, C, H, W), normalised, and labels, int64.
 
         Raises:
-            InputError: If the split is unknown or the batch cannot be divided.
+            InputError: If the split is unknown or there are more ranks than samples in a batch.
         """
-        if batch_size < 1 or num_ranks < 1 or batch_size % num_ranks:
-            raise InputError(f"batch_size {batch_size}: must be a multiple of the number of ranks, {num_ranks}")
+        if num_ranks < 1 or batch_size < num_ranks:
+            raise InputError(f"batch_size {batch_size}: fewer images than ranks, {num_ranks}")
         if not 0 <= rank < num_ranks or start < 0:
             raise InputError(f"rank {rank} of {num_ranks}, start {start}: out of range")
         self.num_examples(split)
-        part = batch_size // num_ranks
-        return self._iterate(partial(self._training_batch, split, batch_size, rank * part, part, shuffle), start, None)
+        first, last = rank_slice(batch_size, rank, num_ranks)
+        return self._iterate(partial(self._training_batch, split, batch_size, first, last, shuffle), start, None)
 
     def once(self, split: str, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """Return a split in the order of the shards, once, not augmented; the last batch may be smaller.
@@ -146,8 +147,8 @@ class ImageData:
         )
         return iter(loader)
 
-    def _training_batch(self, split: str, batch_size: int, offset: int, part: int, shuffle: bool, number: int) -> Batch:
-        positions = np.arange(part, dtype=np.int64) + (number * batch_size + offset)
+    def _training_batch(self, split: str, batch_size: int, first: int, last: int, shuffle: bool, number: int) -> Batch:
+        positions = np.arange(first, last, dtype=np.int64) + number * batch_size
         epochs, within = np.divmod(positions, self.num_examples(split))
         indices = within
         if shuffle:

@@ -19,6 +19,7 @@ CONFIG_FILE, WARMUP_FILE, TABLES_FOLDER = "config.json", "warmup.pt", "tables"
 
 # Files of a trial, in the order in which they appear.
 ARCHITECTURE_FILE, WEIGHTS_FILE, OUTCOME_FILE = "architecture.json", "weights.safetensors", "outcome.json"
+SEARCH_FILE, MEASURED_FILE = "search.json", "measured.json"
 ONNX_FILE, MEASUREMENT_FILE, RESULT_FILE = "model.onnx", "measurement.json", "result.json"
 REGISTERED_FILE = "registered.json"
 

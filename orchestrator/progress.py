@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 BOARD = "onepath-progress"
-NAMESPACE = "onepath"
 
 
 @dataclass(frozen=True)
@@ -48,11 +47,16 @@ class Board:
 
 
 def start_board() -> Any:
-    """Start the actor and return its handle; the driver keeps it alive."""
+    """Start the actor on the head and return its handle; the driver keeps it alive.
+
+    Its name is known in the driver's own namespace only, so sweeps that share a cluster do not meet.
+    """
     import ray
 
-    actor = ray.remote(num_cpus=0, max_restarts=-1)(Board)
-    return actor.options(name=BOARD, namespace=NAMESPACE, get_if_exists=True).remote()
+    from orchestrator.cluster import HEAD_RESOURCE
+
+    actor = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001}, max_restarts=-1)(Board)
+    return actor.options(name=BOARD, get_if_exists=True).remote()
 
 
 def poster(min_seconds: float = 0.3) -> Callable[[News], None]:
@@ -60,7 +64,7 @@ def poster(min_seconds: float = 0.3) -> Callable[[News], None]:
     import ray
 
     try:
-        board = ray.get_actor(BOARD, namespace=NAMESPACE)
+        board = ray.get_actor(BOARD)
     except ValueError:
         return lambda news: None
     last: dict[str, float] = {}

@@ -18,6 +18,8 @@ OBJECTIVES = ("budget", "mul_log", "add_linear")
 class TrialResult:
     """One (target, budget or weight) search and the network it ended in.
 
+    For a target that counts (`params`, `macs`) the fields in milliseconds hold the count.
+
     Attributes:
         sweep: Name of the sweep.
         trial: Stable key of the trial within the sweep, such as `ort-cpu-1t-b0.5`.

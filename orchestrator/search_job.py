@@ -3,8 +3,9 @@
 Why here: the only file that knows Ray Train. What the workers compute stands in `stages`.
 """
 
-import tempfile
+import io
 import traceback
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,29 +13,37 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 
+from orchestrator.checkpoints import Due, OneAtATime, snapshot
 from orchestrator.devices import measure_on_target
 from orchestrator.plan import Job, Trial
 from orchestrator.progress import poster
 from orchestrator.stages import Place, run_trial_stages, run_warmup
+from orchestrator.storage import Storage, write_whole
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
 from supernet.space import Architecture
-from supernet.sync import default_sync
+from supernet.sync import Sync, default_sync
 
 STATE_FILE = "state.pt"
+FAILURES_FOLDER = "failures"
+
+# A rank may wait so much longer than `measure.wait_minutes` while another one derives a network.
+PATIENCE_SECONDS = 3600.0
 
 
 class TrainSaver:
     """Checkpoints through `ray.train.report`, which is a barrier: every rank saves at the same steps.
 
-    Ray registers a checkpoint some time after it was reported, so a restart may find the one before; steps
-    are pure functions of their index, so repeating them changes nothing.
+    A step pays for a copy of the state in memory; writing goes on beside the next steps. Ray registers a
+    checkpoint some time after it was written, so a restart may find the one before; steps are pure functions of
+    their index, so repeating them, and writing the same checkpoint again, changes nothing.
     """
 
-    def __init__(self, every_steps: int) -> None:
-        self.every_steps = every_steps
+    def __init__(self, due: Due) -> None:
+        self.due = due
+        self._writing = OneAtATime()
 
     def load(self) -> dict[str, Any] | None:
         """Return the state of the last registered checkpoint."""
@@ -45,24 +54,32 @@ class TrainSaver:
             state: dict[str, Any] = torch.load(Path(folder) / STATE_FILE, weights_only=True, map_location="cpu")
         return state
 
-    def due(self, step: int) -> bool:
-        """Whether `step` is a multiple of the interval."""
-        return step % self.every_steps == 0
-
     def save(self, state: Callable[[], dict[str, Any]], name: str) -> None:
-        """Write on rank 0, upload in the background."""
-        checkpoint = None
+        """Copy the state on rank 0 and write it in the background; a copy waits for the one before."""
+        checkpoint, upload = None, None
         if ray.train.get_context().get_world_rank() == 0:
-            folder = tempfile.mkdtemp(prefix="onepath-checkpoint-")
-            torch.save(state(), Path(folder) / STATE_FILE)
-            checkpoint = ray.train.Checkpoint.from_directory(folder)
+            self._writing.begin()
+            copied = snapshot(state())
+            storage = ray.train.get_context().get_storage()
+            path = storage.build_checkpoint_path_from_name(name)
+            checkpoint = ray.train.Checkpoint(path=path, filesystem=storage.storage_filesystem)
+            write = self._writing.wrap(lambda: _write_state(copied, checkpoint))
+            upload = lambda placeholder, folder: write()  # noqa: E731
         ray.train.report(
             {"name": name},
             checkpoint=checkpoint,
             checkpoint_dir_name=name,
             checkpoint_upload_mode=ray.train.CheckpointUploadMode.ASYNC,
-            delete_local_checkpoint_after_upload=True,
+            checkpoint_upload_fn=upload,
+            delete_local_checkpoint_after_upload=False,
         )
+
+
+def _write_state(state: dict[str, Any], checkpoint: ray.train.Checkpoint) -> ray.train.Checkpoint:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_whole(checkpoint.filesystem, f"{checkpoint.path}/{STATE_FILE}", buffer.getbuffer())
+    return checkpoint
 
 
 # What a restart of the workers cannot mend: wrong input, failed searches, and mistakes in programs.
@@ -80,19 +97,38 @@ FINAL_ERRORS = (
 )
 
 
+class LastError(Exception):
+    """Ends the workers of a run for good; its reason is stored, see `_worker`."""
+
+
 def _worker(spec: Mapping[str, Any]) -> dict[str, str]:
     """What every rank runs.
 
+    An error that a restart cannot mend is stored before it is raised: one rank's return would leave the others
+    waiting for it in a collective for ever. Ray restarts the workers, and they end at once.
+
     Returns:
-        Kind and text of an error that a restart cannot mend, or nothing. Other errors are raised, and Ray
-        restarts the workers from the last checkpoint.
+        Kind and text of such an error, or nothing. Of other errors Ray restarts the workers from the last
+        checkpoint.
     """
+    failures, name = _failures(spec)
+    if failures.exists(name):
+        return dict(failures.read_json(name))
     try:
         _run_stages(spec)
     except FINAL_ERRORS as error:
         text = str(error) if isinstance(error, InputError | RunError) else _where(error)
-        return {"kind": "input" if isinstance(error, InputError) else "run", "text": text}
+        failure = {"kind": "input" if isinstance(error, InputError) else "run", "text": text}
+        if ray.train.get_context().get_world_size() == 1:
+            return failure
+        failures.write_json(name, failure)
+        raise LastError(text) from error
     return {}
+
+
+def _failures(spec: Mapping[str, Any]) -> tuple[Storage, str]:
+    """Return where this run of a job stores an error that a restart cannot mend."""
+    return Job(**spec["job"]).store.child(FAILURES_FOLDER), f"{spec['run']}.json"
 
 
 def _where(error: BaseException) -> str:
@@ -104,10 +140,11 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
     job = Job(**spec["job"])
     workers = job.run.workers
     torch.set_num_threads(max(1, int(workers.cpus)))
+    sync: Sync = default_sync()
     place = Place(
-        sync=default_sync(),
+        sync=sync,
         device=ray.train.torch.get_device(),
-        saver=TrainSaver(job.run.checkpoint.every_steps),
+        saver=TrainSaver(Due(job.run.checkpoint.every_steps, job.run.checkpoint.every_seconds, sync)),
         post=poster(),
     )
     if spec["trial"] is None:
@@ -133,12 +170,14 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
     workers = run.workers
     spec = {
         "job": job.to_dict(),
+        "run": f"{key}-{uuid.uuid4().hex[:8]}",
         "trial": trial.__dict__ if trial else None,
         "costs": {k: costs.__dict__[k] for k in ("name", "unit", "fixed", "candidates")} if costs else None,
     }
     trainer = TorchTrainer(
         _worker,
         train_loop_config=spec,
+        torch_config=TorchConfig(timeout_s=int(60 * run.measure.wait_minutes + PATIENCE_SECONDS)),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers.max if workers.min == workers.max else (workers.min, workers.max),
             use_gpu=workers.gpus > 0,
@@ -155,11 +194,13 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
+    failures, name = _failures(spec)
     try:
-        result = trainer.fit()
+        failure = trainer.fit().return_value or {}
     except ray.train.TrainingFailedError as error:
-        raise RunError(f"{key}: {failure_reason(error)}") from error
-    failure = result.return_value or {}
+        if not failures.exists(name):
+            raise RunError(f"{key}: {failure_reason(error)}") from error
+        failure = failures.read_json(name)
     if failure:
         raise {"input": InputError, "run": RunError}[failure["kind"]](f"{key}: {failure['text']}")
 

@@ -13,8 +13,18 @@ import torch
 from safetensors.torch import save
 
 from orchestrator.data import ImageData
-from orchestrator.plan import ARCHITECTURE_FILE, OUTCOME_FILE, WARMUP_FILE, WEIGHTS_FILE, Job, Trial
+from orchestrator.plan import (
+    ARCHITECTURE_FILE,
+    MEASURED_FILE,
+    OUTCOME_FILE,
+    SEARCH_FILE,
+    WARMUP_FILE,
+    WEIGHTS_FILE,
+    Job,
+    Trial,
+)
 from orchestrator.progress import News
+from orchestrator.storage import Storage
 from supernet.cost import CostTable
 from supernet.derive import candidates_within
 from supernet.loop import Search, StepRecord
@@ -40,12 +50,30 @@ class Saver(Protocol):
         ...
 
     def save(self, state: Callable[[], dict[str, Any]], name: str) -> None:
-        """Save a state under a name; called by every rank, written by one."""
+        """Save a state under a name; called by every rank, written by one, beside the next steps."""
         ...
 
 
 Measure = Callable[[Sequence[Architecture]], list[float]]
-"""From architectures to measured milliseconds on the trial's target."""
+"""From architectures to measured costs on the trial's target, in the unit of its table."""
+
+
+def remembered(measure: Measure, store: Storage) -> Measure:
+    """Return `measure` with every figure kept in the trial's folder as soon as it is known.
+
+    Measured figures decide which network is picked; a second measurement after a restart would differ a little
+    and could decide otherwise.
+    """
+
+    def recall(architectures: Sequence[Architecture]) -> list[float]:
+        known: dict[str, float] = store.read_json(MEASURED_FILE) if store.exists(MEASURED_FILE) else {}
+        new = [architecture for architecture in architectures if architecture.id not in known]
+        if new:
+            known |= {a.id: figure for a, figure in zip(new, measure(new), strict=True)}
+            store.write_json(MEASURED_FILE, known)
+        return [known[architecture.id] for architecture in architectures]
+
+    return recall
 
 
 @dataclass(frozen=True)
@@ -107,6 +135,9 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
         if "search" in state:
             search.load_state_dict(state["search"])
         _run_search(search, "search", trial.key, place)
+        if place.sync.rank == 0:
+            alpha = {name: tensor.tolist() for name, tensor in search.alpha.state_dict().items()}
+            job.trial_store(trial).write_json(SEARCH_FILE, {"num_steps": search.step_index, **alpha})
         path = _derive(job, trial, costs, search, data, place, measure)
         state = {"path": list(path)}
     else:
@@ -185,6 +216,7 @@ def _derive(
     chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
     if place.sync.rank == 0:
         place.post(News(trial.key, "derive"))
+        measure = remembered(measure, job.trial_store(trial))
         chosen = torch.tensor(_pick(job, trial, costs, search, data, measure), dtype=torch.int64)
     chosen = chosen.to(place.device)
     place.sync.broadcast([chosen])

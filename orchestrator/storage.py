@@ -60,18 +60,7 @@ class Storage:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all."""
-        path = self._path(name)
-        self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
-        if not self.is_local:  # an object appears when its upload is complete
-            with self.filesystem.open_output_stream(path) as stream:
-                stream.write(content)
-            return
-        handle, temporary = tempfile.mkstemp(dir=Path(path).parent, prefix=f".{Path(path).name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(self.filesystem, self._path(name), content)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Return a file's content as a mapping."""
@@ -94,3 +83,18 @@ class Storage:
         target = folder / name.rsplit("/", 1)[-1]
         target.write_bytes(self.read(name))
         return target
+
+
+def write_whole(filesystem: fs.FileSystem, path: str, content: bytes | memoryview) -> None:
+    """Write a file so that a reader finds all of it or what was there before, whoever is killed when."""
+    filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+    if filesystem.type_name != "local":  # an object appears when its upload is complete
+        with filesystem.open_output_stream(path) as stream:
+            stream.write(content)
+        return
+    handle, temporary = tempfile.mkstemp(dir=Path(path).parent, prefix=f".{Path(path).name}.")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.cluster import connect, target_resource
+from orchestrator.cluster import announced, connect
 from orchestrator.config import RunConfig, check_run, resolved
 from orchestrator.data_build import build
 from orchestrator.data_format import MANIFEST_NAME, read_manifest
@@ -132,7 +132,8 @@ def _run_trials(
     run = job.run
     needed = int(run.workers.min * run.workers.cpus + 0.999)
     targets = list(dict.fromkeys(trial.target for trial in pending))
-    with connect([target.name for target in run.load_targets()], min_cpus=needed) as connection:
+    measured = [target.name for target in run.load_targets() if target.measured]
+    with connect(measured, min_cpus=needed) as connection:
         import ray
 
         from orchestrator.progress import start_board
@@ -140,11 +141,16 @@ def _run_trials(
         board = start_board()
         with LiveView(console, lambda: ray.get(board.read.remote()), total, done, registering.curves) as view:
             view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
-            present = [name for name in targets if target_resource(name) in ray.cluster_resources()]
-            _build_tables(job, present, view)
+            absent = {name for name in targets if name in measured} - set(announced(targets))
+            _build_tables(job, [name for name in targets if name in measured and name not in absent], view)
             _warm_up(job, view)
-            ordered = sorted(pending, key=lambda trial: trial.target not in present)
-            return _run_on_tune(job, ordered, registering, view)
+            for name in absent:
+                view.say(f"[yellow]{name}: no node measures it yet; its trials come last and wait for one[/yellow]")
+            first = [trial for trial in pending if trial.target not in absent]
+            last = [trial for trial in pending if trial.target in absent]
+            failed = _run_on_tune(job, first, run.max_concurrent, registering, view)
+            # These wait for their devices beside each other, and a device that never comes holds up no other.
+            return failed | _run_on_tune(job, last, max(run.max_concurrent, len(last)), registering, view)
 
 
 def _build_tables(job: Job, targets: Iterable[str], view: LiveView) -> None:
@@ -174,7 +180,12 @@ def _warm_up(job: Job, view: LiveView) -> None:
     view.say(f"supernet: warmed up over {job.run.warmup.num_steps} steps")
 
 
-def _run_on_tune(job: Job, trials: list[Trial], registering: Registering, view: LiveView) -> dict[str, TrialResult]:
+def _run_on_tune(
+    job: Job, trials: list[Trial], max_concurrent: int, registering: Registering, view: LiveView
+) -> dict[str, TrialResult]:
+    """Run trials and hand their results on; return the failed ones by key."""
+    if not trials:
+        return {}
     from orchestrator.tuning import tune_trials
 
     failed: dict[str, TrialResult] = {}
@@ -185,7 +196,7 @@ def _run_on_tune(job: Job, trials: list[Trial], registering: Registering, view: 
         registering.add(trial, result)
         view.finished(trial.key, describe(result))
 
-    tune_trials(job, trials, take)
+    tune_trials(job, trials, take, max_concurrent)
     return failed
 
 

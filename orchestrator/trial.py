@@ -11,14 +11,12 @@ from safetensors.torch import load_file
 
 from latency.export import export_onnx, export_parity
 from latency.measure import Measurement
-from latency.table import table_path
-from orchestrator.devices import measure_on_target, stored_table, table_on_target
+from orchestrator.devices import await_target, measure_on_target, target_costs
 from orchestrator.plan import (
     MEASUREMENT_FILE,
     ONNX_FILE,
     OUTCOME_FILE,
     RESULT_FILE,
-    TABLES_FOLDER,
     WEIGHTS_FILE,
     Job,
     Trial,
@@ -45,7 +43,8 @@ def run_trial(job: Job, trial: Trial) -> TrialResult:
     """
     store = job.trial_store(trial)
     try:
-        costs = trial_costs(job, trial)
+        await_target(job, trial.target)
+        costs = target_costs(job, trial.target)
         if not store.exists(OUTCOME_FILE):
             run_job(job, trial, costs)
         result = _measure(job, trial, costs, store)
@@ -53,15 +52,6 @@ def run_trial(job: Job, trial: Trial) -> TrialResult:
         return _result(job, trial, status="failed", reason=str(error))
     store.write_json(RESULT_FILE, result.to_dict())
     return result
-
-
-def trial_costs(job: Job, trial: Trial) -> CostTable:
-    """Return the cost table of the trial's target, measured now if it is not there yet."""
-    target, space = job.target(trial.target), load_space(job.config["space"])
-    tables = job.root.child(TABLES_FOLDER)
-    if not tables.exists(table_path("", space, target).name):
-        return table_on_target(job, target).cost_table()
-    return stored_table(tables, space, target).cost_table()
 
 
 def _result(job: Job, trial: Trial, **values: object) -> TrialResult:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ray import tune
 
-from orchestrator.cluster import DRIVER_RESOURCE
+from orchestrator.cluster import HEAD_RESOURCE
 from orchestrator.plan import Job, Trial
 from orchestrator.result import TrialResult
 
@@ -40,13 +40,14 @@ class HandOver(tune.Callback):  # type: ignore[misc]
         self.take(known, TrialResult(trial=known.key, target=known.target, status="failed", reason=reason, **plain))
 
 
-def tune_trials(job: Job, trials: Sequence[Trial], take: Take) -> None:
-    """Run trials, at most `max_concurrent` at once, in the given order.
+def tune_trials(job: Job, trials: Sequence[Trial], take: Take, max_concurrent: int) -> None:
+    """Run trials in the given order.
 
     Args:
         job: The sweep.
         trials: What is left of it.
         take: Called in this process with each trial and its result, failed ones too.
+        max_concurrent: At most so many at once.
     """
     run = job.run
     plain = job.to_dict()
@@ -57,7 +58,7 @@ def tune_trials(job: Job, trials: Sequence[Trial], take: Take) -> None:
         return {"result": run_trial(Job(**plain), Trial(**config["trial"])).to_dict()}
 
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"CPU": 0, DRIVER_RESOURCE: 1}),
+        tune.with_resources(trainable, {"CPU": 0, HEAD_RESOURCE: 0.001}),
         param_space={
             "trial": tune.grid_search([trial.__dict__ for trial in trials]),
             "sweep": run.name,
@@ -65,12 +66,12 @@ def tune_trials(job: Job, trials: Sequence[Trial], take: Take) -> None:
             "seed": run.seed,
         },
         tune_config=tune.TuneConfig(
-            max_concurrent_trials=run.max_concurrent,
+            max_concurrent_trials=max_concurrent,
             trial_name_creator=lambda trial: trial.config["trial"]["key"],
             trial_dirname_creator=lambda trial: trial.config["trial"]["key"],
         ),
         run_config=tune.RunConfig(
-            name=time.strftime("tune-%Y%m%d-%H%M%S"),
+            name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{trials[0].target}",
             storage_path=job.store.child("ray").uri,
             callbacks=[HandOver(take)],
             verbose=0,

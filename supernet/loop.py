@@ -21,7 +21,7 @@ from supernet.network import MixedLayer, Supernet
 from supernet.objective import ObjectiveSettings, make_objective
 from supernet.prune import Pruner, PruneSettings, spare_cheapest
 from supernet.rng import generator
-from supernet.sync import Alone, Sync
+from supernet.sync import Alone, Sync, rank_weight
 from supernet.training import Batch, Data, Precision, cosine, precision_context, set_learning_rate, sgd, to_device
 
 
@@ -103,8 +103,8 @@ class Search:
         sync: The ranks of this search.
 
     Raises:
-        InputError: If the cost table is of another space, the objective does not fit it, or a batch does not
-            divide by the ranks.
+        InputError: If the cost table is of another space, the objective does not fit it, or a batch has fewer
+            images than there are ranks.
     """
 
     def __init__(
@@ -183,7 +183,8 @@ class Search:
         images, labels = self._next("train", settings.batch_size)
         with precision_context(settings.precision, self.device):
             loss = F.cross_entropy(self.supernet(images, path), labels, label_smoothing=settings.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+        weight = rank_weight(settings.batch_size, self.sync.rank, self.sync.num_ranks)
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
         parameters = self.supernet.path_parameters(path)
         self.sync.average([p.grad for p in parameters if p.grad is not None])
         set_learning_rate(self.weight_optimiser, cosine(step, settings.num_steps, settings.learning_rate))
@@ -202,14 +203,15 @@ class Search:
         """One Adam step on alpha from a validation batch; weights and statistics stay as they are."""
         settings = self.settings
         assert self.objective is not None
-        images, labels = self._next("validation", settings.arch_batch_size or settings.batch_size)
+        batch_size = settings.arch_batch_size or settings.batch_size
+        images, labels = self._next("validation", batch_size)
         rank = self.sync.rank if settings.arch_paths == "per-rank" else 0
         draws = generator(self.seed, "arch", step, rank)
         with precision_context(settings.precision, self.device):
             found = self.estimator.gradient(
                 self.supernet, self.alpha, images, labels, self.costs, self.objective, draws
             )
-        grad = found.logits
+        grad = found.logits * rank_weight(batch_size, self.sync.rank, self.sync.num_ranks)
         self.sync.average([grad])
         before = self.alpha.logits.detach().clone()
         self.alpha.logits.grad = grad
@@ -261,8 +263,8 @@ class Search:
                 f"cost table {self.costs.name!r} is of another space: {priced} candidates per position, not {counts}"
             )
         for size in (self.settings.batch_size, self.settings.arch_batch_size or self.settings.batch_size):
-            if size % self.sync.num_ranks:
-                raise InputError(f"batch size {size}: must be a multiple of the number of ranks, {self.sync.num_ranks}")
+            if size < self.sync.num_ranks:
+                raise InputError(f"batch size {size}: fewer images than ranks, {self.sync.num_ranks}")
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a restart needs, as tensors and plain data.

@@ -16,7 +16,7 @@ from supernet.errors import RunError
 from supernet.network import Supernet, build_network, inherit_weights
 from supernet.rng import generator
 from supernet.space import Architecture, Path
-from supernet.sync import Alone, Sync
+from supernet.sync import Alone, Sync, rank_weight
 from supernet.training import (
     Batch,
     Data,
@@ -101,7 +101,8 @@ class Training:
             with precision_context(s.precision, self.device):
                 loss = F.cross_entropy(self.network(images), labels, label_smoothing=s.label_smoothing)
         self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        weight = rank_weight(s.batch_size, self.sync.rank, self.sync.num_ranks)
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
         self.sync.average([p.grad for p in self.network.parameters() if p.grad is not None])
         set_learning_rate(self.optimiser, cosine(self.step_index, s.num_steps, s.learning_rate, s.warmup_steps))
         self.optimiser.step()

@@ -28,6 +28,23 @@ class Sync(Protocol):
         ...
 
 
+def rank_slice(batch_size: int, rank: int, num_ranks: int) -> tuple[int, int]:
+    """Return which samples of a global batch are a rank's, as (start, stop).
+
+    Slices are contiguous, in order of rank, and differ by at most one sample.
+    """
+    return rank * batch_size // num_ranks, (rank + 1) * batch_size // num_ranks
+
+
+def rank_weight(batch_size: int, rank: int, num_ranks: int) -> float:
+    """Return what a rank's mean loss is multiplied by, so that the mean over ranks is that over the batch.
+
+    It is exactly 1 where the batch divides by the ranks.
+    """
+    start, stop = rank_slice(batch_size, rank, num_ranks)
+    return (stop - start) * num_ranks / batch_size
+
+
 class Alone:
     """One rank: nothing to do."""
 

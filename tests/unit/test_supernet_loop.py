@@ -369,9 +369,9 @@ def test_a_cost_table_of_another_space_is_refused():
         Search(tiny_supernet(tiny_space()), COSTS, SETTINGS, TinyData(), seed=0)
 
 
-def test_a_batch_that_does_not_divide_is_refused():
-    class Three:
-        rank, num_ranks = 0, 3
+def test_a_batch_smaller_than_the_ranks_is_refused():
+    class Many:
+        rank, num_ranks = 0, 100
 
-    with pytest.raises(InputError, match="must be a multiple of the number of ranks, 3"):
-        Search(tiny_supernet(SPACE), COSTS, SETTINGS, TinyData(), seed=0, sync=Three())
+    with pytest.raises(InputError, match="fewer images than ranks, 100"):
+        Search(tiny_supernet(SPACE), COSTS, SETTINGS, TinyData(), seed=0, sync=Many())
