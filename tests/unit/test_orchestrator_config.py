@@ -48,7 +48,7 @@ def test_wrong_input_is_refused_with_its_place(changes, message):
 
 
 def test_unknown_preset_names_the_known_ones():
-    with pytest.raises(InputError, match="unknown run 'quick'.*quickstart"):
+    with pytest.raises(InputError, match=r"unknown run 'quick'.*quickstart"):
         load_run("quick")
 
 
