@@ -84,6 +84,8 @@ def sweep(
 
 def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
     """Write the front's files, print its table or JSON, and say what to type next."""
+    import yaml
+
     from orchestrator.report import front_png, front_rows, front_table, report_html
 
     rows = front_rows(results)
@@ -95,7 +97,13 @@ def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
         return
     folder = Path(job.store.uri)
     front_png(rows, folder / "front.png")
-    report_html(rows, folder / "report.html", title=f"onepath sweep {job.config['name']}")
+    settings = yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
+    report_html(
+        rows,
+        folder / "report.html",
+        title=f"onepath sweep {job.config['name']}",
+        sections=[("Configuration", settings)],
+    )
     if json:
         return
     done = [row for row in rows if row["latency_ms"] is not None]

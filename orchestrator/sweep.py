@@ -122,7 +122,9 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         failed = _run_trials(job, pending, len(trials), len(before), registering, console) if pending else {}
         registering.finish()
     after = stored_results(job)
-    return SweepEnd(job, [after.get(t.key) or failed[t.key] for t in trials], len(before))
+    return SweepEnd(
+        job, [(failed | after).get(trial.key) or unfinished_result(job, trial) for trial in trials], len(before)
+    )
 
 
 def _run_trials(
@@ -198,6 +200,19 @@ def _run_on_tune(
 
     tune_trials(job, trials, take, max_concurrent)
     return failed
+
+
+def unfinished_result(job: Job, trial: Trial) -> TrialResult:
+    """Return the result of a trial that was not brought to an end."""
+    return TrialResult(
+        sweep=job.config["name"],
+        trial=trial.key,
+        target=trial.target,
+        objective=job.run.search.objective.kind,
+        seed=job.run.seed,
+        status="failed",
+        reason="not finished",
+    )
 
 
 def describe(result: TrialResult) -> str:
