@@ -212,10 +212,11 @@ def data_build(
 
 
 def _add_rooms() -> None:
-    from orchestrator import cli_arch, cli_latency
+    from orchestrator import cli_arch, cli_device, cli_latency
 
     app.add_typer(cli_arch.app, name="arch")
     app.add_typer(cli_latency.app, name="latency")
+    app.add_typer(cli_device.app, name="device")
 
 
 _add_rooms()

@@ -16,6 +16,7 @@ from supernet.errors import InputError
 
 # Files of a sweep.
 CONFIG_FILE, WARMUP_FILE, TABLES_FOLDER = "config.json", "warmup.pt", "tables"
+STARTS_FOLDER, WARMUP_KEY = "starts", "warmup"
 
 # Files of a trial, in the order in which they appear.
 ARCHITECTURE_FILE, WEIGHTS_FILE, OUTCOME_FILE = "architecture.json", "weights.safetensors", "outcome.json"

@@ -59,6 +59,20 @@ def start_board() -> Any:
     return actor.options(name=BOARD, get_if_exists=True).remote()
 
 
+def reader(board: Any) -> Callable[[], dict[str, dict[str, Any]]]:
+    """Return a function that reads the board; while it is away (its process was lost) there are no news."""
+    import ray
+
+    def read() -> dict[str, dict[str, Any]]:
+        try:
+            news: dict[str, dict[str, Any]] = ray.get(board.read.remote(), timeout=5)
+        except (ray.exceptions.RayError, TimeoutError):
+            return {}
+        return news
+
+    return read
+
+
 def poster(min_seconds: float = 0.3) -> Callable[[News], None]:
     """Return a function that posts news, at most one per `min_seconds` and phase; without a board it does nothing."""
     import ray

@@ -17,7 +17,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from orchestrator.checkpoints import Due, OneAtATime, snapshot
 from orchestrator.devices import measure_on_target
-from orchestrator.plan import Job, Trial
+from orchestrator.plan import WARMUP_KEY, Job, Trial
 from orchestrator.progress import poster
 from orchestrator.stages import Place, run_trial_stages, run_warmup
 from orchestrator.storage import Storage, write_whole
@@ -166,7 +166,7 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
     Raises:
         RunError: If the workers failed more often than the configuration allows, with the last reason.
     """
-    run, key = job.run, trial.key if trial else "warmup"
+    run, key = job.run, trial.key if trial else WARMUP_KEY
     workers = run.workers
     spec = {
         "job": job.to_dict(),

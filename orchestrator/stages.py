@@ -18,7 +18,9 @@ from orchestrator.plan import (
     MEASURED_FILE,
     OUTCOME_FILE,
     SEARCH_FILE,
+    STARTS_FOLDER,
     WARMUP_FILE,
+    WARMUP_KEY,
     WEIGHTS_FILE,
     Job,
     Trial,
@@ -108,6 +110,7 @@ def run_warmup(job: Job, place: Place) -> None:
     state = place.saver.load()
     if state:
         search.load_state_dict(state["search"])
+    _note_start(job, WARMUP_KEY, "search", search.step_index, place)
     _run_search(search, "warm-up", "supernet", place)
     if place.sync.rank == 0:
         buffer = io.BytesIO()
@@ -134,6 +137,7 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
         search = _trial_search(job, trial, costs, supernet, data, place)
         if "search" in state:
             search.load_state_dict(state["search"])
+        _note_start(job, trial.key, "search", search.step_index, place)
         _run_search(search, "search", trial.key, place)
         if place.sync.rank == 0:
             alpha = {name: tensor.tolist() for name, tensor in search.alpha.state_dict().items()}
@@ -149,6 +153,7 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
     training = Training(network, run.train, data, seed=run.seed, sync=place.sync)
     if "training" in state:
         training.load_state_dict(state["training"])
+        _note_start(job, trial.key, "train", training.step_index, place)
     else:
         place.saver.save(lambda: {"path": list(path), "training": training.state_dict()}, "train-000000")
     while not training.done:
@@ -174,6 +179,15 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
                 "predicted_ms": costs.total(path),
             },
         )
+
+
+def _note_start(job: Job, key: str, phase: str, step: int, place: Place) -> None:
+    """Add to the list of a job's starts: where it went on, with how many ranks. Numbers change with the ranks."""
+    if place.sync.rank == 0:
+        store, name = job.store.child(STARTS_FOLDER), f"{key}.json"
+        starts = store.read_json(name)["starts"] if store.exists(name) else []
+        starts.append({"phase": phase, "step": step, "num_ranks": place.sync.num_ranks})
+        store.write_json(name, {"starts": starts})
 
 
 def _trial_search(

@@ -136,12 +136,10 @@ def _run_trials(
     targets = list(dict.fromkeys(trial.target for trial in pending))
     measured = [target.name for target in run.load_targets() if target.measured]
     with connect(measured, min_cpus=needed) as connection:
-        import ray
-
-        from orchestrator.progress import start_board
+        from orchestrator.progress import reader, start_board
 
         board = start_board()
-        with LiveView(console, lambda: ray.get(board.read.remote()), total, done, registering.curves) as view:
+        with LiveView(console, reader(board), total, done, registering.curves) as view:
             view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
             absent = {name for name in targets if name in measured} - set(announced(targets))
             _build_tables(job, [name for name in targets if name in measured and name not in absent], view)
