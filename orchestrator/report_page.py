@@ -18,15 +18,18 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #22303c; margin: 2rem auto; 
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; }
 p.summary { color: #5b6875; margin: 0; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem; }
-.panels > div { min-width: 0; }
+.panels > div { min-width: 0; overflow: hidden; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .87rem; }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid #e6e9ed; text-align: right; white-space: nowrap; }
 th { color: #5b6875; font-weight: 600; border-bottom: 2px solid #cfd6dd; }
-.text { text-align: left; } td.wrap { white-space: normal; overflow-wrap: anywhere; min-width: 14rem; }
+.text { text-align: left; } td.wrap { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
 td { font-variant-numeric: tabular-nums; } tr.front td { font-weight: 600; } tr.failed td { color: #d1495b; }
 code, pre { font-family: ui-monospace, monospace; font-size: .83rem; }
 pre { background: #f4f6f8; padding: .8rem; overflow-x: auto; }
 """
+
+# A figure is drawn before its neighbours stand; once all do, each takes the width that is left to it.
+FIT = "<script>window.addEventListener('load', () => window.dispatchEvent(new Event('resize')));</script>"
 
 
 def report_html(
@@ -65,7 +68,7 @@ def report_html(
         f'<h1>{escape(title)}</h1><p class="summary">{summary}</p>'
         f'<h2>Accuracy against measured latency</h2><div class="panels">{panels}</div>'
         f"<h2>Predicted against measured latency</h2>{drawn[-1]}"
-        f"<h2>All trials</h2>{_table(rows)}{more}</body></html>\n"
+        f"<h2>All trials</h2>{_table(rows)}{more}{FIT}</body></html>\n"
     )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,9 +153,9 @@ def _style(figure: Any, x_title: str, y_title: str) -> None:
     figure.update_layout(
         template="none",
         height=420,
-        margin={"l": 65, "r": 20, "t": 55, "b": 90},
+        margin={"l": 65, "r": 20, "t": 55, "b": 100},
         font={"family": "system-ui, sans-serif", "size": 13, "color": "#22303c"},
-        legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
+        legend={"orientation": "h", "y": -0.27, "yanchor": "top", "x": 0},
         hoverlabel={"align": "left"},
         xaxis={**axis, "title": {"text": x_title}},
         yaxis={**axis, "title": {"text": y_title}},
