@@ -74,10 +74,9 @@ class TinyData:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batch `start`, `start + 1`, ... without end."""
         offset = {"train": 0, "validation": 1_000_000, "test": 2_000_000}[split]
-        part = batch_size // num_ranks
         while True:
             images, labels = tiny_batch(batch_size, offset + start, self.space)
-            here = slice(rank * part, (rank + 1) * part)
+            here = slice(rank * batch_size // num_ranks, (rank + 1) * batch_size // num_ranks)
             yield images[here].to(self.dtype), labels[here]
             start += 1
 

@@ -107,9 +107,13 @@ def work(rank, num_ranks, folder):
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+# 3 ranks share 8 images as 2, 3 and 3; the statistics of such slices cannot be made comparable.
+COMPARED = [(k, case) for k in (2, 3, 4) for case in CASES if (k, case) != (3, "batch norm")]
+
+
+@pytest.fixture(scope="module", params=[2, 3, 4])
 def ranks(request, tmp_path_factory) -> list[dict]:
-    """What every rank of 2, and of 4, ended with."""
+    """What every rank of 2, of 3, and of 4 ended with."""
     folder = tmp_path_factory.mktemp("ranks")
     # Ranks are forked from a clean server that has imported torch once.
     mp.get_context("forkserver").set_forkserver_preload(["torch", "torch._dynamo", "supernet.loop"])
@@ -117,7 +121,7 @@ def ranks(request, tmp_path_factory) -> list[dict]:
     return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(request.param)]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("ranks", "case"), COMPARED, indirect=["ranks"])
 def test_k_ranks_at_a_share_of_the_batch_equal_one_rank(ranks, case):
     alone = run_search(case, Alone())
     moved = run_search(case, Alone())["alpha"] != tiny_alpha(case)
