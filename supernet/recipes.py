@@ -1,0 +1,64 @@
+"""The paper's schedules and constants on ImageNet as presets, for its search and for the final training.
+
+Why here: they are facts of the method's source, not defaults of the search. What is not a setting of these rooms
+stands elsewhere: dropout in each published network's file, colour jitter in the data's presets `imagenet`
+(search) and `imagenet-strong` (final training).
+
+Source: Cai et al. 2019 and the released search code. Where its two final recipes differ, this is the one of the
+search code (no decay on batch norm, Nesterov, learning rate 0.05 at batch 256).
+"""
+
+from supernet.loop import SearchSettings
+from supernet.objective import ObjectiveSettings
+from supernet.specialise import TrainSettings
+
+NUM_IMAGES = 1_281_167
+NUM_SEARCH_IMAGES = NUM_IMAGES - 50_000
+"""Training images left for the weights after 50 per class were set aside for the architecture."""
+
+
+def num_steps(epochs: int, num_images: int, batch_size: int) -> int:
+    """Return the optimiser steps of so many epochs; the last batch of an epoch counts, as in the released code."""
+    return epochs * -(-num_images // batch_size)
+
+
+def paper_warmup(num_images: int = NUM_SEARCH_IMAGES, batch_size: int = 256) -> SearchSettings:
+    """Return the warm-up: 40 epochs on uniformly drawn paths, learning rate from 0.05 to 0."""
+    steps = num_steps(40, num_images, batch_size)
+    return SearchSettings(num_steps=steps, batch_size=batch_size, learning_rate=0.05, arch_every=0)
+
+
+def paper_search(
+    objective: ObjectiveSettings, num_images: int = NUM_SEARCH_IMAGES, batch_size: int = 256
+) -> SearchSettings:
+    """Return the search: 120 epochs, learning rate from 0.025 to 0, an architecture step every 5 weight steps.
+
+    Args:
+        objective: What the paper's search leaves to the target; the released default is `mul_log` with weight
+            0.2, exponent 0.3 and a reference of 80 ms.
+        num_images: Images of the training split.
+        batch_size: Images per step.
+    """
+    steps = num_steps(120, num_images, batch_size)
+    return SearchSettings(
+        num_steps=steps,
+        batch_size=batch_size,
+        learning_rate=0.025,
+        arch_every=5,
+        arch_learning_rate=1e-3,
+        objective=objective,
+    )
+
+
+def paper_training(num_images: int = NUM_IMAGES, batch_size: int = 256) -> TrainSettings:
+    """Return the final training: 300 epochs from fresh weights, label smoothing 0.1, cosine, no decay on batch norm."""
+    return TrainSettings(
+        num_steps=num_steps(300, num_images, batch_size),
+        batch_size=batch_size,
+        learning_rate=0.05,
+        momentum=0.9,
+        weight_decay=4e-5,
+        decay_norms=False,
+        label_smoothing=0.1,
+        inherit=False,
+    )
