@@ -24,10 +24,10 @@ from latency.checkpoint import Checkpoint
 from latency.job import INPUT_ERROR_EXIT, RUN_ERROR_EXIT
 from latency.machine import QuietCores, fast_cores, release_affinity
 from latency.model import ModelForms, build_chain, file_forms, module_forms
-from latency.runtimes.base import Clock, Program
+from latency.runtimes.base import Clock, Host, Program
 from latency.runtimes.cuda import device_sentinel
 from latency.runtimes.registry import entry, load_runtime
-from latency.sentinels import PREFIX, SENTINELS, host_sentinel, judge_sentinel
+from latency.sentinels import PREFIX, SENTINELS, host_sentinel, judge_sentinel, streaming
 from latency.target import Target, read_target
 from latency.timing import HostClock, Plan, Samples, TimeCalls, sample, summarise
 from latency.workers import Prepare, Worker, fork_worker
@@ -105,8 +105,12 @@ def prepare_items(
     space = None if job["space"] is None else read_space(job["space"], "job.space")
     clock = HostClock()
 
+    def host_of(item: Mapping[str, Any]) -> Host:
+        # The memory to stream is allocated here and shared by all workers, which only read it.
+        return Host(clock, streaming(item["stream_bytes"]))
+
     def prepared(item: Mapping[str, Any]) -> tuple[Program, dict[str, Any]]:
-        return _prepare(item, _forms(item, space, target, images), target, clock)
+        return _prepare(item, _forms(item, space, target, images), target, host_of(item))
 
     if not target.cpu:
         made = {}
@@ -123,9 +127,9 @@ def prepare_items(
     def prepares() -> Iterator[tuple[str, Prepare]]:
         # Graphs are made here, where the code is warm; each worker only makes its own runnable.
         for item in job["items"]:
-            yield item["key"], partial(_prepare, item, _forms(item, space, target, images), target, clock)
+            yield item["key"], partial(_prepare, item, _forms(item, space, target, images), target, host_of(item))
         for name in SENTINELS:
-            yield PREFIX + name, partial(_sentinel, name, target, clock)
+            yield PREFIX + name, partial(_sentinel, name, clock)
 
     return _fork(prepares(), len(job["items"]), target, report)
 
@@ -149,20 +153,18 @@ def _fork(
     return TimedItems(times, lambda index: cores.move(sum(w.cpu_seconds for w in workers.values()))), facts
 
 
-def _prepare(
-    item: Mapping[str, Any], forms: ModelForms, target: Target, clock: Clock
-) -> tuple[Program, dict[str, Any]]:
+def _prepare(item: Mapping[str, Any], forms: ModelForms, target: Target, host: Host) -> tuple[Program, dict[str, Any]]:
     torch.set_num_threads(target.threads)
     wanted = _module_output(forms) if item["check"] else None
-    program = load_runtime(target.runtime).prepare(forms, target, clock)
+    program = load_runtime(target.runtime).prepare(forms, target, host)
     if wanted is None:
         return program, {}
     difference = np.abs(program.output() - wanted).max()
     return program, {"parity": float(difference / np.abs(wanted).max())}
 
 
-def _sentinel(name: str, target: Target, clock: Clock) -> tuple[Program, dict[str, Any]]:
-    return host_sentinel(name, target, clock), {}
+def _sentinel(name: str, clock: Clock) -> tuple[Program, dict[str, Any]]:
+    return host_sentinel(name, Host(clock)), {}
 
 
 def _time(items: TimedItems, job: Mapping[str, Any], plan: Plan, report: Report) -> dict[str, Samples]:

@@ -41,6 +41,7 @@ class Item:
         file: `.onnx` or `.pt2`.
         weights: Safetensors file with the weights of `choices`; random ones if empty.
         visits: Visits per round.
+        stream_bytes: Memory to read through before each timed call, as the rest of a network would.
         check: Compare the outputs with the module's.
     """
 
@@ -50,6 +51,7 @@ class Item:
     file: str = ""
     weights: str = ""
     visits: int = 1
+    stream_bytes: int = 0
     check: bool = False
 
 

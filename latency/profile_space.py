@@ -1,7 +1,8 @@
 """Fills a latency table: which chains of layers to measure, in one run, and what follows from their floors.
 
 A candidate's cost is measured in context: the chain of the layer before it and itself, less the chain before it.
-An isolated block would pay for converting its input and output, which a network pays once.
+An isolated block would pay for converting its input and output, which a network pays once. Between two calls as
+much memory is read as a network has weights, because in a network a block never finds its own in the near caches.
 """
 
 import datetime
@@ -17,7 +18,7 @@ from latency.job import Item, Job, JobResult, Progress, noise_reason, plan_for, 
 from latency.model import Choice
 from latency.table import LatencyTable, Row, load_table, table_path, write_table
 from latency.target import Target
-from supernet.cost import macs_table, trace
+from supernet.cost import macs_table, params_table, trace
 from supernet.errors import InputError
 from supernet.space import Path, Space
 
@@ -25,8 +26,10 @@ NUM_RANDOM_NETWORKS = 5
 CALIBRATION_SEED = 20190
 """Calibration networks are the same in every table of a space; verification draws from other seeds."""
 
-MAX_NETWORK_ERROR = 0.04
-"""Whole networks of the calibration must repeat at least so well, or the table is not written."""
+WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+
+MAX_NETWORK_ERROR, MAX_CHAIN_ERROR = 0.04, 0.08
+"""Calibration networks and chains must repeat at least so well, or the table is not written."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def build_table(
             pass  # to be replaced
     plans, paths = plan_chains(space), calibration_paths(space)
     networks = {path: network_choices(space, path) for path in paths}
-    items = _items(space, plans, list(networks.values()))
+    items = _items(space, target, plans, list(networks.values()))
     wanted = max(4.0, min(60.0, 0.1 * len(items))) if seconds is None else seconds
     work_folder = FilePath(folder) / "unfinished" / f"{space.name}@{target.name}"
     job = Job(
@@ -124,8 +127,10 @@ def build_table(
         work_folder=str(work_folder),
     )
     result = run_job(job, progress)
-    keys = [chain_key(chain) for chain in networks.values()]
-    reason = noise_reason(result, keys, MAX_NETWORK_ERROR)
+    whole = {chain_key(chain) for chain in networks.values()}
+    reason = noise_reason(result, sorted(whole), MAX_NETWORK_ERROR) or noise_reason(
+        result, sorted(result.stats.keys() - whole), MAX_CHAIN_ERROR
+    )
     if reason:
         raise MachineTooNoisy(
             f"latency table {space.name} on {target.name} not written: {reason}. Other processes disturb this "
@@ -138,17 +143,28 @@ def build_table(
     return table
 
 
-def _items(space: Space, plans: Sequence[Chains], networks: Sequence[tuple[Choice, ...]]) -> tuple[Item, ...]:
+def network_bytes(space: Space, target: Target) -> int:
+    """Return how much memory a typical network's weights take: the mean over uniformly drawn networks."""
+    table = params_table(space)
+    num_params = table.fixed + sum(sum(costs) / len(costs) for costs in table.candidates)
+    return round(num_params) * WEIGHT_BYTES[target.precision]
+
+
+def _items(
+    space: Space, target: Target, plans: Sequence[Chains], networks: Sequence[tuple[Choice, ...]]
+) -> tuple[Item, ...]:
     """Return the distinct chains; those that many rows are measured against, and networks, are visited twice."""
     befores = {plan.before for plan in plans if plan.before}
     chains = dict.fromkeys([plan.chain for plan in plans]) | dict.fromkeys(befores) | dict.fromkeys(networks)
-    often = befores | set(networks)
+    whole = set(networks)
+    often = befores | whole
     return tuple(
         Item(
             key=chain_key(chain),
             choices=chain,
             input_shape=trace(space)[chain[0][0]].in_shape,
             visits=2 if chain in often else 1,
+            stream_bytes=0 if chain in whole or not target.cpu else network_bytes(space, target),
         )
         for chain in chains
     )

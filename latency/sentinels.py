@@ -4,13 +4,14 @@ One stays in the nearest caches, one streams more weights than they hold: neighb
 two differently. They judge a run (accept or refuse); dividing by them made results worse, so nothing is rescaled.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latency.runtimes.base import Clock, Program, host_program
-from latency.target import Target
+from latency.runtimes.base import Host, Program, do_nothing, host_program
 from latency.timing import Samples
 
 PREFIX = "sentinel:"
@@ -21,7 +22,7 @@ MAX_DRIFT = 0.03
 SENTINELS = ("cache", "stream")
 
 
-def host_sentinel(name: str, target: Target, clock: Clock) -> Program:
+def host_sentinel(name: str, host: Host) -> Program:
     """Return a processor's sentinel: about 0.1 ms in the cache, or some tenths of a millisecond of streaming."""
     rng = np.random.default_rng(0)
     small = rng.standard_normal((128, 128)).astype(np.float32)
@@ -39,7 +40,20 @@ def host_sentinel(name: str, target: Target, clock: Clock) -> Program:
         return np.zeros(0, np.float32)
 
     kernels = dict(zip(SENTINELS, (cache, stream), strict=True))
-    return host_program(kernels[name], nothing, target, clock)
+    return host_program(kernels[name], nothing, host)
+
+
+@lru_cache(maxsize=4)
+def streaming(num_bytes: int) -> Callable[[], None]:
+    """Return a function that reads through so much memory: what was in the near caches is gone, as in a network."""
+    if num_bytes < 64:
+        return do_nothing
+    memory = np.ones(num_bytes // 4, np.float32)
+
+    def stream() -> None:
+        memory.max()
+
+    return stream
 
 
 @dataclass(frozen=True)

@@ -181,9 +181,13 @@ def _certain(samples: Samples, plan: Plan) -> bool:
 
 def _warm_up(run: TimeCalls, plan: Plan, clock: Clock) -> int:
     """Run an item for a while; return how many calls a visit takes."""
-    end = clock.wall_ns() + int(plan.warm_ms * 1e6)
-    fastest = math.inf
+    start, num_calls = clock.wall_ns(), 1
     while True:
-        fastest = min(fastest, *(call.ms for call in run(2)))
-        if clock.wall_ns() >= end:
-            return max(plan.min_calls, math.ceil(plan.visit_ms / max(fastest, 1e-6)))
+        before = clock.wall_ns()
+        run(num_calls)
+        now = clock.wall_ns()
+        took_ms = (now - before) / 1e6
+        if took_ms < plan.visit_ms / 2:
+            num_calls *= 2
+        elif (now - start) / 1e6 >= plan.warm_ms:
+            return max(plan.min_calls, math.ceil(num_calls * plan.visit_ms / max(took_ms, plan.visit_ms, 1e-9)))

@@ -36,6 +36,24 @@ class Call(NamedTuple):
     clean: bool
 
 
+def do_nothing() -> None:
+    """Leave the caches as the last call left them."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What host-timed runtimes are timed with.
+
+    Attributes:
+        clock: Time.
+        before_call: Runs before every timed call, outside its time: may put the caches in the state that the
+            rest of a network would leave.
+    """
+
+    clock: Clock
+    before_call: Callable[[], None] = do_nothing
+
+
 @dataclass(frozen=True)
 class Program:
     """A prepared model.
@@ -85,14 +103,12 @@ class Runtime(Protocol):
         """Return environment variables that the measuring process must start with."""
         ...
 
-    def prepare(self, model: Model, target: Target, clock: Clock) -> Program:
+    def prepare(self, model: Model, target: Target, host: Host) -> Program:
         """Make a model runnable on the target."""
         ...
 
 
-def host_program(
-    run: Callable[[], object], output: Callable[[], NDArray[np.float32]], target: Target, clock: Clock
-) -> Program:
+def host_program(run: Callable[[], object], output: Callable[[], NDArray[np.float32]], host: Host) -> Program:
     """Time a synchronous call with the host's clock.
 
     The processor time is read outside the wall time, so it is never the shorter one by accident: a call is clean
@@ -100,8 +116,9 @@ def host_program(
     """
 
     def time(num_calls: int) -> list[Call]:
-        calls = []
+        calls, clock = [], host.clock
         for _ in range(num_calls):
+            host.before_call()
             cpu = clock.cpu_ns()
             wall = clock.wall_ns()
             run()

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency.quantise import quantise
-from latency.runtimes.base import Call, Clock, Model, Program
+from latency.runtimes.base import Call, Host, Model, Program
 from latency.target import Target
 from supernet.errors import InputError, RunError
 
@@ -52,7 +52,7 @@ def environment(target: Target) -> Mapping[str, str]:
     return {}
 
 
-def prepare(model: Model, target: Target, clock: Clock) -> Program:
+def prepare(model: Model, target: Target, host: Host) -> Program:
     """Write the model; each timing runs the program once."""
     graph = quantise(model.onnx(), model.images()) if target.precision == "int8" else model.onnx()
     folder = tempfile.TemporaryDirectory(prefix="onepath-command-")

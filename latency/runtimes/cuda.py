@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latency.runtimes.base import Call, Clock, Model, Program
+from latency.runtimes.base import Call, Host, Model, Program
 from latency.target import Target
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -100,7 +100,7 @@ def environment(target: Target) -> Mapping[str, str]:
     return {}
 
 
-def prepare(model: Model, target: Target, clock: Clock) -> Program:
+def prepare(model: Model, target: Target, host: Host) -> Program:
     """Move the module to the GPU; capture it in a graph if the target says so."""
     device, dtype = CudaDevice(target.device), DTYPES[target.precision]
     torch.backends.cudnn.benchmark = bool(target.options.get("cudnn_benchmark", True))

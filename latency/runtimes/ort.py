@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency.quantise import quantise
-from latency.runtimes.base import Clock, Model, Program, host_program
+from latency.runtimes.base import Host, Model, Program, host_program
 from latency.target import Target
 
 
@@ -26,7 +26,7 @@ def environment(target: Target) -> Mapping[str, str]:
     return {}
 
 
-def prepare(model: Model, target: Target, clock: Clock) -> Program:
+def prepare(model: Model, target: Target, host: Host) -> Program:
     """Time one session run, input and output in host memory."""
     import onnxruntime
 
@@ -43,4 +43,4 @@ def prepare(model: Model, target: Target, clock: Clock) -> Program:
         result: NDArray[np.float32] = session.run(names, feed)[0]
         return result
 
-    return host_program(run, run, target, clock)
+    return host_program(run, run, host)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency.quantise import quantise
-from latency.runtimes.base import Clock, Model, Program, host_program
+from latency.runtimes.base import Host, Model, Program, host_program
 from latency.target import Target
 
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -33,7 +33,7 @@ def environment(target: Target) -> Mapping[str, str]:
     return {}
 
 
-def prepare(model: Model, target: Target, clock: Clock) -> Program:
+def prepare(model: Model, target: Target, host: Host) -> Program:
     """Time one synchronous inference request, input and output in host memory."""
     import openvino
 
@@ -58,4 +58,4 @@ def prepare(model: Model, target: Target, clock: Clock) -> Program:
         result: NDArray[np.float32] = np.array(request.get_output_tensor().data, dtype=np.float32)
         return result
 
-    return host_program(request.infer, output, target, clock)
+    return host_program(request.infer, output, host)

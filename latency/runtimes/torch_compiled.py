@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latency.runtimes.base import Clock, Model, Program, host_program
+from latency.runtimes.base import Host, Model, Program, host_program
 from latency.runtimes.torch_eager import DTYPES, MALLOC
 from latency.target import Target
 
@@ -31,7 +31,7 @@ def environment(target: Target) -> Mapping[str, str]:
     return {**MALLOC, "TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FREEZING": "1"}
 
 
-def prepare(model: Model, target: Target, clock: Clock) -> Program:
+def prepare(model: Model, target: Target, host: Host) -> Program:
     """Compile by running once; time the compiled call."""
     dtype = DTYPES[target.precision]
     compiled = torch.compile(model.module().to(dtype))
@@ -47,4 +47,4 @@ def prepare(model: Model, target: Target, clock: Clock) -> Program:
         return result
 
     run()
-    return host_program(run, output, target, clock)
+    return host_program(run, output, host)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latency.runtimes.base import Clock, Model, Program, host_program
+from latency.runtimes.base import Host, Model, Program, host_program
 from latency.target import Target
 
 # By default glibc maps big tensors afresh at each call, or not, depending on what the process did before:
@@ -35,7 +35,7 @@ def environment(target: Target) -> Mapping[str, str]:
     return MALLOC
 
 
-def prepare(model: Model, target: Target, clock: Clock) -> Program:
+def prepare(model: Model, target: Target, host: Host) -> Program:
     """Time `module(x)` in inference mode."""
     dtype = DTYPES[target.precision]
     module = model.module().to(dtype)
@@ -52,4 +52,4 @@ def prepare(model: Model, target: Target, clock: Clock) -> Program:
         result: NDArray[np.float32] = run().float().numpy()
         return result
 
-    return host_program(run, output, target, clock)
+    return host_program(run, output, host)

@@ -1,0 +1,76 @@
+"""How good predictions are: shares within 5 and 10 %, errors, rank correlation. Pure numbers.
+
+Why here: the table, the plain sum and a straight line through MACs are judged by the same function.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Errors are relative to the measured value, as fractions.
+
+    Attributes:
+        num_networks: How many were compared.
+        within_5: Share with an error of at most 5 %.
+        within_10: Share with an error of at most 10 %.
+        mape: Mean absolute error.
+        bias: Mean signed error: positive if predicted too slow.
+        rmse_ms: Root mean square error, in the unit of the values.
+        worst: Largest absolute error.
+        tau: Kendall's rank correlation (tau-b).
+    """
+
+    num_networks: int
+    within_5: float
+    within_10: float
+    mape: float
+    bias: float
+    rmse_ms: float
+    worst: float
+    tau: float
+
+
+def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Accuracy:
+    """Compare predictions with what was measured; at least one pair."""
+    errors = [p / m - 1.0 for p, m in zip(predicted, measured, strict=True)]
+    num = len(errors)
+    return Accuracy(
+        num_networks=num,
+        within_5=sum(abs(error) <= 0.05 for error in errors) / num,
+        within_10=sum(abs(error) <= 0.10 for error in errors) / num,
+        mape=sum(map(abs, errors)) / num,
+        bias=sum(errors) / num,
+        rmse_ms=math.sqrt(sum((p - m) ** 2 for p, m in zip(predicted, measured, strict=True)) / num),
+        worst=max(map(abs, errors)),
+        tau=kendall_tau(predicted, measured),
+    )
+
+
+def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
+    """Return Kendall's tau-b, 0 if one side has no order at all."""
+    concordant = ties_first = ties_second = pairs = 0
+    for i in range(len(first)):
+        for j in range(i):
+            a = _sign(first[i] - first[j])
+            b = _sign(second[i] - second[j])
+            pairs += 1
+            concordant += a * b
+            ties_first += a == 0
+            ties_second += b == 0
+    scale = math.sqrt((pairs - ties_first) * (pairs - ties_second))
+    return concordant / scale if scale else 0.0
+
+
+def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """Return (slope, intercept) of the least-squares line."""
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    spread = sum((a - mean_x) ** 2 for a in x)
+    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread if spread else 0.0
+    return slope, mean_y - slope * mean_x
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)

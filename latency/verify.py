@@ -1,0 +1,250 @@
+"""Predicted against measured, on networks that were not used to calibrate: does the table hold?
+
+Three answers: it holds, it falls short, or the machine is too noisy to tell. The goals stand here as numbers.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from latency.accuracy import Accuracy, accuracy, fit_line
+from latency.estimate import predict
+from latency.job import Item, Job, JobResult, Progress, noise_reason, plan_for, run_job
+from latency.probe_networks import random_paths, structured_paths
+from latency.profile_space import network_choices
+from latency.table import LatencyTable
+from supernet.cost import macs_table
+from supernet.errors import InputError
+from supernet.space import Architecture, Path
+
+MAX_REPEAT_MEDIAN = 0.015
+"""Floors of even and odd rounds must agree to this, in the median, or nothing can be told."""
+MAX_SENTINEL_MOVE = 0.03
+"""Reference kernels must be as fast as when the table was measured, within this."""
+
+
+class Verdict(StrEnum):
+    """What a verification found."""
+
+    HOLDS = "holds"
+    FALLS_SHORT = "falls short"
+    TOO_NOISY = "too noisy"
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What is wanted of a table's predictions; shares and errors as fractions."""
+
+    random_within_5: float
+    random_within_10: float
+    random_mape: float
+    random_tau: float
+    structured_within_5: float
+    structured_within_10: float
+    structured_tau: float
+
+
+GOALS = Goals(0.95, 1.0, 0.02, 0.88, 0.88, 1.0, 0.98)
+GOALS_INT8 = Goals(0.85, 1.0, 0.03, 0.82, 0.0, 0.0, 0.0)
+"""At int8 the measurement itself repeats less well; of structured networks it is asked to beat MACs."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One network of the verification.
+
+    Attributes:
+        kind: `random` or `structured`.
+        name: Of a structured one, else its number.
+        architecture: Its id.
+        predicted_ms: By the table.
+        bar_ms: Half-width of the table's error bar.
+        sum_ms: Plain sum of rows, not calibrated.
+        num_macs: Multiply-accumulates.
+        measured_ms: Floor.
+        repeat: Relative difference of the floors of even and odd rounds.
+    """
+
+    kind: str
+    name: str
+    architecture: str
+    predicted_ms: float
+    bar_ms: float
+    sum_ms: float
+    num_macs: float
+    measured_ms: float
+    repeat: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a verification found.
+
+    Attributes:
+        verdict: The answer.
+        reasons: What falls short, or what was noisy.
+        accuracies: By kind of network, then by predictor: `table`, `sum` (plain), `macs` (a straight line fitted on
+            the calibration networks).
+        repeat_median: Median of the measurement's own relative differences: no prediction can be better.
+        repeat_mean: Mean of them.
+        in_bar: Share of the networks within the table's error bar.
+        probes: All networks.
+        seconds: Measuring time.
+        clean_share: Undisturbed calls among all.
+    """
+
+    space: str
+    target: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    accuracies: Mapping[str, Mapping[str, Accuracy]]
+    repeat_median: float
+    repeat_mean: float
+    in_bar: float
+    probes: tuple[Probe, ...]
+    seconds: float
+    clean_share: float
+
+
+def verify(
+    table: LatencyTable,
+    *,
+    num_random: int = 30,
+    seed: int = 0,
+    seconds: float = 40.0,
+    progress: Progress = lambda text, share: None,
+) -> Report:
+    """Measure fresh networks and compare them with the table's predictions.
+
+    Args:
+        table: A measured table of this machine (see `table.load_table`).
+        num_random: Random networks to draw.
+        seed: Of the draw.
+        seconds: Measuring time wanted.
+        progress: Called with what is being done and its share done.
+
+    Raises:
+        InputError: If the space has no choice to draw from.
+        NotRunnable: If this machine cannot run the target.
+        RunError: If the measuring process fails.
+    """
+    space = table.space
+    if not space.positions:
+        raise InputError(f"space {space.name}: no positions, so there is nothing to predict but one network")
+    named = [("random", str(i), path) for i, path in enumerate(random_paths(space, num_random, seed))]
+    named += [("structured", name, path) for name, path in structured_paths(space).items()]
+    keys = [f"{kind} {name}" for kind, name, _ in named]
+    items = [
+        Item(key, choices=network_choices(space, path), input_shape=space.input_size)
+        for key, (_, _, path) in zip(keys, named, strict=True)
+    ]
+    result = run_job(Job(table.target, tuple(items), space, plan_for(table.target, seconds), seed=seed), progress)
+    probes = [_probe(table, kind, name, path, result, key) for key, (kind, name, path) in zip(keys, named, strict=True)]
+    return judge(table, probes, result)
+
+
+def _probe(table: LatencyTable, kind: str, name: str, path: Path, result: JobResult, key: str) -> Probe:
+    architecture = table.space.architecture(path)
+    predicted, bar = predict(table, architecture)
+    return Probe(
+        kind=kind,
+        name=name,
+        architecture=architecture.id,
+        predicted_ms=predicted,
+        bar_ms=bar,
+        sum_ms=table.sum_ms(architecture),
+        num_macs=macs_table(table.space).total(path),
+        measured_ms=result.stats[key].floor_ms,
+        repeat=result.stats[key].relative_error,
+    )
+
+
+def judge(table: LatencyTable, probes: Sequence[Probe], result: JobResult) -> Report:
+    """Compare predictions with measurements and state the verdict."""
+    macs = _macs_line(table)
+    predictors: dict[str, Callable[[Probe], float]] = {
+        "table": lambda probe: probe.predicted_ms,
+        "sum": lambda probe: probe.sum_ms,
+        "macs": lambda probe: macs(probe.num_macs),
+    }
+    kinds = list(dict.fromkeys(probe.kind for probe in probes))
+    accuracies = {
+        kind: {
+            name: accuracy(
+                [predictor(probe) for probe in probes if probe.kind == kind],
+                [probe.measured_ms for probe in probes if probe.kind == kind],
+            )
+            for name, predictor in predictors.items()
+        }
+        for kind in kinds
+    }
+    repeats = [probe.repeat for probe in probes]
+    noisy = noise(table, result, repeats)
+    short = shortcomings(accuracies, GOALS_INT8 if table.target.precision == "int8" else GOALS)
+    verdict = Verdict.TOO_NOISY if noisy else Verdict.FALLS_SHORT if short else Verdict.HOLDS
+    return Report(
+        space=table.space.name,
+        target=table.target.name,
+        verdict=verdict,
+        reasons=(*noisy, *short),
+        accuracies=accuracies,
+        repeat_median=statistics.median(repeats),
+        repeat_mean=statistics.fmean(repeats),
+        in_bar=sum(abs(p.predicted_ms - p.measured_ms) <= p.bar_ms for p in probes) / len(probes),
+        probes=tuple(probes),
+        seconds=result.measure_seconds,
+        clean_share=result.clean_share,
+    )
+
+
+def noise(table: LatencyTable, result: JobResult, repeats: Sequence[float]) -> tuple[str, ...]:
+    """Say what makes this run unfit to judge a table."""
+    found = []
+    reason = noise_reason(result, (), 0.0)
+    if reason:
+        found.append(reason)
+    repeat = statistics.median(repeats)
+    if not repeat <= MAX_REPEAT_MEDIAN:
+        found.append(f"the same networks repeat to {repeat:.1%} in the median ({MAX_REPEAT_MEDIAN:.1%} needed)")
+    for name, sentinel in result.sentinels.items():
+        then = table.sentinels.get(name)
+        move = sentinel.floor_ms / then - 1.0 if then else 0.0
+        if abs(move) > MAX_SENTINEL_MOVE:
+            found.append(f"the reference kernel {name!r} moved by {move:+.1%} since the table was measured")
+    return tuple(found)
+
+
+def shortcomings(accuracies: Mapping[str, Mapping[str, Accuracy]], goals: Goals) -> tuple[str, ...]:
+    """Return one text per goal that is missed."""
+    checks: list[tuple[str, float, str, float, bool]] = []
+    if "random" in accuracies:
+        table = accuracies["random"]["table"]
+        checks += [
+            ("random networks within 5 %", table.within_5, ">=", goals.random_within_5, True),
+            ("random networks within 10 %", table.within_10, ">=", goals.random_within_10, True),
+            ("mean error on random networks", table.mape, "<=", goals.random_mape, False),
+            ("Kendall tau on random networks", table.tau, ">=", goals.random_tau, True),
+        ]
+    if "structured" in accuracies:
+        table, macs = accuracies["structured"]["table"], accuracies["structured"]["macs"]
+        checks += [
+            ("structured networks within 5 %", table.within_5, ">=", goals.structured_within_5, True),
+            ("structured networks within 10 %", table.within_10, ">=", goals.structured_within_10, True),
+            ("Kendall tau on structured networks", table.tau, ">=", goals.structured_tau, True),
+            ("mean error on structured networks, against the MACs line", table.mape, "<=", macs.mape, False),
+        ]
+    return tuple(
+        f"{name}: {value:.3f}, wanted {sign} {goal:.3f}"
+        for name, value, sign, goal, more in checks
+        if (value < goal if more else value > goal)
+    )
+
+
+def _macs_line(table: LatencyTable) -> Callable[[float], float]:
+    """Fit latency against MACs on the calibration networks: what is known without a table."""
+    costs = macs_table(table.space)
+    networks = table.calibration.networks
+    macs = [costs.total(table.space.path(Architecture.parse(network.architecture))) for network in networks]
+    slope, intercept = fit_line(macs, [network.measured_ms for network in networks])
+    return lambda num_macs: slope * num_macs + intercept
