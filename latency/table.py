@@ -12,7 +12,7 @@ from typing import Any
 
 from latency.calibrate import Calibration, CalibrationNetwork
 from latency.errors import ForeignTable, MissingLatency
-from latency.fingerprint import differences, fingerprint
+from latency.fingerprint import differences, fingerprint, space_hash
 from latency.target import Target, read_target
 from supernet.cost import CostTable
 from supernet.errors import InputError
@@ -189,6 +189,26 @@ def read_table(path: FilePath | str) -> LatencyTable:
     )
 
 
+def stored_table(folder: FilePath | str, space: Space, target: Target) -> LatencyTable:
+    """Read the table kept of a space on a target, wherever it was measured.
+
+    Raises:
+        InputError: If there is none.
+        ForeignTable: If it is of other layers than the space's.
+    """
+    path = table_path(folder, space, target)
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no latency table of {space.name} on {target.name} yet; {rebuild_command(space, target, folder)}"
+        )
+    table = read_table(path)
+    if table.fingerprint["space"] != space_hash(space):
+        raise ForeignTable(
+            f"{path} was measured for other layers than {space.name} has; {rebuild_command(space, target, folder)}"
+        )
+    return table
+
+
 def load_table(folder: FilePath | str, space: Space, target: Target) -> LatencyTable:
     """Load the table of a space on a target, for use on this machine.
 
@@ -196,11 +216,11 @@ def load_table(folder: FilePath | str, space: Space, target: Target) -> LatencyT
         InputError: If there is none.
         ForeignTable: If it was measured on something else, naming the differences and the command that rebuilds it.
     """
-    path, command = table_path(folder, space, target), rebuild_command(space, target, folder)
-    if not path.is_file():
-        raise InputError(f"{path}: no latency table of {space.name} on {target.name} yet; {command}")
-    table = read_table(path)
+    table = stored_table(folder, space, target)
     unlike = differences(table.fingerprint, fingerprint(space, target))
     if unlike:
-        raise ForeignTable(f"{path} was measured on something else ({'; '.join(unlike)}); rebuild it: {command}")
+        raise ForeignTable(
+            f"{table_path(folder, space, target)} was measured on something else ({'; '.join(unlike)}); rebuild it: "
+            f"{rebuild_command(space, target, folder)}"
+        )
     return table
