@@ -184,9 +184,9 @@ class Search:
         with precision_context(settings.precision, self.device):
             loss = F.cross_entropy(self.supernet(images, path), labels, label_smoothing=settings.label_smoothing)
         weight = rank_weight(settings.batch_size, self.sync.rank, self.sync.num_ranks)
-        (loss * weight).backward()  # type: ignore[no-untyped-call]
         parameters = self.supernet.path_parameters(path)
-        self.sync.average([p.grad for p in parameters if p.grad is not None])
+        with self.sync.averaging(parameters):
+            (loss * weight).backward()  # type: ignore[no-untyped-call]
         set_learning_rate(self.weight_optimiser, cosine(step, settings.num_steps, settings.learning_rate))
         self.weight_optimiser.step()
         for parameter in parameters:

@@ -102,8 +102,8 @@ class Training:
                 loss = F.cross_entropy(self.network(images), labels, label_smoothing=s.label_smoothing)
         self.optimiser.zero_grad()
         weight = rank_weight(s.batch_size, self.sync.rank, self.sync.num_ranks)
-        (loss * weight).backward()  # type: ignore[no-untyped-call]
-        self.sync.average([p.grad for p in self.network.parameters() if p.grad is not None])
+        with self.sync.averaging(list(self.network.parameters())):
+            (loss * weight).backward()  # type: ignore[no-untyped-call]
         set_learning_rate(self.optimiser, cosine(self.step_index, s.num_steps, s.learning_rate, s.warmup_steps))
         self.optimiser.step()
         self.step_index += 1

@@ -5,8 +5,9 @@ on one process uses `Alone`, which does nothing. No DistributedDataParallel: the
 path are the only ones with gradients, every rank knows which, so nothing has to be searched for.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,10 @@ class Sync(Protocol):
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its mean over ranks; every rank passes the same shapes in the same order."""
+        ...
+
+    def averaging(self, parameters: Sequence[Tensor]) -> AbstractContextManager[None]:
+        """Average the gradients that a backward pass inside the block gives to the parameters, while it runs."""
         ...
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
@@ -54,6 +59,10 @@ class Alone:
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Leave the tensors as they are."""
 
+    def averaging(self, parameters: Sequence[Tensor]) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return nullcontext()
+
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Leave the tensors as they are."""
 
@@ -62,13 +71,13 @@ class AllReduce:
     """All-reduce over the default process group, in flat buckets per dtype and device.
 
     Args:
-        bucket_mib: Size of a bucket; the next bucket is packed while the last one is on the wire.
+        bucket_mib: Size of a bucket; while one is on the wire, the next one is computed or packed.
 
     Attributes:
         bytes_reduced: Payload handed to all-reduce so far.
     """
 
-    def __init__(self, bucket_mib: float = 16.0) -> None:
+    def __init__(self, bucket_mib: float = 4.0) -> None:
         self.rank, self.num_ranks = dist.get_rank(), dist.get_world_size()
         # NCCL takes tensors of its device only, and alpha's gradient is on the CPU.
         self.carrier = torch.device("cuda") if dist.get_backend() == "nccl" else None
@@ -77,17 +86,47 @@ class AllReduce:
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """See `Sync.average`."""
-        works = []
-        for bucket in self._buckets(tensors):
-            flat = torch.cat([tensor.reshape(-1) for tensor in bucket]).to(self.carrier)
-            self.bytes_reduced += flat.numel() * flat.element_size()
-            works.append((dist.all_reduce(flat, async_op=True), flat, bucket))
-        for work, flat, bucket in works:
-            work.wait()
-            flat /= self.num_ranks
-            sizes = [tensor.numel() for tensor in bucket]
-            for tensor, part in zip(bucket, torch.split(flat, sizes), strict=True):
-                tensor.copy_(part.view(tensor.shape))
+        for reduction in [self._start(bucket) for bucket in self._buckets(tensors)]:
+            self._finish(*reduction)
+
+    @contextmanager
+    def averaging(self, parameters: Sequence[Tensor]) -> Iterator[None]:
+        """See `Sync.averaging`. Gradients come last layer first, so buckets are filled in that order.
+
+        A bucket is sent when it and all before it are complete: the order on the wire is the same on every rank.
+        """
+        buckets = self._buckets(list(reversed(parameters)))
+        missing = [len(bucket) for bucket in buckets]
+        home = {parameter: index for index, bucket in enumerate(buckets) for parameter in bucket}
+        started: list[tuple[Any, Tensor, list[Tensor]]] = []
+
+        def ready(parameter: Tensor) -> None:
+            missing[home[parameter]] -= 1
+            while len(started) < len(buckets) and not missing[len(started)]:
+                started.append(self._start(_gradients(buckets[len(started)])))
+
+        hooks = [p.register_post_accumulate_grad_hook(ready) for p in parameters]  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+        rest = [gradients for bucket in buckets[len(started) :] if (gradients := _gradients(bucket))]
+        for reduction in started + [self._start(gradients) for gradients in rest]:
+            self._finish(*reduction)
+
+    def _start(self, bucket: list[Tensor]) -> tuple[Any, Tensor, list[Tensor]]:
+        """Send a bucket; return what `_finish` needs."""
+        flat = torch.cat([tensor.reshape(-1) for tensor in bucket]).to(self.carrier)
+        self.bytes_reduced += flat.numel() * flat.element_size()
+        return dist.all_reduce(flat, async_op=True), flat, bucket
+
+    def _finish(self, work: Any, flat: Tensor, bucket: list[Tensor]) -> None:
+        """Wait for a bucket and write the means into its tensors."""
+        work.wait()
+        flat /= self.num_ranks
+        for tensor, part in zip(bucket, torch.split(flat, [t.numel() for t in bucket]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """See `Sync.broadcast`."""
@@ -107,6 +146,10 @@ class AllReduce:
             buckets[-1].append(tensor)
             size += nbytes
         return buckets
+
+
+def _gradients(parameters: Sequence[Tensor]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def default_sync() -> Sync:
