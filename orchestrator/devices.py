@@ -111,7 +111,9 @@ def target_costs(job: Job, name: str) -> CostTable:
     if not target.measured:
         return cost_table(space, target, "")
     if tables.exists(table_path("", space, target).name):
-        return stored_table(tables, space, target).cost_table()
+        table = stored_table(tables, space, target)
+        if table.space == space and table.target == target:  # names are not unique over sweeps, what they mean is
+            return table.cost_table()
     return table_on_target(job, target).cost_table()
 
 

@@ -39,6 +39,9 @@ from supernet.sync import Sync
 
 Post = Callable[[News], None]
 
+LOOK_EVERY = 20
+"""Training steps between two looks at the loss; each waits for the device once."""
+
 
 class Saver(Protocol):
     """Where a job's state goes and comes from."""
@@ -159,7 +162,7 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
     while not training.done:
         loss = training.step()
         step = training.step_index
-        if place.sync.rank == 0:
+        if place.sync.rank == 0 and (step % LOOK_EVERY == 0 or training.done):
             place.post(News(trial.key, "train", step, run.train.num_steps, {"loss": float(loss)}))
         if place.saver.due(step):
             place.saver.save(lambda: {"path": list(path), "training": training.state_dict()}, f"train-{step:06d}")
