@@ -8,7 +8,7 @@ import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path as FilePath
@@ -70,13 +70,15 @@ class QuietCores:
     Args:
         cores: Cores to choose from; empty leaves the choice to the system.
         num: How many are needed.
+        busy: Returns the seconds that each core was busy since start-up.
     """
 
-    def __init__(self, cores: list[int], num: int) -> None:
+    def __init__(self, cores: list[int], num: int, busy: Callable[[], dict[int, float]] | None = None) -> None:
         self.cores = cores
+        self.busy_seconds = busy or busy_seconds
         self.num = min(num, len(cores))
         self.own: frozenset[int] = frozenset()
-        self.before = busy_seconds()
+        self.before = self.busy_seconds()
         self.own_before = 0.0
 
     def move(self, own_seconds: float) -> None:
@@ -87,7 +89,7 @@ class QuietCores:
         """
         if not self.num:
             return
-        now = busy_seconds()
+        now = self.busy_seconds()
         own_share = (own_seconds - self.own_before) / max(len(self.own), 1)
         busy = {
             core: now.get(core, 0.0) - self.before.get(core, 0.0) - (own_share if core in self.own else 0.0)

@@ -7,7 +7,7 @@ much memory is read as a network has weights, because in a network a block never
 
 import datetime
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -91,6 +91,7 @@ def build_table(
     *,
     seconds: float | None = None,
     progress: Progress = lambda text, share: None,
+    run: Callable[[Job, Progress], JobResult] = run_job,
 ) -> LatencyTable:
     """Measure a table and write it, or return the valid one that is there.
 
@@ -102,6 +103,7 @@ def build_table(
         folder: Where tables are kept.
         seconds: Measuring time wanted, beside preparing the models; by default 4 to 60, by the number of chains.
         progress: Called with what is being done and its share done.
+        run: Measures a job; another one simulates it.
 
     Raises:
         NotRunnable: If this machine cannot run the target.
@@ -126,7 +128,7 @@ def build_table(
         plan=plan_for(target, wanted),
         work_folder=str(work_folder),
     )
-    result = run_job(job, progress)
+    result = run(job, progress)
     whole = {chain_key(chain) for chain in networks.values()}
     reason = noise_reason(result, sorted(whole), MAX_NETWORK_ERROR) or noise_reason(
         result, sorted(result.stats.keys() - whole), MAX_CHAIN_ERROR

@@ -114,8 +114,9 @@ class LatencyTable:
         lacking = [pair for pair in wanted if pair not in known]
         if lacking:
             shown = ", ".join(f"{op} at {layer}" for layer, op in lacking[:6]) + (", ..." if len(lacking) > 6 else "")
+            total = f" ({len(lacking)} in all)" if len(lacking) > 1 else ""
             raise MissingLatency(
-                f"latency table {self.space.name} on {self.target.name}: {len(lacking)} entries are missing ({shown}); "
+                f"latency table {self.space.name} on {self.target.name}: no entry for {shown}{total}; "
                 f"{self.info.get('remedy', rebuild_command(self.space, self.target))}"
             )
         return known

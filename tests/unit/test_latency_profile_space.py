@@ -1,0 +1,131 @@
+"""Filling a table: the right chains, known truth recovered, noisy runs never written."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from latency_cases import made_up_result, simulated_run, stats, true_costs
+
+from latency.errors import MachineTooNoisy
+from latency.model import build_chain
+from latency.profile_space import build_table, calibration_paths, chain_key, network_bytes, plan_chains
+from latency.sentinels import SentinelStats
+from latency.table import load_table
+from latency.target import load_target
+from supernet.cost import count_cost, trace
+from supernet.errors import InputError
+from supernet.presets import load_space, preset_names
+
+SPACE, TARGET = load_space("digits"), load_target("ort-cpu-1t")
+
+
+@pytest.mark.parametrize("name", preset_names("spaces"))
+def test_every_candidate_has_chains_that_run(name: str) -> None:
+    space = load_space(name)
+    plans = plan_chains(space)
+    wanted = [(layer.name, op.short) for layer in space.layers for op in layer.candidates if op.name != "zero"]
+    assert [(plan.layer, plan.op) for plan in plans] == wanted
+    shapes = {traced.layer.name: traced for traced in trace(space)}
+    with torch.device("meta"):
+        for plan in plans[:: max(1, len(plans) // 12)]:
+            x = torch.empty(1, *trace(space)[plan.chain[0][0]].in_shape)
+            y = build_chain(space, plan.chain)(x)
+            assert tuple(y.shape[1:]) == shapes[plan.layer].out_shape
+            if plan.before:
+                assert tuple(build_chain(space, plan.before)(x).shape[1:]) == shapes[plan.layer].in_shape
+            assert plan.chain[:-1] == plan.before
+
+
+def test_equal_layers_are_measured_once() -> None:
+    """The space of the paper: 66 distinct blocks, stem, first block, mix and classifier; 14 chains before them."""
+    plans = plan_chains(load_space("proxyless-imagenet"))
+    assert len(plans) == 21 * 6 + 4
+    assert len({plan.chain for plan in plans}) == 66 + 4
+
+
+def test_calibration_has_the_smallest_and_the_largest_network() -> None:
+    paths = calibration_paths(SPACE)
+    macs = [count_cost(SPACE, SPACE.architecture(path))["num_macs"] for path in paths]
+    assert paths[0] == (0, 6, 6, 0, 6, 6)
+    assert paths[1] == (5,) * 6
+    assert macs[0] == min(macs)
+    assert macs[1] == max(macs)
+    assert len(set(paths)) == len(paths) == 7
+    assert paths == calibration_paths(load_space("digits"))
+
+
+@pytest.mark.parametrize(("scale", "overhead"), [(1.0, 0.0), (1.18, 0.0), (1.05, 0.4)])
+def test_known_truth_is_recovered(tmp_path: Path, scale: float, overhead: float) -> None:
+    run = partial(simulated_run, scale=scale, overhead_ms=overhead)
+    table = build_table(SPACE, TARGET, tmp_path, run=run)
+    truth = true_costs(SPACE)
+    for layer, raw in zip(SPACE.layers, table.costs(), strict=True):
+        index = SPACE.layers.index(layer)
+        assert raw == pytest.approx([truth[index, c] for c in range(len(layer.candidates))])
+    assert table.calibration.scale == pytest.approx(scale)
+    assert table.calibration.offset_ms == pytest.approx(overhead, abs=1e-9)
+    assert table.calibration.rms < 1e-9
+    assert load_table(tmp_path, SPACE, TARGET) == table
+
+
+def test_a_valid_table_is_kept(tmp_path: Path) -> None:
+    first = build_table(SPACE, TARGET, tmp_path, run=simulated_run)
+    again = build_table(SPACE, TARGET, tmp_path, run=partial(simulated_run, scale=9.0))
+    assert again == first
+
+
+@pytest.mark.parametrize("kind", ["unclean", "drift", "network", "chain"])
+def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) -> None:
+    def disturbed(job, progress):
+        quiet = simulated_run(job, progress)
+        worse = dict(quiet.stats)
+        if kind == "unclean":
+            return replace(quiet, clean_share=0.1)
+        if kind == "drift":
+            return replace(quiet, sentinels={"cache": SentinelStats(0.1, 0.2, 0.5)})
+        network = max(worse, key=len)
+        key = network if kind == "network" else next(iter(worse))
+        worse[key] = stats(worse[key].floor_ms, error=0.05 if kind == "network" else 0.09)
+        return replace(quiet, stats=worse)
+
+    wanted = {
+        "unclean": "only 10% of the calls ran undisturbed",
+        "drift": "'cache' slowed down by 20.0%",
+        "network": "1 of 7 items repeat worse than 4%",
+        "chain": "repeat worse than 8%",
+    }[kind]
+    with pytest.raises(MachineTooNoisy, match=wanted) as caught:
+        build_table(SPACE, TARGET, tmp_path, run=disturbed)
+    assert "--seconds" in str(caught.value)
+    assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_a_difference_below_zero_counts_as_nothing(tmp_path: Path) -> None:
+    """A block so cheap that noise makes its chain look faster than the chain before it."""
+
+    def run(job, progress):
+        quiet = simulated_run(job, progress)
+        plan = next(plan for plan in plan_chains(SPACE) if plan.layer == "classifier")
+        floors = {key: one.floor_ms for key, one in quiet.stats.items()}
+        floors[chain_key(plan.chain)] = 0.9 * floors[chain_key(plan.before)]
+        return made_up_result(floors)
+
+    table = build_table(SPACE, TARGET, tmp_path, run=run)
+    row = next(row for row in table.rows if row.layer == "classifier")
+    assert row.raw_ms == 0.0
+    assert row.chain_ms < row.before_ms
+
+
+def test_counted_targets_cannot_be_measured(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing to measure"):
+        build_table(SPACE, load_target("macs"), tmp_path)
+
+
+def test_memory_read_between_calls_is_that_of_a_typical_network() -> None:
+    space = load_space("proxyless-imagenet")
+    random_networks = calibration_paths(space)[2:]
+    params = [count_cost(space, space.architecture(path))["num_params"] for path in random_networks]
+    assert 4 * min(params) < network_bytes(space, TARGET) < 4 * max(params)
+    assert network_bytes(space, TARGET) == 4 * network_bytes(space, load_target("ort-cpu-int8-1t"))

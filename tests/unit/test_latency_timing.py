@@ -1,0 +1,170 @@
+"""The measurement protocol on a simulated machine: known truth, preemption, slow modes, interruption."""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from latency.runtimes.base import Host, host_program
+from latency.sentinels import judge_sentinel
+from latency.timing import Plan, Samples, sample, summarise
+
+
+@dataclass
+class Machine:
+    """A processor whose time passes only when something runs on it.
+
+    Attributes:
+        slowdown: Factor on running time at a given wall time in seconds.
+        preempted: Chance that a call is interrupted for 4 ms.
+    """
+
+    slowdown: Callable[[float], float] = lambda seconds: 1.0
+    preempted: float = 0.0
+    wall: int = 0
+    cpu: int = 0
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def wall_ns(self) -> int:
+        return self.wall
+
+    def cpu_ns(self) -> int:
+        return self.cpu
+
+    def run(self, ms: float) -> None:
+        spent = round(ms * 1e6 * self.slowdown(self.wall / 1e9) * (1 + abs(self.rng.gauss(0, 0.004))))
+        self.wall += spent
+        self.cpu += spent
+        if self.rng.random() < self.preempted:
+            self.wall += 4_000_000
+
+    def program(self, ms: float):
+        return host_program(lambda: self.run(ms), lambda: np.zeros(1, np.float32), Host(self)).time
+
+
+TRUTH = {"short": 0.02, "middle": 0.7, "long": 9.0}
+
+
+def measure(machine: Machine, plan: Plan = Plan(seconds=2.0, max_seconds=6.0), **options) -> dict[str, Samples]:
+    items = {key: machine.program(ms) for key, ms in TRUTH.items()}
+    return sample(items, plan, machine, random.Random(0), **options)
+
+
+def test_quiet_machine_gives_the_truth() -> None:
+    for key, samples in measure(Machine()).items():
+        stats = summarise(samples)
+        assert stats.floor_ms == pytest.approx(TRUTH[key], rel=0.005)
+        assert stats.relative_error < 0.005
+        assert stats.num_clean == stats.num_samples
+
+
+def test_preempted_calls_are_not_clean_and_do_not_count() -> None:
+    for key, samples in measure(Machine(preempted=0.4)).items():
+        stats = summarise(samples)
+        assert stats.floor_ms == pytest.approx(TRUTH[key], rel=0.005)
+        assert 0.4 < stats.num_clean / stats.num_samples < 0.8
+
+
+def test_median_moves_with_the_machine_and_the_floor_does_not() -> None:
+    """Slow-downs come in modes: most of the time 1.3 times slower."""
+    slow = Machine(slowdown=lambda seconds: 1.0 if seconds % 0.5 < 0.15 else 1.3)
+    for key, samples in measure(slow).items():
+        stats = summarise(samples)
+        assert stats.floor_ms == pytest.approx(TRUTH[key], rel=0.01)
+        assert stats.median_ms > 1.2 * TRUTH[key]
+
+
+def test_always_preempted_is_uncertain_whatever_the_time() -> None:
+    machine = Machine(preempted=1.0)
+    for samples in measure(machine).values():
+        stats = summarise(samples)
+        assert stats.num_clean == 0
+        assert math.isinf(stats.error_ms)
+    assert machine.wall / 1e9 > 6.0  # it tried for max_seconds
+
+
+def test_goes_on_until_the_halves_agree() -> None:
+    """One item is disturbed in most rounds: it is visited again, the others are not."""
+    machine = Machine()
+    visits = {"calm": 0, "disturbed": 0}
+
+    def calm(num_calls: int):
+        visits["calm"] += 1
+        return machine.program(1.0)(num_calls)
+
+    def disturbed(num_calls: int):
+        visits["disturbed"] += 1
+        return machine.program(1.0 if machine.rng.random() < 0.05 else 1.5)(num_calls)
+
+    found = sample(
+        {"calm": calm, "disturbed": disturbed},
+        Plan(seconds=0.1, max_seconds=20.0, min_rounds=4, warm_ms=0.0),
+        machine,
+        random.Random(0),
+    )
+    assert summarise(found["disturbed"]).relative_error < 0.02
+    assert visits["disturbed"] > visits["calm"]
+
+
+def test_rounds_are_interleaved_and_shuffled() -> None:
+    machine, order = Machine(), []
+
+    def watched(key: str):
+        run = machine.program(TRUTH[key])
+
+        def time(num_calls: int):
+            order.append(key)
+            return run(num_calls)
+
+        return time
+
+    ends = []
+    plan = Plan(seconds=0.0, min_rounds=12, warm_ms=0.0, warm_calls=0)
+    sample(
+        {key: watched(key) for key in TRUTH},
+        plan,
+        machine,
+        random.Random(0),
+        weights={"long": 2},
+        before_round=lambda index: ends.append(len(order)),
+    )
+    rounds = [tuple(order[a : a + 4]) for a in ends]
+    assert len(rounds) == 12
+    assert all(sorted(one) == ["long", "long", "middle", "short"] for one in rounds)
+    assert len(set(rounds)) > 3
+
+
+def test_an_interrupted_run_goes_on_with_its_samples() -> None:
+    first = measure(Machine())
+    again = measure(Machine(), known=first, first_round=100, plan=Plan(seconds=0.1, min_rounds=2))
+    for key in TRUTH:
+        assert again[key].rounds[0] == 0
+        assert again[key].rounds[-1] >= 101
+
+
+def test_visits_last_about_as_long_as_asked() -> None:
+    found = measure(Machine(), plan=Plan(seconds=0.0, min_rounds=2, visit_ms=3.0, min_calls=2))
+    per_visit = {key: samples.rounds.count(0) for key, samples in found.items()}
+    assert per_visit["long"] == 2
+    assert per_visit["middle"] * TRUTH["middle"] == pytest.approx(3.0, rel=0.4)
+    assert per_visit["short"] * TRUTH["short"] == pytest.approx(3.0, rel=0.4)
+
+
+def test_state_of_the_caches_is_restored_outside_the_time() -> None:
+    machine = Machine()
+    host = Host(machine, before_call=lambda: machine.run(50.0))
+    calls = host_program(lambda: machine.run(1.0), lambda: np.zeros(1, np.float32), host).time(5)
+    assert all(call.ms == pytest.approx(1.0, rel=0.02) and call.clean for call in calls)
+    assert machine.wall > 250e6
+
+
+def test_sentinel_tells_a_machine_that_became_slower() -> None:
+    plan = Plan(seconds=3.0, max_seconds=3.0)
+    steady = judge_sentinel(measure(Machine(), plan)["middle"])
+    slower = judge_sentinel(measure(Machine(slowdown=lambda seconds: 1.0 if seconds < 1 else 1.2), plan)["middle"])
+    assert steady.drift < 0.01
+    assert slower.drift == pytest.approx(0.2, abs=0.02)
+    assert slower.floor_ms == pytest.approx(0.7, rel=0.01)
