@@ -20,10 +20,9 @@ from subprocess import Popen
 
 import psutil
 
-from benchmarks.clusters import LOOPBACK, RAY, Processes, clean_environment, kill, probe, wait_for, workers
+from benchmarks.clusters import LOOPBACK, RAY, Processes, clean_environment, free_port, kill, probe, wait_for, workers
 
 CONFIG = Path(__file__).with_name("small_sweep.yaml")
-PORT = 6411
 DRIVER_SHARE = 0.3
 """Of the kills; the others hit ranks, controllers and trial functions."""
 
@@ -55,11 +54,11 @@ class Report:
 class Cluster:
     """One head on loopback with two processors, on which the sweeps are drivers."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.processes = folder, Processes(folder)
+    def __init__(self, folder: Path, processes: Processes) -> None:
+        self.folder, self.processes, port = folder, processes, free_port()
         environment = clean_environment(LOOPBACK)
-        self.client = {**environment, "RAY_ADDRESS": f"127.0.0.1:{PORT}"}
-        command = f"{RAY} start --head --block --port {PORT} --num-cpus 2 --object-store-memory 157286400"
+        self.client = {**environment, "RAY_ADDRESS": f"127.0.0.1:{port}"}
+        command = f"{RAY} start --head --block --port {port} --num-cpus 2 --object-store-memory 157286400"
         command += f" --include-dashboard false --disable-usage-stats --temp-dir {folder / 'ray'}"
         self.head = self.processes.start(command.split(), environment, "head.log")
         wait_for("the head answers", lambda: probe(self.client), 180)
@@ -167,8 +166,8 @@ def run(kills: int, seed: int, folder: Path) -> Report:
     """Disturb sweeps until so many kills are done."""
     begin, rng, report = time.monotonic(), random.Random(seed), Report()
     folder.mkdir(parents=True, exist_ok=True)
-    cluster = Cluster(folder)
-    try:
+    with Processes(folder) as processes:
+        cluster = Cluster(folder, processes)
         if cluster.sweep("undisturbed").wait(timeout=900) != 0:
             sys.exit((folder / "undisturbed.log").read_text())
         report.undisturbed = fingerprint(folder / "runs" / "undisturbed")
@@ -183,8 +182,6 @@ def run(kills: int, seed: int, folder: Path) -> Report:
                 _say(f"{name}: {found}, undisturbed {report.undisturbed}; {done} kills so far")
                 report.differing += [f"{name}: {found}"] if found != report.undisturbed else []
             report.leftovers += [f"{name} at its end: {item}" for item in cluster.leftovers()]
-    finally:
-        cluster.processes.end_all()
     report.seconds = round(time.monotonic() - begin, 1)
     return report
 

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,12 +38,28 @@ def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def free_port() -> int:
+    """Return a port of loopback that nothing listens on."""
+    with socket.socket() as probed:
+        probed.bind(("127.0.0.1", 0))
+        port: int = probed.getsockname()[1]
+    return port
+
+
 class Processes:
     """Processes that a benchmark started, each the leader of its own group, their output in its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.running: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> "Processes":
+        """Return this."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End what was started, also where starting went wrong halfway."""
+        self.end_all()
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], log: str) -> "subprocess.Popen[bytes]":
         """Start a command."""
