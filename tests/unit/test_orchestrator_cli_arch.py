@@ -47,7 +47,7 @@ def test_show_prints_a_table_that_fits():
     assert "7,119,848 parameters, 465,260,160 MACs at 3x224x224" in text
 
 
-@pytest.mark.parametrize("reference", ["proxyless-cpu", "mobilenet-v2", "digits:k3e3~z~k7e6-k5e6~k3e3~z"])
+@pytest.mark.parametrize("reference", ["proxyless-cpu", "digits:k3e3~z~k7e6-k5e6~k3e3~z"])
 def test_show_draws(tmp_path, reference):
     file = tmp_path / "network.png"
     run("show", reference, "--png", str(file))
@@ -60,7 +60,6 @@ def test_list_names_networks_and_spaces():
     assert {n["name"]: n["num_params"] for n in listed["networks"]}["proxyless-cpu"] == 4_361_648
     spaces = {s["name"]: s["num_architectures"] for s in listed["spaces"]}
     assert spaces["proxyless-imagenet"] == 221_502_229_807_900_608
-    assert "digits" in run("list")
 
 
 def test_what_is_not_there_is_an_input_error():

@@ -1,7 +1,6 @@
 """Ranks on gloo processes: what is reduced, and k ranks at batch B/k against one rank at batch B, in float64."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -111,14 +110,23 @@ def work(rank, num_ranks, folder):
 COMPARED = [(k, case) for k in (2, 3, 4) for case in CASES if (k, case) != (3, "batch norm")]
 
 
-@pytest.fixture(scope="module", params=[2, 3, 4])
-def ranks(request, tmp_path_factory) -> list[dict]:
-    """What every rank of 2, of 3, and of 4 ended with."""
-    folder = tmp_path_factory.mktemp("ranks")
+@pytest.fixture(scope="session")
+def ended(tmp_path_factory) -> dict[int, list[dict]]:
+    """What every rank of 2, of 3, and of 4 ended with; the processes run once for all tests."""
     # Ranks are forked from a clean server that has imported torch once.
     mp.get_context("forkserver").set_forkserver_preload(["torch", "torch._dynamo", "supernet.loop"])
-    mp.start_processes(work, args=(request.param, str(folder)), nprocs=request.param, start_method="forkserver")
-    return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(request.param)]
+    found = {}
+    for num_ranks in (2, 3, 4):
+        folder = tmp_path_factory.mktemp("ranks")
+        mp.start_processes(work, args=(num_ranks, str(folder)), nprocs=num_ranks, start_method="forkserver")
+        found[num_ranks] = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(num_ranks)]
+    return found
+
+
+@pytest.fixture(params=[2, 3, 4])
+def ranks(request, ended) -> list[dict]:
+    """What every rank of one of them ended with."""
+    return ended[request.param]
 
 
 @pytest.mark.parametrize(("ranks", "case"), COMPARED, indirect=["ranks"])
