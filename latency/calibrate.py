@@ -46,7 +46,7 @@ class Calibration:
 def fit(networks: Sequence[CalibrationNetwork]) -> Calibration:
     """Fit by least squares of relative errors; take an offset only if it predicts left-out networks better."""
     pairs = [(network.sum_ms, network.measured_ms) for network in networks]
-    choices = [_fit_scale, _fit_line] if len(pairs) >= 4 else [_fit_scale]
+    choices = [_fit_scale, _fit_line] if len(pairs) >= 4 and _plausible(pairs) else [_fit_scale]
     best = min(choices, key=lambda choice: _left_out_rms(choice, pairs))
     scale, offset = best(pairs)
     return Calibration(scale, offset, _left_out_rms(best, pairs), tuple(networks))
@@ -69,6 +69,11 @@ def _fit_line(pairs: Sequence[Pair]) -> Pair:
     b = sum(1.0 / measured for _, measured in pairs)
     determinant = aa * bb - ab * ab
     return (a * bb - b * ab) / determinant, (aa * b - ab * a) / determinant
+
+
+def _plausible(pairs: Sequence[Pair]) -> bool:
+    """Whether the line's scale is of the size of the plain one: networks that cost alike do not tell a line."""
+    return 0.5 <= _fit_line(pairs)[0] / _fit_scale(pairs)[0] <= 2.0
 
 
 def _left_out_rms(fit_pairs: Callable[[Sequence[Pair]], Pair], pairs: Sequence[Pair]) -> float:

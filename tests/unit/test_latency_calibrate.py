@@ -57,3 +57,10 @@ def test_left_out_error_is_that_of_networks_not_fitted() -> None:
 
 def test_one_network_gives_its_own_scale() -> None:
     assert fit(networks([(2.0, 3.0)])).scale == pytest.approx(1.5)
+
+
+def test_networks_that_cost_alike_give_no_line() -> None:
+    """Noise alone would give any slope, a negative one too."""
+    found = fit(networks([(10.0, 11.02), (10.01, 10.98), (10.02, 11.01), (10.03, 10.97), (10.04, 10.99)]))
+    assert found.offset_ms == 0.0
+    assert found.scale == pytest.approx(1.1, rel=0.01)
