@@ -130,8 +130,12 @@ def build_table(
     )
     result = run(job, progress)
     whole = {chain_key(chain) for chain in networks.values()}
-    reason = noise_reason(result, sorted(whole), MAX_NETWORK_ERROR) or noise_reason(
-        result, sorted(result.stats.keys() - whole), MAX_CHAIN_ERROR
+    disturbed = noise_reason(result, (), 0.0)
+    if disturbed:
+        _forget(work_folder)  # further samples would not mend these; where items only repeat badly, they do
+    reason = disturbed or (
+        noise_reason(result, sorted(whole), MAX_NETWORK_ERROR)
+        or noise_reason(result, sorted(result.stats.keys() - whole), MAX_CHAIN_ERROR)
     )
     if reason:
         raise MachineTooNoisy(
@@ -140,9 +144,14 @@ def build_table(
         )
     table = assemble(space, target, plans, networks, result)
     write_table(table, folder)
+    _forget(work_folder)
+    return table
+
+
+def _forget(work_folder: FilePath) -> None:
+    """Remove the samples of an unfinished build."""
     for file in work_folder.glob("*"):
         file.unlink()
-    return table
 
 
 def network_bytes(space: Space, target: Target) -> int:
