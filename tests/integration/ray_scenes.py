@@ -1,0 +1,139 @@
+"""Scenes with a real Ray session, each run by a test in a process of its own: `python ray_scenes.py SCENE FOLDER`.
+
+Why apart: Ray reads its settings when it is imported, so a scene cannot share a process with other tests.
+Prints one line of JSON.
+"""
+
+import hashlib
+import json
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import yaml
+
+from orchestrator.cluster import connect, prepare_environment, target_resources
+from orchestrator.config import check_run, resolved
+from orchestrator.plan import WARMUP_FILE, Job, plan_trials
+from supernet.cost import params_table
+from supernet.errors import RunError
+from supernet.presets import load_space
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def job_of(folder: Path, name: str, **changes) -> Job:
+    from orchestrator.data_build import build
+
+    definition = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
+    run = check_run({**definition, **changes, "name": name, "storage": str(folder)}, name)
+    build("digits", folder / "digits", validation_fraction=0.2, test_fraction=0.2, seed=0)
+    return Job(resolved(run), str(folder / "digits"))
+
+
+def strike(job: Job, step: int, seen: dict) -> None:
+    """SIGKILL one rank at the moment that the checkpoint of a step is on disk and not registered yet."""
+    runs = job.store.child("train", "warmup")
+    while not runs.exists(f"search-{step:06d}/state.pt"):
+        time.sleep(0.002)
+    ranks = [p for p in psutil.Process().children(recursive=True) if "TrainWorker" in " ".join(p.cmdline()[:1])]
+    ranks[-1].send_signal(signal.SIGKILL)
+    name = "checkpoint_manager_snapshot.json"
+    seen["registered"] = runs.exists(name) and f"search-{step:06d}" in runs.read(name).decode()
+    seen["ranks"] = len(ranks)
+
+
+def resume(folder: Path) -> dict:
+    """A warm-up that loses a rank right after a checkpoint was written ends with the weights of one that does not."""
+    found = {}
+    warmup = {"num_steps": 100, "batch_size": 33, "learning_rate": 0.1, "arch_every": 0}
+    with connect([], min_cpus=2):
+        from orchestrator.search_job import run_job
+
+        for name in ("quiet", "struck"):
+            job, seen = job_of(folder, name, warmup=warmup), {}
+            if name == "struck":
+                threading.Thread(target=strike, args=(job, 20, seen), daemon=True).start()
+            run_job(job)
+            starts = job.store.child("starts").read_json("warmup.json")["starts"]
+            digest = hashlib.sha256(job.store.read(WARMUP_FILE)).hexdigest()
+            found[name] = {"starts": [s["step"] for s in starts], "weights": digest, **seen}
+    return found
+
+
+def refuse(folder: Path) -> dict:
+    """The rank that derives finds no device: its error ends the job, and does not leave the other rank waiting."""
+    definition = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
+    search = {**definition["search"], "num_steps": 10}
+    job = job_of(folder, "alone", targets=["ort-cpu-1t"], search=search, measure={"wait_minutes": 0.05})
+    (trial,) = plan_trials(job.run)
+    with connect([], min_cpus=2):
+        from orchestrator.search_job import run_job
+
+        run_job(job)
+        begin = time.monotonic()
+        try:
+            run_job(job, trial, replace(params_table(load_space(job.config["space"])), name="ort-cpu-1t"))
+        except RunError as error:
+            return {"error": str(error), "seconds": time.monotonic() - begin}
+    return {"error": ""}
+
+
+def device(folder: Path) -> dict:
+    """A device dies in mid-measurement and comes back; another target never comes."""
+    prepare_environment(embedded=False)
+    import os
+
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from orchestrator.devices import await_target, measure_on_target
+
+    marks = folder / "marks"
+    program = folder / "board.py"
+    program.write_text(f"import time\nopen({str(marks)!r}, 'a').write('x')\ntime.sleep(0.2)\nprint(1.5)\n")
+    board = {"runtime": "command", "options": {"command": [sys.executable, str(program)], "runs": 1}}
+    targets = [{"name": "board", **board}, {"name": "nowhere", **board}]
+    job = job_of(folder, "devices", targets=targets, measure={"network_seconds": 4, "wait_minutes": 2})
+    quick = job_of(folder, "impatient", targets=targets, measure={"wait_minutes": 0.05})
+    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+    node = {"num_cpus": 0, "resources": target_resources(["board"]), "object_store_memory": 80 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        first = cluster.add_node(**node)
+        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+        space = load_space(job.config["space"])
+        architecture = space.architecture(tuple(0 for _ in space.positions))
+        with ThreadPoolExecutor(1) as beside:
+            measuring = beside.submit(measure_on_target, job, "board", [architecture])
+            while not marks.exists():
+                time.sleep(0.02)
+            cluster.remove_node(first, allow_graceful=False)
+            before = len(marks.read_text())
+            cluster.add_node(**node)
+            (measured,) = measuring.result()
+        try:
+            await_target(quick, "nowhere")
+            missing = ""
+        except RunError as error:
+            missing = str(error)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    return {
+        "latency_ms": measured.latency_ms,
+        "asked_before_the_cut": before,
+        "asked": len(marks.read_text()),
+        "missing": missing,
+    }
+
+
+if __name__ == "__main__":
+    scene, where = {"resume": resume, "refuse": refuse, "device": device}[sys.argv[1]], Path(sys.argv[2])
+    print(json.dumps(scene(where)))

@@ -1,0 +1,44 @@
+"""A rank dies at the worst moment, or fails alone: the job goes on bit for bit, or ends at once with the reason."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def play(scene: str, folder: Path) -> dict:
+    command = [sys.executable, str(Path(__file__).with_name("ray_scenes.py")), scene, str(folder)]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, cwd=root, env=_environment(root), capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _environment(root: Path) -> dict[str, str]:
+    import os
+
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return {**kept, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_rank_killed_on_an_unregistered_checkpoint_changes_nothing(tmp_path):
+    found = play("resume", tmp_path)
+    quiet, struck = found["quiet"], found["struck"]
+    assert quiet["starts"] == [0]
+    assert struck["ranks"] == 2
+    assert not struck["registered"], "the scene was too slow to meet the trap"
+    assert len(struck["starts"]) == 2
+    assert 0 <= struck["starts"][1] <= 100
+    assert struck["weights"] == quiet["weights"]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_an_error_on_one_rank_ends_all_of_them(tmp_path):
+    found = play("refuse", tmp_path)
+    assert "no node of the cluster measured target 'ort-cpu-1t'" in found["error"]
+    assert found["seconds"] < 400, "the other rank was waited for"
