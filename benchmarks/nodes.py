@@ -101,8 +101,10 @@ class Cluster:
         head = f"start --head --port 6379 --num-cpus 0 --include-dashboard false --temp-dir {folder / 'ray'}"
         self.nodes = {"head": self._node("head", head)}
         wait_for("the head answers", self.alive, 180)
-        for node in ("train1", "train2"):
+        for count, node in enumerate(("train1", "train2"), 2):
             self.add_training(node)
+            # One after the other: nodes of one machine share a folder for sockets, whatever their addresses are.
+            wait_for(node, lambda count=count: len(self.alive()) == count, 180)
         serve = [sys.executable, "-m", "orchestrator.cli", "device", "serve", "--target", str(self.target)]
         serve += ["--address", HEAD, "--node-ip", "10.77.0.4"]
         command = [*network.inside("device"), *serve]
