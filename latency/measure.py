@@ -30,8 +30,7 @@ class Measurement:
         error_ms: Difference between the floors of even and odd rounds.
         median_ms: Median of all calls: what is typical at the moment.
         num_samples: Timed calls.
-        parity: Largest difference from the module's outputs in fp32, relative to the largest; None for a file and
-            for commands.
+        parity: Largest difference from the module's outputs in fp32, relative to the largest; None for a file.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
     """
 
@@ -77,8 +76,7 @@ def measure_network(
             file = str(FilePath(name) / "weights.safetensors")
             save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, file)
         choices = network_choices(space, space.path(architecture))
-        comparable = target.runtime != "command"  # a program gives times, no outputs
-        item = Item("model", choices=choices, input_shape=space.input_size, weights=file, check=comparable)
+        item = Item("model", choices=choices, input_shape=space.input_size, weights=file, check=True)
         return _measure(item, space, target, images, FilePath(name), seconds, progress)
 
 
