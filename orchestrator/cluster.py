@@ -11,9 +11,10 @@ import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from supernet.errors import RunError
+from supernet.errors import InputError, RunError
 
 HEAD_RESOURCE = "node:__internal_head__"
 """Resource that Ray gives to the head alone: light driver functions live there and take no CPU from training."""
@@ -51,6 +52,20 @@ def announced(targets: Iterable[str]) -> list[str]:
 
     resources = ray.cluster_resources()
     return [target for target in targets if target_resource(target) in resources]
+
+
+def require_shared(storage: str) -> None:
+    """Refuse storage that the machines of a cluster cannot share.
+
+    Raises:
+        InputError: If a cluster is joined and the path is relative: a job's folder is a copy that goes away with it.
+    """
+    joined = os.environ.get("RAY_ADDRESS")
+    if joined and "://" not in storage and not Path(storage).expanduser().is_absolute():
+        raise InputError(
+            f"storage: {storage!r} is relative, and this sweep joins the cluster at {joined}; give an absolute path "
+            "that all its machines see, or an object store (storage: in the configuration, or --storage)"
+        )
 
 
 # Read by Ray when it is imported. Despite its name it means, on every system: bind to loopback, admit no node.

@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator.cluster import announced, connect
+from orchestrator.cluster import announced, connect, require_shared
 from orchestrator.config import RunConfig, check_run, resolved
 from orchestrator.data_build import build
 from orchestrator.data_format import MANIFEST_NAME, read_manifest
@@ -53,6 +53,7 @@ def prepare(config: RunConfig, console: Console) -> Job:
     Raises:
         InputError: If the images cannot be prepared, or the storage holds another sweep of this name.
     """
+    require_shared(config.storage)
     data_root, num_classes = _prepare_data(config, console)
     plain = resolved(config)
     plain["space"] = {**plain["space"], "num_classes": num_classes}
