@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 
-.PHONY: help install quickstart test unit lint wheel clean
+.PHONY: help install quickstart test unit lint wheel clean chaos nodes jobs
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,15 @@ lint: $(INSTALLED)  ## Lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+chaos: $(INSTALLED)  ## Kill workers and drivers of small sweeps at random, 50 times (about an hour)
+	$(BIN)/python -m benchmarks.chaos --kills 50
+
+nodes: $(INSTALLED)  ## Run sweeps over separate nodes, network namespaces (root), and take nodes and links away
+	$(BIN)/python -m benchmarks.nodes
+
+jobs: $(INSTALLED)  ## Submit a sweep as a Ray job, kill it, and submit it again
+	$(BIN)/python -m benchmarks.jobs
 
 wheel: $(INSTALLED)  ## Build dist/onepath-*.whl
 	$(BIN)/python -m build --wheel
