@@ -157,7 +157,7 @@ def _prepare(item: Mapping[str, Any], forms: ModelForms, target: Target, host: H
     torch.set_num_threads(target.threads)
     wanted = _module_output(forms) if item["check"] else None
     program = load_runtime(target.runtime).prepare(forms, target, host)
-    if wanted is None:
+    if wanted is None or program.output is None:
         return program, {}
     difference = np.abs(program.output() - wanted).max()
     return program, {"parity": float(difference / np.abs(wanted).max())}

@@ -30,7 +30,8 @@ class Measurement:
         error_ms: Difference between the floors of even and odd rounds.
         median_ms: Median of all calls: what is typical at the moment.
         num_samples: Timed calls.
-        parity: Largest difference from the module's outputs in fp32, relative to the largest; None for a file.
+        parity: Largest difference from the module's outputs in fp32, relative to the largest; None for a file, and
+            for an external program, which gives times only.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
     """
 

@@ -36,7 +36,7 @@ class Plan:
     Attributes:
         seconds: Measuring time wanted; rounds go on at least so long.
         max_seconds: Measuring time after which it ends, agreed or not.
-        min_rounds: Fewest rounds over all items.
+        min_rounds: Fewest rounds over all items, whatever time they take.
         visit_ms: One visit repeats its call for about so long.
         min_calls: Fewest timed calls of a visit.
         warm_ms: Each item first runs for so long.
@@ -168,9 +168,11 @@ def sample(
         now = clock.wall_ns()
         after_round(round_index, (now - start) / 1e9, samples)
         seconds = (now - start_rounds) / 1e9
+        if round_index - first_round < plan.min_rounds:
+            continue
         if seconds >= plan.max_seconds:
             break
-        if seconds >= plan.seconds and round_index - first_round >= plan.min_rounds:
+        if seconds >= plan.seconds:
             todo = [key for key in visits if not _certain(samples[key], plan)]
     return samples
 

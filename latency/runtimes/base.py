@@ -60,11 +60,11 @@ class Program:
 
     Attributes:
         time: Runs that many inferences and returns one `Call` each.
-        output: Runs the example input, returns the output as float32, shape (N, ...).
+        output: Runs the example input, returns the output as float32, shape (N, ...); None if it gives only times.
     """
 
     time: Callable[[int], list[Call]]
-    output: Callable[[], NDArray[np.float32]]
+    output: Callable[[], NDArray[np.float32]] | None
 
 
 class Model(Protocol):

@@ -155,7 +155,7 @@ def test_more_than_one_thread() -> None:
     ("arguments", "message"),
     [
         (("show", "--space", "digits", "--target", "ort-cpu-1t"), "onepath latency build --space digits"),
-        (("show", "--space", "digits", "--target", "ort-cpu"), "did you mean 'ort-cpu-1t'"),
+        (("show", "--space", "digits", "--target", "ort-cpu-1"), "did you mean 'ort-cpu-1t'"),
         (("build", "--space", "digits", "--target", "macs"), "nothing to measure"),
         (("build", "--space", "digits", "--target", "cuda-fp32-b8"), "no CUDA device is visible"),
         (("measure", "nothing.onnx", "--target", "ort-cpu-1t"), "nothing.onnx: no such file"),

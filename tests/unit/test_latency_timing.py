@@ -86,6 +86,11 @@ def test_always_preempted_is_uncertain_whatever_the_time() -> None:
     assert machine.wall / 1e9 > 6.0  # it tried for max_seconds
 
 
+def test_the_fewest_rounds_are_measured_whatever_time_they_take() -> None:
+    found = measure(Machine(), plan=Plan(seconds=0.0, max_seconds=0.0, min_rounds=5))
+    assert {max(samples.rounds) for samples in found.values()} == {4}
+
+
 def test_goes_on_until_the_halves_agree() -> None:
     """One item is disturbed in most rounds: it is visited again, the others are not."""
     machine = Machine()
