@@ -88,20 +88,25 @@ class Bench:
                 self.supernet, self.alpha, self.images, self.labels, self.costs, objective, draws
             )
 
-    def run_step(self, kind: str, number: int) -> None:
-        """Make one whole step of a kind, forward and backward, on the path of this number."""
-        path = self.path(number)
-        if kind in ESTIMATORS:
-            self.arch_step(kind, number)
-            return
+    def step(self, kind: str, number: int) -> Callable[[], None]:
+        """Return one whole step of a kind, forward and backward, on the path of this number."""
+        path, network = self.path(number), self.standalone(self.path(number))
         losses = {
-            "standalone": lambda: self.loss(self.standalone(path)),
+            "standalone": lambda: self.loss(network),
             "weight step": lambda: self.path_loss(path),
             "weight step, recompute": lambda: self.path_loss(path, recompute=True),
             "all paths": self.all_paths_loss,
         }
-        losses[kind]().backward()
-        self.supernet.zero_grad()
+
+        def run() -> None:
+            if kind in ESTIMATORS:
+                self.arch_step(kind, number)
+            else:
+                losses[kind]().backward()
+            for module in (self.supernet, network):
+                module.zero_grad()
+
+        return run
 
 
 def saved_mib(run: Callable[[], object], module: nn.Module) -> float:
@@ -143,6 +148,13 @@ def arch_to_weight(bench: Bench, estimator: EstimatorName, count: int) -> float:
     return statistics.mean(ratios)
 
 
+def saved_by_all_paths(args: argparse.Namespace) -> float:
+    """Return saved MiB of all paths at once, from at most 8 images: what is saved grows with the images."""
+    few = argparse.Namespace(**{**vars(args), "batch": min(8, args.batch)})
+    bench = Bench(few, load_space(args.space))
+    return saved_mib(bench.all_paths_loss, bench.supernet) * args.batch / few.batch
+
+
 def doubled(args: argparse.Namespace, times: int, num_paths: int) -> tuple[float, float]:
     """Return saved MiB of one path (mean) and of all, with the candidates doubled `times` times; one image.
 
@@ -165,23 +177,30 @@ def doubled(args: argparse.Namespace, times: int, num_paths: int) -> tuple[float
     return statistics.mean(one), saved_mib(bench.all_paths_loss, bench.supernet)
 
 
-def peak_mib(args: argparse.Namespace, kind: str, number: int) -> float:
-    """Return the peak of one step above what was in memory before it."""
-    bench = Bench(args, load_space(args.space))
-    if bench.device.type == "cuda":
-        bench.run_step(kind, number)  # libraries take their workspaces once
-        torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        bench.run_step(kind, number)
-        torch.cuda.synchronize()
-        return (torch.cuda.max_memory_allocated() - before) / MIB
+def peak_mib(args: argparse.Namespace, kind: str, number: int) -> float | None:
+    """Return the peak of one step above what was in memory before it; None where it does not fit."""
+    step = Bench(args, load_space(args.space)).step(kind, number)
+    if torch.device(args.device).type == "cuda":
+        try:
+            return _cuda_peak(step)
+        except torch.OutOfMemoryError:
+            return None
     # A tiny step first: code and threads are there before the measurement.
-    Bench(argparse.Namespace(**{**vars(args), "batch": 1}), load_space("digits")).run_step(kind, 0)
+    Bench(argparse.Namespace(**{**vars(args), "batch": 1}), load_space("digits")).step(kind, 0)()
     FilePath("/proc/self/clear_refs").write_text("5")  # the peak starts from here
     before = _resident("VmRSS")
-    bench.run_step(kind, number)
+    step()
     return _resident("VmHWM") - before
+
+
+def _cuda_peak(step: Callable[[], None]) -> float:
+    step()  # libraries take their workspaces once
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / MIB
 
 
 def _resident(field: str) -> float:
@@ -190,14 +209,15 @@ def _resident(field: str) -> float:
     return int(found.group(1)) / 1024
 
 
-def peak_in_child(args: argparse.Namespace, kind: str, number: int) -> float:
+def peak_in_child(args: argparse.Namespace, kind: str, number: int) -> float | None:
     """Return `peak_mib` from a process of its own that gives freed memory back at once."""
     options = {"--device": args.device, "--batch": args.batch, "--precision": args.precision, "--space": args.space}
     options |= {"--threads": args.threads, "--seed": args.seed, "--child": kind, "--path": number}
     command = [sys.executable, "-m", "benchmarks.memory", *(str(part) for pair in options.items() for part in pair)]
     env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True)
-    return float(json.loads(done.stdout))
+    peak: float | None = json.loads(done.stdout)
+    return peak
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -205,7 +225,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     bench = Bench(args, load_space(args.space))
     each = [saved_on_path(bench, bench.path(number)) for number in range(args.paths)]
     mean = {kind: statistics.mean(saved[kind] for saved in each) for kind in each[0]}
-    mean["all paths"] = saved_mib(bench.all_paths_loss, bench.supernet)
+    mean["all paths"] = saved_by_all_paths(args)
     arch = {name: arch_to_weight(bench, name, 4) for name in ESTIMATORS}
     typical = min(range(args.paths), key=lambda n: abs(each[n]["weight step"] - mean["weight step"]))
     del bench
@@ -213,11 +233,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     growth = {6 * 2**times: doubled(args, times, 4) for times in range(3)}
     one, every = zip(*growth.values(), strict=True)
     less = "weight step, recompute"
+    everything, least = peak["all paths"], peak[less]
     return {
         "environment": environment(args),
         "saved_mib": {kind: round(value, 2) for kind, value in mean.items()},
         "saved_by_architecture_step_to_weight_step": {name: round(value, 4) for name, value in arch.items()},
-        "peak_mib": {kind: round(value, 1) for kind, value in peak.items()},
+        "peak_mib": {kind: "does not fit" if value is None else round(value, 1) for kind, value in peak.items()},
         "saved_mib_by_candidates": {
             str(n): {"one path": round(a, 2), "all paths": round(b, 2)} for n, (a, b) in growth.items()
         },
@@ -229,7 +250,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "one path, 6 to 24 candidates": wanted(max(one) / min(one), 1.03, most=True),
             "all paths, 6 to 24 candidates": wanted(every[2] / every[0], 3.5, most=False),
             "all paths / recompute, saved": wanted(mean["all paths"] / mean[less], 10, most=False),
-            "all paths / recompute, peak": wanted(peak["all paths"] / peak[less], 10, most=False),
+            "all paths / recompute, peak": wanted(everything / least, 10, most=False)
+            if everything and least
+            else "does not fit",
         },
     }
 
