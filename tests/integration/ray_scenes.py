@@ -58,7 +58,7 @@ def resume(folder: Path) -> dict:
         for name in ("quiet", "struck"):
             job, seen = job_of(folder, name, warmup=warmup), {}
             if name == "struck":
-                threading.Thread(target=strike, args=(job, 20, seen), daemon=True).start()
+                threading.Thread(target=strike, args=(job, 25, seen), daemon=True).start()
             run_job(job)
             starts = job.store.child("starts").read_json("warmup.json")["starts"]
             digest = hashlib.sha256(job.store.read(WARMUP_FILE)).hexdigest()
