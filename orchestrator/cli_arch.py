@@ -25,9 +25,12 @@ def show(
     png: Annotated[Path | None, typer.Option(help="Also draw the network into this PNG file.")] = None,
 ) -> None:
     """Print the blocks of a network with shapes, parameters and MACs."""
+    from supernet.errors import InputError
     from supernet.presets import load_network
 
     space, architecture = load_network(network)
+    if png is not None and not png.absolute().parent.is_dir():
+        raise InputError(f"--png {png}: there is no folder {png.parent}")
     if png is not None:
         from orchestrator.draw import draw_network
 

@@ -13,6 +13,7 @@ import yaml
 
 from supernet.cost import trace
 from supernet.errors import InputError, nearest
+from supernet.rows import check_keys
 from supernet.space import Architecture, Space, architecture_from_json, read_space
 
 Reference = str | Mapping[str, Any]
@@ -104,6 +105,7 @@ def load_network(reference: str) -> tuple[Space, Architecture]:
         space = load_network(architecture.space)[0] if published else load_space(architecture.space)
     else:
         loaded, place = read_preset("networks", reference)
+        check_keys(loaded, {"space", "stages"}, {"space", "stages"}, f"network {place}")
         space = load_space(loaded["space"], f"{place}.space")
         architecture = Architecture(space.name, tuple(tuple(stage) for stage in loaded["stages"]))
     return space, space.architecture(space.path(architecture))

@@ -65,3 +65,5 @@ def test_list_names_networks_and_spaces():
 def test_what_is_not_there_is_an_input_error():
     with pytest.raises(InputError, match="did you mean 'proxyless-gpu'"):
         run("show", "proxyles-gpu")
+    with pytest.raises(InputError, match="there is no folder"):
+        run("show", "mobilenet-v2", "--png", "no/such/folder.png")

@@ -209,10 +209,12 @@ def test_what_does_not_fit_is_refused_when_loaded_naming_the_layer(definition, m
         ("digts:k3e3", "did you mean 'digits'"),
         (":k3e3", "expected SPACE:OP"),
         ("missing.json", "no such file"),
+        ("configs/spaces/digits.yaml", "network configs/spaces/digits.yaml: unknown key 'name'"),
         ("missing.yaml:k3e3", "no such file"),
     ],
 )
-def test_networks_that_are_not_there_are_refused(reference, message):
+def test_networks_that_are_not_there_are_refused(reference, message, monkeypatch):
+    monkeypatch.chdir(Path(__file__).resolve().parents[2])
     with pytest.raises(InputError) as caught:
         load_network(reference)
     assert message in str(caught.value)
