@@ -178,6 +178,16 @@ def test_estimators_are_unbiased_for_what_they_claim(name):
     assert float(4 * error.norm() / expected.norm()) < 0.35
 
 
+def test_the_baseline_of_reinforce_removes_what_all_paths_share():
+    supernet, objective = recording(), make_objective(ObjectiveSettings("add_linear", reference=1.0, weight=0.0), COSTS)
+    for parameter in supernet.layers[-1].parameters():
+        torch.nn.init.zeros_(parameter)  # every path gives the same loss, ln 3
+    arguments = (supernet, alpha_at(3), IMAGES, LABELS, COSTS, objective, generator("same"))
+    found = make_estimator("reinforce", num_samples=5).gradient(*arguments)
+    assert float(found.cross_entropy) == pytest.approx(1.0986, abs=1e-4)
+    assert found.logits.abs().max() < 1e-15
+
+
 def test_what_the_gate_estimators_estimate_is_not_the_gradient_of_the_expected_loss():
     supernet, alpha, objective = recording(), alpha_at(3, std=0.7), objective_of("add_linear")
     gate = expected_one_path(supernet, alpha.probs().detach(), objective)
