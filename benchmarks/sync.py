@@ -140,6 +140,22 @@ def _figures(batch: int, num_ranks: int, space: Space, records: dict[str, list[d
     return figures
 
 
+def data_seconds(pixels: int, batch: int, num_ranks: int, repeats: int = 10) -> float:
+    """Return the time of one rank's slice of a batch of digits, augmented and scaled up; the median."""
+    from orchestrator.data import ImageData
+    from orchestrator.data_build import build
+
+    with tempfile.TemporaryDirectory(prefix="sync-data-") as folder:
+        build("digits", Path(folder) / "digits", validation_fraction=0.2, test_fraction=0.2, seed=0)
+        data = ImageData(Path(folder) / "digits", input_size=(3, pixels, pixels), seed=0, augment="light")
+        stream, times = data.batches("train", batch, num_ranks=num_ranks), []
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            next(stream)
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
 def image_seconds(repeats: int = 20) -> float:
     """Return the time to decode a photo of 500 x 375 and cut 224 x 224 out of it, on one core; the median."""
     import io
@@ -231,6 +247,8 @@ def main() -> None:
     else:
         found = launch(asked, 2)
     image = image_seconds() if asked.scaling else None
+    for figures in found if asked.scaling else []:
+        figures["data_seconds"] = data_seconds(asked.pixels, int(figures["batch"]), int(figures["ranks"]))
     if asked.json:
         about = {"link_gbit": asked.link_gbit, "load": os.getloadavg()[0], "photo_seconds": image}
         print(json.dumps({**about, "figures": found}))
