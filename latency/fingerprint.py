@@ -23,12 +23,13 @@ PROTOCOL = 1
 def fingerprint(space: Space, target: Target) -> dict[str, Any]:
     """Return the fingerprint that a table of this space and target would have if it were built here now."""
     runtime = load_runtime(target.runtime)
+    remote = target.runtime == "command" and target.device != "cpu"
     settings = {key: value for key, value in target.to_dict().items() if key != "name"}
     return {
         "protocol": PROTOCOL,
         "space": space_hash(space),
         **settings,
-        **cpu_facts(),
+        **({} if remote else cpu_facts()),
         "versions": versions(entry(target.runtime).needs),
         **runtime.facts(target),
     }
