@@ -16,6 +16,7 @@ import torch
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from orchestrator.checkpoints import Due, OneAtATime, snapshot
+from orchestrator.config import RunConfig
 from orchestrator.devices import measure_on_target
 from orchestrator.plan import WARMUP_KEY, Job, Trial
 from orchestrator.progress import poster
@@ -167,16 +168,46 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
         RunError: If the workers failed more often than the configuration allows, with the last reason.
     """
     run, key = job.run, trial.key if trial else WARMUP_KEY
-    workers = run.workers
     spec = {
         "job": job.to_dict(),
         "run": f"{key}-{uuid.uuid4().hex[:8]}",
         "trial": trial.__dict__ if trial else None,
         "costs": {k: costs.__dict__[k] for k in ("name", "unit", "fixed", "candidates")} if costs else None,
     }
-    trainer = TorchTrainer(
+    failures, name = _failures(spec)
+    try:
+        failure = _fit(run, key, job.store.child("train").uri, spec)
+    except ray.train.TrainingFailedError as error:
+        if not failures.exists(name):
+            raise RunError(f"{key}: {failure_reason(error)}") from error
+        failure = failures.read_json(name)
+    if failure:
+        raise {"input": InputError, "run": RunError}[failure["kind"]](f"{key}: {failure['text']}")
+
+
+def _fit(run: RunConfig, key: str, folder: str, spec: Mapping[str, Any]) -> dict[str, str]:
+    """Run the workers to their end and return what rank 0 returned.
+
+    Ray restarts workers; the process that controls them is restarted here, and goes on by the run's name.
+
+    Raises:
+        TrainingFailedError: If the workers failed too often.
+        RunError: If their controller did.
+    """
+    for _ in range(run.checkpoint.max_failures + 1):
+        try:
+            returned: dict[str, str] | None = _trainer(run, key, folder, spec).fit().return_value
+            return returned or {}
+        except ray.exceptions.RayActorError as error:
+            lost = error
+    raise RunError(f"{key}: the controller of the workers was lost too often (checkpoint.max_failures): {lost}")
+
+
+def _trainer(run: RunConfig, key: str, folder: str, spec: Mapping[str, Any]) -> TorchTrainer:
+    workers = run.workers
+    return TorchTrainer(
         _worker,
-        train_loop_config=spec,
+        train_loop_config=dict(spec),
         torch_config=TorchConfig(timeout_s=int(60 * run.measure.wait_minutes + PATIENCE_SECONDS)),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers.max if workers.min == workers.max else (workers.min, workers.max),
@@ -186,7 +217,7 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
         ),
         run_config=ray.train.RunConfig(
             name=key,
-            storage_path=job.store.child("train").uri,
+            storage_path=folder,
             failure_config=ray.train.FailureConfig(
                 max_failures=run.checkpoint.max_failures, controller_failure_limit=20
             ),
@@ -194,15 +225,6 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
-    failures, name = _failures(spec)
-    try:
-        failure = trainer.fit().return_value or {}
-    except ray.train.TrainingFailedError as error:
-        if not failures.exists(name):
-            raise RunError(f"{key}: {failure_reason(error)}") from error
-        failure = failures.read_json(name)
-    if failure:
-        raise {"input": InputError, "run": RunError}[failure["kind"]](f"{key}: {failure['text']}")
 
 
 def failure_reason(error: BaseException) -> str:

@@ -73,6 +73,8 @@ def tune_trials(job: Job, trials: Sequence[Trial], take: Take, max_concurrent: i
         run_config=tune.RunConfig(
             name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{trials[0].target}",
             storage_path=job.store.child("ray").uri,
+            # Only a process that dies is tried again: what fails in it is a result with a reason.
+            failure_config=tune.FailureConfig(max_failures=run.checkpoint.max_failures),
             callbacks=[HandOver(take)],
             verbose=0,
         ),

@@ -49,39 +49,37 @@ def strike(job: Job, step: int, seen: dict) -> None:
 
 
 def resume(folder: Path) -> dict:
-    """A warm-up that loses a rank right after a checkpoint was written ends with the weights of one that does not."""
+    """Two warm-ups, of which one loses a rank right after a checkpoint was written; then a trial without its device.
+
+    Only the rank that derives a network finds out that the device is missing, while the other waits for its choice.
+    """
+    definition = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
+    changes = {
+        "targets": ["ort-cpu-1t"],
+        "warmup": {**definition["warmup"], "num_steps": 100},
+        "search": {**definition["search"], "num_steps": 10},
+        "measure": {"wait_minutes": 0.05},
+    }
     found = {}
-    warmup = {"num_steps": 100, "batch_size": 33, "learning_rate": 0.1, "arch_every": 0}
     with connect([], min_cpus=2):
         from orchestrator.search_job import run_job
 
-        for name in ("quiet", "struck"):
-            job, seen = job_of(folder, name, warmup=warmup), {}
+        for name in ("struck", "quiet"):
+            job, seen = job_of(folder, name, **changes), {}
             if name == "struck":
                 threading.Thread(target=strike, args=(job, 25, seen), daemon=True).start()
             run_job(job)
             starts = job.store.child("starts").read_json("warmup.json")["starts"]
             digest = hashlib.sha256(job.store.read(WARMUP_FILE)).hexdigest()
             found[name] = {"starts": [s["step"] for s in starts], "weights": digest, **seen}
-    return found
-
-
-def refuse(folder: Path) -> dict:
-    """The rank that derives finds no device: its error ends the job, and does not leave the other rank waiting."""
-    definition = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
-    search = {**definition["search"], "num_steps": 10}
-    job = job_of(folder, "alone", targets=["ort-cpu-1t"], search=search, measure={"wait_minutes": 0.05})
-    (trial,) = plan_trials(job.run)
-    with connect([], min_cpus=2):
-        from orchestrator.search_job import run_job
-
-        run_job(job)
+        (trial,) = plan_trials(job.run)
         begin = time.monotonic()
         try:
             run_job(job, trial, replace(params_table(load_space(job.config["space"])), name="ort-cpu-1t"))
+            found["alone"] = {"error": ""}
         except RunError as error:
-            return {"error": str(error), "seconds": time.monotonic() - begin}
-    return {"error": ""}
+            found["alone"] = {"error": str(error), "seconds": time.monotonic() - begin}
+    return found
 
 
 def device(folder: Path) -> dict:
@@ -135,5 +133,5 @@ def device(folder: Path) -> dict:
 
 
 if __name__ == "__main__":
-    scene, where = {"resume": resume, "refuse": refuse, "device": device}[sys.argv[1]], Path(sys.argv[2])
+    scene, where = {"resume": resume, "device": device}[sys.argv[1]], Path(sys.argv[2])
     print(json.dumps(scene(where)))

@@ -23,10 +23,15 @@ def _environment(root: Path) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> dict:
+    """How the scene ended: jobs `struck`, `quiet` and `alone`."""
+    return play("resume", tmp_path_factory.mktemp("resume"))
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_a_rank_killed_on_an_unregistered_checkpoint_changes_nothing(tmp_path):
-    found = play("resume", tmp_path)
+def test_a_rank_killed_on_an_unregistered_checkpoint_changes_nothing(found):
     quiet, struck = found["quiet"], found["struck"]
     assert quiet["starts"] == [0]
     assert struck["ranks"] == 2
@@ -38,7 +43,6 @@ def test_a_rank_killed_on_an_unregistered_checkpoint_changes_nothing(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
-def test_an_error_on_one_rank_ends_all_of_them(tmp_path):
-    found = play("refuse", tmp_path)
-    assert "no node of the cluster measured target 'ort-cpu-1t'" in found["error"]
-    assert found["seconds"] < 400, "the other rank was waited for"
+def test_an_error_on_one_rank_ends_all_of_them(found):
+    assert "no node of the cluster measured target 'ort-cpu-1t'" in found["alone"]["error"]
+    assert found["alone"]["seconds"] < 400, "the other rank was waited for"
