@@ -40,12 +40,12 @@ class Checkpoint:
         with np.load(self.file, allow_pickle=False) as stored:
             keys = json.loads(str(stored["keys"]))
             found = {key: Samples() for key in keys}
-            columns = (stored[name].tolist() for name in ("item", "ms", "clean", "round"))
-            for item, ms, clean, round_index in zip(*columns, strict=True):
+            columns = (stored[name].tolist() for name in ("item", "ms", "clean", "phase"))
+            for item, ms, clean, phase in zip(*columns, strict=True):
                 samples = found[keys[item]]
                 samples.ms.append(ms)
                 samples.clean.append(clean)
-                samples.rounds.append(round_index)
+                samples.phases.append(phase)
         return found
 
     def save(self, samples: Mapping[str, Samples], seconds: float) -> None:
@@ -53,14 +53,14 @@ class Checkpoint:
         if self.file is None or seconds - self.last < EVERY_SECONDS:
             return
         self.last = seconds
-        columns: dict[str, list[Any]] = {"item": [], "ms": [], "clean": [], "round": []}
+        columns: dict[str, list[Any]] = {"item": [], "ms": [], "clean": [], "phase": []}
         for index, one in enumerate(samples.values()):
             columns["item"] += [index] * len(one.ms)
             columns["ms"] += one.ms
             columns["clean"] += one.clean
-            columns["round"] += one.rounds
+            columns["phase"] += one.phases
         self.file.parent.mkdir(parents=True, exist_ok=True)
         part = self.file.with_suffix(".part.npz")
-        item, ms, clean, rounds = (np.array(columns[name]) for name in ("item", "ms", "clean", "round"))
-        np.savez(part, keys=np.array(json.dumps(list(samples))), item=item, ms=ms, clean=clean, round=rounds)
+        item, ms, clean, phase = (np.array(columns[name]) for name in ("item", "ms", "clean", "phase"))
+        np.savez(part, keys=np.array(json.dumps(list(samples))), item=item, ms=ms, clean=clean, phase=phase)
         part.replace(self.file)

@@ -4,37 +4,24 @@ It needs no command line of ours. Progress goes to standard output as JSON lines
 sent to standard error. It ends when its parent no longer reads.
 """
 
-import importlib
 import json
 import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path as FilePath
 from typing import Any, TextIO
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from latency.checkpoint import Checkpoint
 from latency.job import INPUT_ERROR_EXIT, RUN_ERROR_EXIT
-from latency.machine import QuietCores, fast_cores, release_affinity
-from latency.model import ModelForms, build_chain, file_forms, module_forms
-from latency.runtimes.base import Clock, Host, Program
-from latency.runtimes.cuda import device_sentinel
-from latency.runtimes.registry import entry, load_runtime
-from latency.sentinels import PREFIX, SENTINELS, host_sentinel, judge_sentinel, streaming
-from latency.target import Target, read_target
-from latency.timing import HostClock, Plan, Samples, TimeCalls, sample, summarise
-from latency.workers import Prepare, Worker, fork_worker
+from latency.phases import ForkedPhases, Phases, Report, SharedPhases
+from latency.sentinels import PREFIX, SENTINELS, judge_sentinel
+from latency.timing import HostClock, Plan, Samples, sample, summarise
 from supernet.errors import InputError, RunError
-from supernet.space import Space, read_space
-
-Report = Callable[[str, float], None]
 
 
 def main() -> None:
@@ -44,7 +31,7 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
-        result = run(json.loads((folder / "job.json").read_text()), reporter(channel))
+        result = run(json.loads((folder / "job.json").read_text()), folder, reporter(channel))
     except InputError as error:
         (folder / "failure.txt").write_text(str(error))
         sys.exit(INPUT_ERROR_EXIT)
@@ -63,163 +50,47 @@ def reporter(channel: TextIO) -> Report:
     return report
 
 
-def run(job: Mapping[str, Any], report: Report) -> dict[str, Any]:
-    """Prepare all items, time them in the same rounds, and return what was found."""
-    target = read_target(job["target"], "job.target")
-    plan = Plan(**job["plan"])
+def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, Any]:
+    """Time all items of a job, and return what was found."""
     torch.set_num_threads(1)  # threads do not survive a fork, so none may start here
-    start = time.monotonic()
-    items, facts = prepare_items(job, target, report)
-    prepared = time.monotonic()
-    samples = _time(items, job, plan, report)
-    sentinels = {key: samples.pop(key) for key in list(samples) if key.startswith(PREFIX)}
-    calls = [ok for one in samples.values() for ok in one.clean]
-    return {
-        "stats": {key: asdict(summarise(one, plan.min_clean)) for key, one in samples.items()},
-        "sentinels": {key.removeprefix(PREFIX): asdict(judge_sentinel(one)) for key, one in sentinels.items()},
-        "clean_share": sum(calls) / len(calls),
-        "num_rounds": 1 + max(one.rounds[-1] for one in samples.values()),
-        "parity": {key: one["parity"] for key, one in facts.items() if "parity" in one},
-        "prepare_seconds": prepared - start,
-        "measure_seconds": time.monotonic() - prepared,
-    }
-
-
-@dataclass(frozen=True)
-class TimedItems:
-    """What the rounds need: how to time each item, and what to do before a round."""
-
-    time: Mapping[str, TimeCalls]
-    before_round: Callable[[int], None]
-
-
-def prepare_items(
-    job: Mapping[str, Any], target: Target, report: Report
-) -> tuple[TimedItems, dict[str, dict[str, Any]]]:
-    """Make every item runnable: on processors each in a process of its own, elsewhere all in this one.
-
-    Returns:
-        The items, and plain facts about each.
-    """
-    images = np.load(job["images"], allow_pickle=False) if job["images"] else None
-    space = None if job["space"] is None else read_space(job["space"], "job.space")
-    clock = HostClock()
-
-    def host_of(item: Mapping[str, Any]) -> Host:
-        # The memory to stream is allocated here and shared by all workers, which only read it.
-        return Host(clock, streaming(item["stream_bytes"]))
-
-    def prepared(item: Mapping[str, Any]) -> tuple[Program, dict[str, Any]]:
-        return _prepare(item, _forms(item, space, target, images), target, host_of(item))
-
-    if not target.cpu:
-        made = {}
-        for index, item in enumerate(job["items"]):
-            report("preparing models", index / len(job["items"]))
-            made[item["key"]] = prepared(item)
-        if target.device.startswith("cuda"):
-            made |= {PREFIX + name: (device_sentinel(name, target), {}) for name in SENTINELS}
-        times = {key: program.time for key, (program, _) in made.items()}
-        return TimedItems(times, lambda index: None), {key: facts for key, (_, facts) in made.items()}
-    for name in entry(target.runtime).imports:
-        importlib.import_module(name)
-
-    def prepares() -> Iterator[tuple[str, Prepare]]:
-        # Graphs are made here, where the code is warm; each worker only makes its own runnable.
-        for item in job["items"]:
-            yield item["key"], partial(_prepare, item, _forms(item, space, target, images), target, host_of(item))
-        for name in SENTINELS:
-            yield PREFIX + name, partial(_sentinel, name, clock)
-
-    return _fork(prepares(), len(job["items"]), target, report)
-
-
-def _fork(
-    prepares: Iterator[tuple[str, Prepare]], num_items: int, target: Target, report: Report
-) -> tuple[TimedItems, dict[str, dict[str, Any]]]:
-    release_affinity()
-    cores = QuietCores(list(target.options.get("cores", fast_cores())), target.threads)
-    time.sleep(0.1)  # lets the counters show who is busy
-    workers: dict[str, Worker] = {}
-    facts: dict[str, dict[str, Any]] = {}
-    for index, (key, make) in enumerate(prepares):
-        report("preparing models", min(1.0, index / num_items))
-        workers[key] = fork_worker(key, make, list(workers.values()))
-        facts[key] = workers[key].ready()
-    times: dict[str, TimeCalls] = {
-        key: (lambda num_calls, worker=worker: worker.time(num_calls, sorted(cores.own)))  # type: ignore[misc]
-        for key, worker in workers.items()
-    }
-    return TimedItems(times, lambda index: cores.move(sum(w.cpu_seconds for w in workers.values()))), facts
-
-
-def _prepare(item: Mapping[str, Any], forms: ModelForms, target: Target, host: Host) -> tuple[Program, dict[str, Any]]:
-    torch.set_num_threads(target.threads)
-    wanted = _module_output(forms) if item["check"] else None
-    program = load_runtime(target.runtime).prepare(forms, target, host)
-    if wanted is None or program.output is None:
-        return program, {}
-    difference = np.abs(program.output() - wanted).max()
-    return program, {"parity": float(difference / np.abs(wanted).max())}
-
-
-def _sentinel(name: str, clock: Clock) -> tuple[Program, dict[str, Any]]:
-    return host_sentinel(name, Host(clock)), {}
-
-
-def _time(items: TimedItems, job: Mapping[str, Any], plan: Plan, report: Report) -> dict[str, Samples]:
-    visits = {item["key"]: int(item["visits"]) for item in job["items"]}
-    often = max(1, sum(visits.values()) // 10)
-    visits |= {key: often for key in items.time if key.startswith(PREFIX)}
+    start, plan = time.monotonic(), Plan(**job["plan"])
+    phases = Phases.of(job, FilePath(job["work_folder"] or folder), report)
+    opener = ForkedPhases(phases) if phases.target.cpu else SharedPhases(phases)
+    sentinels = [PREFIX + name for name in SENTINELS] if phases.target.runtime != "command" else []
+    weights = {item["key"]: int(item["visits"]) for item in job["items"]}
+    weights |= dict.fromkeys(sentinels, max(1, sum(weights.values()) // 10))
     checkpoint = Checkpoint.of(job)
-    known = {key: one for key, one in checkpoint.load().items() if key in items.time}
-    first_round = 1 + max((one.rounds[-1] for one in known.values()), default=-1)
+    num_rounds = 0
 
-    def after_round(index: int, seconds: float, samples: dict[str, Samples]) -> None:
+    def after_round(seconds: float, samples: Mapping[str, Samples]) -> None:
+        nonlocal num_rounds
+        num_rounds += 1
         report("measuring", min(1.0, seconds / plan.seconds))
-        checkpoint.save(samples, seconds)
+        checkpoint.save({key: one for key, one in samples.items() if key in phases.items}, seconds)
 
-    return sample(
-        items.time,
+    samples = sample(
+        list(phases.items),
+        opener.open,
         plan,
         HostClock(),
-        random.Random(job["seed"] + first_round),
-        weights=visits,
-        known=known,
-        first_round=first_round,
-        before_round=items.before_round,
+        random.Random(job["seed"]),
+        weights=weights,
+        always=sentinels,
+        known=checkpoint.load(),
+        before_round=opener.before_round,
         after_round=after_round,
     )
-
-
-def _forms(item: Mapping[str, Any], space: Space | None, target: Target, images: Any) -> ModelForms:
-    forms = _lazy_forms(item, space, target, images)
-    if not entry(target.runtime).takes_onnx:
-        return forms
-    serialised = forms.onnx()
-    return replace(forms, make_onnx=lambda: serialised)
-
-
-def _lazy_forms(item: Mapping[str, Any], space: Space | None, target: Target, images: Any) -> ModelForms:
-    if item["file"]:
-        return file_forms(FilePath(item["file"]), target.batch, images)
-    assert space is not None
-    choices = [(layer, candidate) for layer, candidate in item["choices"]]
-    module = build_chain(space, choices)
-    if item["weights"]:
-        from safetensors.torch import load_file
-
-        module.load_state_dict(load_file(item["weights"]))
-    shape = (target.batch, *item["input_shape"])
-    own = images if images is not None and images.shape[1:] == shape[1:] else None
-    return module_forms(module, shape, own)
-
-
-def _module_output(forms: ModelForms) -> NDArray[np.float32]:
-    """Run the module on the example in fp32, before a runtime may convert it."""
-    with torch.inference_mode():
-        wanted: NDArray[np.float32] = forms.module()(torch.from_numpy(forms.example)).numpy()
-    return wanted
+    calls = [ok for key in phases.items for ok in samples[key].clean]
+    return {
+        "stats": {key: asdict(summarise(samples[key], plan.min_clean)) for key in phases.items},
+        "sentinels": {key.removeprefix(PREFIX): asdict(judge_sentinel(samples[key])) for key in sentinels},
+        "clean_share": sum(calls) / len(calls),
+        "num_rounds": num_rounds,
+        "num_phases": 1 + max(samples[key].phases[-1] for key in phases.items),
+        "parity": phases.parity,
+        "prepare_seconds": phases.prepare_seconds,
+        "measure_seconds": time.monotonic() - start - phases.prepare_seconds,
+    }
 
 
 if __name__ == "__main__":

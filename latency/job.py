@@ -99,6 +99,7 @@ class JobResult:
         sentinels: Per reference kernel, without prefix.
         clean_share: Undisturbed calls among all.
         num_rounds: Interleaved rounds.
+        num_phases: Phases of rounds, each in fresh processes; also those of an interrupted run.
         parity: For items with `check`: largest difference from the module's outputs, relative to the largest output.
         facts: Facts of runtime and device for the fingerprint.
         prepare_seconds: Time spent making models runnable.
@@ -109,19 +110,20 @@ class JobResult:
     sentinels: dict[str, SentinelStats]
     clean_share: float
     num_rounds: int
+    num_phases: int
     parity: dict[str, float]
     prepare_seconds: float
     measure_seconds: float
 
 
-def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance: float = 0.02) -> Plan:
+def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance: float = 0.01) -> Plan:
     """Return the plan of a target: an external program warms up by itself and is started as rarely as possible."""
     if target.runtime != "command":
         return Plan(seconds=seconds, max_seconds=3.0 * seconds, visit_ms=visit_ms, tolerance=tolerance)
     return Plan(
         seconds=seconds,
         max_seconds=3.0 * seconds,
-        min_rounds=4,
+        min_rounds=2,
         visit_ms=0.0,
         min_calls=int(target.options.get("runs", 10)),
         warm_ms=0.0,
@@ -223,6 +225,7 @@ def _read_result(found: Mapping[str, Any]) -> JobResult:
         sentinels={key: SentinelStats(**stats) for key, stats in found["sentinels"].items()},
         clean_share=found["clean_share"],
         num_rounds=found["num_rounds"],
+        num_phases=found["num_phases"],
         parity=found["parity"],
         prepare_seconds=found["prepare_seconds"],
         measure_seconds=found["measure_seconds"],
@@ -235,7 +238,7 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
     Args:
         result: The run.
         keys: Items that matter.
-        max_error: Largest relative difference of halves.
+        max_error: Largest relative difference of the two lowest floors.
     """
     from latency.sentinels import MAX_DRIFT
 
@@ -251,7 +254,7 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
     if bad:
         worst = max(bad, key=lambda key: result.stats[key].relative_error)
         return (
-            f"{len(bad)} of {len(keys)} items repeat worse than {max_error:.0%} "
+            f"{len(bad)} of {len(keys)} items repeat worse than {max_error:.1%} "
             f"(worst: {worst}, {result.stats[worst].relative_error:.1%})"
         )
     return ""

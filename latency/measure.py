@@ -118,7 +118,7 @@ def _measure(
         raise InputError(f"target {target.name}: its costs are counted or published; there is nothing to measure")
     if images is not None:
         np.save(folder / "images.npy", images, allow_pickle=False)
-    plan = plan_for(target, seconds, visit_ms=20.0, tolerance=0.01)
+    plan = plan_for(target, seconds, visit_ms=20.0)
     job = Job(target, (item,), space, plan, images=str(folder / "images.npy") if images is not None else "")
     return _measurement(run_job(job, progress))
 

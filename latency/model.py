@@ -3,6 +3,7 @@
 Why here: a measuring process rebuilds its models from plain data and files. Nothing is unpickled.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latency.onnx_graph import onnx_bytes
+from latency.quantise import quantise
 from supernet import ops
 from supernet.errors import InputError
 from supernet.network import Block
@@ -24,12 +26,21 @@ Choice = tuple[int, int]
 
 @dataclass(frozen=True)
 class ModelForms:
-    """A model in the forms of `runtimes.base.Model`, each made when asked for."""
+    """A model in the forms of `runtimes.base.Model`, each made when asked for.
+
+    Attributes:
+        example: Example input, shape (N, C, H, W).
+        make_module: Makes the module, in eval mode.
+        make_onnx: Makes the ONNX graph.
+        make_images: Makes images to calibrate quantisation with, shape (M, C, H, W).
+        cache: Folder to keep quantised graphs in: quantising takes seconds.
+    """
 
     example: NDArray[np.float32]
     make_module: Callable[[], nn.Module]
     make_onnx: Callable[[], bytes]
     make_images: Callable[[], NDArray[np.float32]]
+    cache: FilePath | None = None
 
     def module(self) -> nn.Module:
         """Return it as a module in eval mode."""
@@ -39,9 +50,19 @@ class ModelForms:
         """Return it as a serialised ONNX model with a fixed batch."""
         return self.make_onnx()
 
-    def images(self) -> NDArray[np.float32]:
-        """Return images to calibrate quantisation with, shape (M, C, H, W)."""
-        return self.make_images()
+    def int8(self) -> bytes:
+        """Return it as an int8 ONNX model, made once per graph and images if there is a folder to keep it in."""
+        serialised, images = self.onnx(), self.make_images()
+        if self.cache is None:
+            return quantise(serialised, images)
+        name = hashlib.sha256(serialised + images.tobytes()).hexdigest()[:24]
+        file = self.cache / f"int8-{name}.onnx"
+        if not file.is_file():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            part = file.with_suffix(".part")
+            part.write_bytes(quantise(serialised, images))
+            part.replace(file)
+        return file.read_bytes()
 
 
 def example_input(shape: Sequence[int], seed: int = 0) -> NDArray[np.float32]:

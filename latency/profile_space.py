@@ -28,7 +28,7 @@ CALIBRATION_SEED = 20190
 
 WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
-MAX_NETWORK_ERROR, MAX_CHAIN_ERROR = 0.04, 0.08
+MAX_NETWORK_ERROR, MAX_CHAIN_ERROR = 0.02, 0.025
 """Calibration networks and chains must repeat at least so well, or the table is not written."""
 
 
@@ -132,7 +132,7 @@ def build_table(
     whole = {chain_key(chain) for chain in networks.values()}
     disturbed = noise_reason(result, (), 0.0)
     if disturbed:
-        _forget(work_folder)  # further samples would not mend these; where items only repeat badly, they do
+        _forget(work_folder, "samples-*")  # more would not mend these; where items only repeat badly, they do
     reason = disturbed or (
         noise_reason(result, sorted(whole), MAX_NETWORK_ERROR)
         or noise_reason(result, sorted(result.stats.keys() - whole), MAX_CHAIN_ERROR)
@@ -144,13 +144,13 @@ def build_table(
         )
     table = assemble(space, target, plans, networks, result)
     write_table(table, folder)
-    _forget(work_folder)
+    _forget(work_folder, "*")
     return table
 
 
-def _forget(work_folder: FilePath) -> None:
-    """Remove the samples of an unfinished build."""
-    for file in work_folder.glob("*"):
+def _forget(work_folder: FilePath, pattern: str) -> None:
+    """Remove what an unfinished build left."""
+    for file in work_folder.glob(pattern):
         file.unlink()
 
 
@@ -232,6 +232,7 @@ def assemble(
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "clean_share": result.clean_share,
             "num_rounds": result.num_rounds,
+            "num_phases": result.num_phases,
             "prepare_seconds": result.prepare_seconds,
             "measure_seconds": result.measure_seconds,
         },

@@ -62,7 +62,7 @@ class SentinelStats:
 
     Attributes:
         floor_ms: Its fastest clean call.
-        drift: Largest relative rise of its floor among the first, middle and last third of the rounds.
+        drift: Largest relative rise of its floor among the first, middle and last third of the run.
         slowdown: Median over floor, less 1: how disturbed a typical call was.
     """
 
@@ -72,16 +72,19 @@ class SentinelStats:
 
 
 def judge_sentinel(samples: Samples) -> SentinelStats:
-    """Reduce the calls of one sentinel."""
-    pairs = [(r, ms) for r, ms, ok in zip(samples.rounds, samples.ms, samples.clean, strict=True) if ok]
-    if not pairs:
-        return SentinelStats(min(samples.ms), float("inf"), float("inf"))
-    first, last = samples.rounds[0], samples.rounds[-1] + 1
-    thirds = [
-        [ms for r, ms in pairs if first + (last - first) * i / 3 <= r < first + (last - first) * (i + 1) / 3]
-        for i in range(3)
+    """Reduce the calls of one sentinel, which stays the same program through all phases."""
+    third = max(1, -(-len(samples.ms) // 3))
+    parts = [
+        [
+            ms
+            for ms, ok in zip(samples.ms[start : start + third], samples.clean[start : start + third], strict=True)
+            if ok
+        ]
+        for start in range(0, len(samples.ms), third)
     ]
-    floors = [min(third) if third else float("inf") for third in thirds]
+    floors = [min(part, default=float("inf")) for part in parts]
     floor = min(floors)
+    if floor == float("inf"):
+        return SentinelStats(min(samples.ms), float("inf"), float("inf"))
     median = sorted(samples.ms)[len(samples.ms) // 2]
     return SentinelStats(floor, max(floors) / floor - 1.0, median / floor - 1.0)

@@ -1,4 +1,4 @@
-"""The measurement protocol: shuffled interleaved rounds, the fastest of many undisturbed calls, halves that must agree.
+"""The measurement protocol: phases of shuffled rounds, the fastest of many undisturbed calls, two that must agree.
 
 Why here: one protocol for tables, whole networks and verification. It knows neither models nor runtimes: it is
 given callables that time themselves and a clock, so a simulated machine tests it in milliseconds.
@@ -9,12 +9,16 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from latency.runtimes.base import Call, Clock
 
 TimeCalls = Callable[[int], Sequence[Call]]
 """Runs that many inferences and returns one `Call` each (see `runtimes.base.Program.time`)."""
+
+OpenPhase = Callable[[Sequence[str]], AbstractContextManager[Mapping[str, TimeCalls]]]
+"""Makes these items ready to be timed, afresh, for the length of a phase."""
 
 
 class HostClock:
@@ -34,46 +38,50 @@ class Plan:
     """How long and how carefully to measure.
 
     Attributes:
-        seconds: Measuring time wanted; rounds go on at least so long.
-        max_seconds: Measuring time after which it ends, agreed or not.
-        min_rounds: Fewest rounds over all items, whatever time they take.
+        seconds: Measuring time wanted, over the first two phases together.
+        max_seconds: Measuring time after which no further phase begins.
+        min_rounds: Fewest rounds of a phase, whatever time they take.
         visit_ms: One visit repeats its call for about so long.
         min_calls: Fewest timed calls of a visit.
-        warm_ms: Each item first runs for so long.
+        warm_ms: Each item first runs for so long, in each phase.
         warm_calls: Untimed calls at the start of each visit: they bring back its weights.
-        tolerance: Halves of an item's rounds must have floors within this fraction.
-        min_clean: Fewest undisturbed calls in either half of an item's rounds.
+        tolerance: The two lowest floors of an item's phases must be within this fraction.
+        min_clean: Fewest undisturbed calls of a phase for its floor to count.
     """
 
     seconds: float = 8.0
     max_seconds: float = 24.0
-    min_rounds: int = 8
+    min_rounds: int = 4
     visit_ms: float = 3.0
     min_calls: int = 2
-    warm_ms: float = 15.0
+    warm_ms: float = 10.0
     warm_calls: int = 2
-    tolerance: float = 0.02
+    tolerance: float = 0.01
     min_clean: int = 3
 
 
 @dataclass
 class Samples:
-    """Timed calls of one item: milliseconds, clean or not, and the round of each."""
+    """Timed calls of one item, in order: milliseconds, clean or not, and the phase of each."""
 
     ms: list[float] = field(default_factory=list)
     clean: list[bool] = field(default_factory=list)
-    rounds: list[int] = field(default_factory=list)
+    phases: list[int] = field(default_factory=list)
 
-    def add(self, calls: Sequence[Call], round_index: int) -> None:
+    def add(self, calls: Sequence[Call], phase: int) -> None:
         """Append the calls of one visit."""
         for call in calls:
             self.ms.append(call.ms)
             self.clean.append(call.clean)
-            self.rounds.append(round_index)
+            self.phases.append(phase)
 
-    def half(self, parity: int) -> list[float]:
-        """Return the clean times of even (0) or odd (1) rounds."""
-        return [ms for ms, ok, r in zip(self.ms, self.clean, self.rounds, strict=True) if ok and r % 2 == parity]
+    def floors(self, min_clean: int) -> list[float]:
+        """Return the fastest clean time of each phase that has enough of them, lowest first."""
+        clean: dict[int, list[float]] = {}
+        for ms, ok, phase in zip(self.ms, self.clean, self.phases, strict=True):
+            if ok:
+                clean.setdefault(phase, []).append(ms)
+        return sorted(min(times) for times in clean.values() if len(times) >= min_clean)
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,7 @@ class Stats:
 
     Attributes:
         floor_ms: Fastest clean call: what the hardware needs.
-        error_ms: Difference between the floors of even and odd rounds; infinite without enough clean calls.
+        error_ms: Difference of the two lowest floors that phases found; infinite with fewer than two.
         median_ms: Median of all calls: what is typical at the moment.
         p10_ms: 10th percentile of all calls.
         num_samples: Timed calls.
@@ -107,15 +115,13 @@ def summarise(samples: Samples, min_clean: int = 3) -> Stats:
 
     Args:
         samples: At least one call.
-        min_clean: With fewer clean calls in one half of the rounds the error is infinite.
+        min_clean: Fewest undisturbed calls of a phase for its floor to count.
     """
-    ordered = sorted(samples.ms)
-    even, odd = samples.half(0), samples.half(1)
-    enough = min(len(even), len(odd)) >= min_clean
-    clean = even + odd
+    ordered, floors = sorted(samples.ms), samples.floors(min_clean)
+    clean = [ms for ms, ok in zip(samples.ms, samples.clean, strict=True) if ok]
     return Stats(
-        floor_ms=min(clean) if clean else ordered[0],
-        error_ms=abs(min(even) - min(odd)) if enough else math.inf,
+        floor_ms=floors[0] if floors else min(clean, default=ordered[0]),
+        error_ms=floors[1] - floors[0] if len(floors) > 1 else math.inf,
         median_ms=ordered[len(ordered) // 2],
         p10_ms=ordered[len(ordered) // 10],
         num_samples=len(ordered),
@@ -124,61 +130,59 @@ def summarise(samples: Samples, min_clean: int = 3) -> Stats:
 
 
 def sample(
-    items: Mapping[str, TimeCalls],
+    keys: Sequence[str],
+    open_phase: OpenPhase,
     plan: Plan,
     clock: Clock,
     rng: random.Random,
     *,
     weights: Mapping[str, int] | None = None,
+    always: Sequence[str] = (),
     known: Mapping[str, Samples] | None = None,
-    first_round: int = 0,
-    before_round: Callable[[int], None] = lambda round_index: None,
-    after_round: Callable[[int, float, dict[str, Samples]], None] = lambda round_index, seconds, samples: None,
+    before_round: Callable[[], None] = lambda: None,
+    after_round: Callable[[float, Mapping[str, Samples]], None] = lambda seconds, samples: None,
 ) -> dict[str, Samples]:
-    """Time all items in interleaved rounds until they are certain enough or the time is over.
+    """Time all items in phases of interleaved rounds until two phases agree on each, or the time is over.
+
+    Two phases time everything; each further one only the items whose two lowest floors do not agree.
 
     Args:
-        items: What to time.
+        keys: What to time.
+        open_phase: Makes items ready for a phase.
         plan: How long and how carefully.
-        clock: Tells when visits, rounds and the whole are long enough.
+        clock: Tells when visits, phases and the whole are long enough.
         rng: Shuffles each round.
         weights: Visits per round of single items, 1 if not named.
+        always: Items of every phase, for instance reference kernels; they need not be certain.
         known: Samples of an interrupted run, to go on from.
-        first_round: Index of the next round after an interrupted run.
-        before_round: Called with the round's index, before it is timed.
-        after_round: Called with index, seconds so far and all samples: progress and checkpoints.
+        before_round: Called before each round.
+        after_round: Called with the measuring time so far and all samples: progress and checkpoints.
 
     Returns:
         All samples. Whether they are certain is for the caller to judge, from `summarise`.
     """
-    samples = {key: (known or {}).get(key, Samples()) for key in items}
-    start = clock.wall_ns()
-    calls_per_visit = {key: _warm_up(run, plan, clock) for key, run in items.items()}
-    start_rounds = clock.wall_ns()
-    visits = [key for key in items for _ in range((weights or {}).get(key, 1))]
-    round_index, todo = first_round, visits
-    while todo:
-        before_round(round_index)
-        order = rng.sample(todo, len(todo))
-        for key in order:
-            if plan.warm_calls:
-                items[key](plan.warm_calls)
-            samples[key].add(items[key](calls_per_visit[key]), round_index)
-        round_index += 1
-        now = clock.wall_ns()
-        after_round(round_index, (now - start) / 1e9, samples)
-        seconds = (now - start_rounds) / 1e9
-        if round_index - first_round < plan.min_rounds:
-            continue
-        if seconds >= plan.max_seconds:
-            break
-        if seconds >= plan.seconds:
-            todo = [key for key in visits if not _certain(samples[key], plan)]
+    samples = {key: (known or {}).get(key, Samples()) for key in (*keys, *always)}
+    phase = 1 + max((one.phases[-1] for one in samples.values() if one.phases), default=-1)
+    spent, num_phases, todo = 0.0, 0, list(keys)
+    while todo and (num_phases < 2 or spent < plan.max_seconds):
+        seconds = plan.seconds / 2 * len(todo) / len(keys)
+        with open_phase([*todo, *always]) as items:
+            visits = [key for key in items for _ in range((weights or {}).get(key, 1))]
+            calls_per_visit = {key: _warm_up(run, plan, clock) for key, run in items.items()}
+            start, num_rounds, now = clock.wall_ns(), 0, 0.0
+            while num_rounds < plan.min_rounds or now < seconds:
+                before_round()
+                for key in rng.sample(visits, len(visits)):
+                    if plan.warm_calls:
+                        items[key](plan.warm_calls)
+                    samples[key].add(items[key](calls_per_visit[key]), phase)
+                num_rounds += 1
+                now = (clock.wall_ns() - start) / 1e9
+                after_round(spent + now, samples)
+        spent, phase, num_phases = spent + now, phase + 1, num_phases + 1
+        if num_phases > 1 or known:
+            todo = [key for key in keys if summarise(samples[key], plan.min_clean).relative_error > plan.tolerance]
     return samples
-
-
-def _certain(samples: Samples, plan: Plan) -> bool:
-    return summarise(samples, plan.min_clean).relative_error <= plan.tolerance
 
 
 def _warm_up(run: TimeCalls, plan: Plan, clock: Clock) -> int:

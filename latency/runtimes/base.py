@@ -83,8 +83,8 @@ class Model(Protocol):
         """Return it as a serialised ONNX model with a fixed batch."""
         ...
 
-    def images(self) -> NDArray[np.float32]:
-        """Return images to calibrate quantisation with, shape (M, C, H, W)."""
+    def int8(self) -> bytes:
+        """Return it as an int8 ONNX model (QDQ form)."""
         ...
 
 

@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from latency.quantise import quantise
 from latency.runtimes.base import Call, Host, Model, Program
 from latency.target import Target
 from supernet.errors import InputError, RunError
@@ -51,7 +50,7 @@ def environment(target: Target) -> Mapping[str, str]:
 
 def prepare(model: Model, target: Target, host: Host) -> Program:
     """Write the model; each timing runs the program once."""
-    graph = quantise(model.onnx(), model.images()) if target.precision == "int8" else model.onnx()
+    graph = model.int8() if target.precision == "int8" else model.onnx()
     folder = tempfile.TemporaryDirectory(prefix="onepath-command-")
     file = FilePath(folder.name) / "model.onnx"
     file.write_bytes(graph)

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency.quantise import quantise
 from latency.runtimes.base import Host, Model, Program, host_program
 from latency.target import Target
 
@@ -34,7 +33,7 @@ def prepare(model: Model, target: Target, host: Host) -> Program:
     options.intra_op_num_threads = target.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    graph = quantise(model.onnx(), model.images()) if target.precision == "int8" else model.onnx()
+    graph = model.int8() if target.precision == "int8" else model.onnx()
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     feed = {session.get_inputs()[0].name: model.example}
     names = [session.get_outputs()[0].name]

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency.quantise import quantise
 from latency.runtimes.base import Host, Model, Program, host_program
 from latency.target import Target
 
@@ -37,7 +36,7 @@ def prepare(model: Model, target: Target, host: Host) -> Program:
     """Time one synchronous inference request, input and output in host memory."""
     import openvino
 
-    graph = quantise(model.onnx(), model.images()) if target.precision == "int8" else model.onnx()
+    graph = model.int8() if target.precision == "int8" else model.onnx()
     core = openvino.Core()
     compiled = core.compile_model(
         core.read_model(graph),

@@ -182,9 +182,9 @@ def test_an_interrupted_build_goes_on(tmp_path: Path) -> None:
     process.wait()
     assert not list(tmp_path.glob("*.parquet"))
     with np.load(kept[0], allow_pickle=False) as stored:
-        rounds_before, samples_before = int(stored["round"].max()), len(stored["ms"])
+        phases_before, samples_before = 1 + int(stored["phase"].max()), len(stored["ms"])
     built = json.loads(patiently(*common, "--json"))
-    assert built["num_rounds"] > rounds_before + 1
+    assert built["num_phases"] > phases_before
     shown = json.loads(onepath("show", *common[1:], "--json"))
     assert sum(row["num_samples"] for row in shown["rows"]) > samples_before / 3
     assert not list((tmp_path / "unfinished").rglob("samples-*.npz"))
@@ -212,7 +212,7 @@ def test_an_external_program_is_a_target(tmp_path: Path) -> None:
     (tmp_path / "board.yaml").write_text(json.dumps(definition))
     target = read_target(definition, "board")
     found = measure_network(DIGITS, DIGITS.architecture((0,) * 6), target, seconds=1.0)
-    assert found.num_samples >= 4 * 30
+    assert found.num_samples >= 2 * 2 * 30
     assert found.latency_ms > 0
     assert found.parity is None
     script.write_text("print('cannot reach the board')")

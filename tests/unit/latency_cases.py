@@ -49,6 +49,7 @@ def made_up_result(floors: Mapping[str, float], **changes: object) -> JobResult:
         "sentinels": {name: SentinelStats(ms, 0.001, 0.01) for name, ms in SENTINELS.items()},
         "clean_share": 0.9,
         "num_rounds": 10,
+        "num_phases": 2,
         "parity": {},
         "prepare_seconds": 1.0,
         "measure_seconds": 5.0,

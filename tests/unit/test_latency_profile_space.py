@@ -93,8 +93,8 @@ def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) 
     wanted = {
         "unclean": "only 10% of the calls ran undisturbed",
         "drift": "'cache' slowed down by 20.0%",
-        "network": "1 of 7 items repeat worse than 4%",
-        "chain": "repeat worse than 8%",
+        "network": r"1 of 7 items repeat worse than 2\.0%",
+        "chain": r"repeat worse than 2\.5%",
     }[kind]
     with pytest.raises(MachineTooNoisy, match=wanted) as caught:
         build_table(SPACE, TARGET, tmp_path, run=disturbed)

@@ -1,7 +1,8 @@
 """Every runtime that this machine can run gives the outputs of torch and times itself; the GPU's on a fake device."""
 
 import importlib.util
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ import torch
 
 from latency.job import why_not
 from latency.model import module_forms
-from latency.quantise import quantise
 from latency.runtimes.base import Host
 from latency.runtimes.cuda import device_program, missing
 from latency.runtimes.registry import load_runtime
@@ -77,7 +77,7 @@ def test_quantising_makes_every_convolution_int8() -> None:
 
     space = load_space("digits")
     forms = module_forms(build_network(space, space.architecture((1,) * 6)), (1, *space.input_size))
-    graph = onnx.load_from_string(quantise(forms.onnx(), forms.images())).graph
+    graph = onnx.load_from_string(forms.int8()).graph
     made_by = {output: node.op_type for node in graph.node for output in node.output}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     assert len(convolutions) == 20
@@ -87,8 +87,21 @@ def test_quantising_makes_every_convolution_int8() -> None:
 def test_quantising_takes_batches_of_the_models_size() -> None:
     space = load_space("digits")
     forms = module_forms(build_network(space, space.architecture((0,) * 6)), (3, *space.input_size))
-    assert len(forms.images()) == 4  # not a multiple of the batch
-    assert quantise(forms.onnx(), forms.images())
+    assert len(forms.make_images()) == 4  # not a multiple of the batch
+    assert forms.int8()
+
+
+def test_a_quantised_graph_is_made_once(tmp_path: Path) -> None:
+    space = load_space("digits")
+    forms = module_forms(build_network(space, space.architecture((0,) * 6)), (1, *space.input_size))
+    forms = replace(forms, cache=tmp_path / "new")
+    first = forms.int8()
+    (file,) = (tmp_path / "new").iterdir()
+    assert file.read_bytes() == first
+    file.write_bytes(b"kept")
+    assert forms.int8() == b"kept"
+    other = module_forms(build_network(space, space.architecture((1,) * 6)), (1, *space.input_size))
+    assert replace(other, cache=tmp_path / "new").int8() != b"kept"
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from latency.runtimes.base import Host, host_program
 from latency.sentinels import judge_sentinel
-from latency.timing import Plan, Samples, sample, summarise
+from latency.timing import Plan, Samples, TimeCalls, sample, summarise
 
 
 @dataclass
@@ -46,11 +47,24 @@ class Machine:
 
 
 TRUTH = {"short": 0.02, "middle": 0.7, "long": 9.0}
+QUICK = Plan(seconds=2.0, max_seconds=6.0)
 
 
-def measure(machine: Machine, plan: Plan = Plan(seconds=2.0, max_seconds=6.0), **options) -> dict[str, Samples]:
-    items = {key: machine.program(ms) for key, ms in TRUTH.items()}
-    return sample(items, plan, machine, random.Random(0), **options)
+def phases_of(programs: Mapping[str, TimeCalls], opened: list[list[str]] | None = None):
+    """Open phases over programs that are the same in each."""
+
+    @contextmanager
+    def open_phase(keys: Sequence[str]) -> Iterator[dict[str, TimeCalls]]:
+        if opened is not None:
+            opened.append(list(keys))
+        yield {key: programs[key] for key in keys}
+
+    return open_phase
+
+
+def measure(machine: Machine, plan: Plan = QUICK, **options) -> dict[str, Samples]:
+    programs = {key: machine.program(ms) for key, ms in TRUTH.items()}
+    return sample(list(TRUTH), phases_of(programs), plan, machine, random.Random(0), **options)
 
 
 def test_quiet_machine_gives_the_truth() -> None:
@@ -87,37 +101,45 @@ def test_always_preempted_is_uncertain_whatever_the_time() -> None:
 
 
 def test_the_fewest_rounds_are_measured_whatever_time_they_take() -> None:
-    found = measure(Machine(), plan=Plan(seconds=0.0, max_seconds=0.0, min_rounds=5))
-    assert {max(samples.rounds) for samples in found.values()} == {4}
+    found = measure(Machine(), plan=Plan(seconds=0.0, max_seconds=0.0, min_rounds=5, visit_ms=0.0))
+    assert {key: len(samples.ms) for key, samples in found.items()} == dict.fromkeys(TRUTH, 2 * 5 * 2)
+    assert {tuple(sorted(set(samples.phases))) for samples in found.values()} == {(0, 1)}
 
 
-def test_goes_on_until_the_halves_agree() -> None:
-    """One item is disturbed in most rounds: it is visited again, the others are not."""
+def test_a_process_that_lies_badly_in_memory_is_outvoted() -> None:
+    """Every call of the first phase is 8 % slower: its own calls agree, the other phases do not."""
+    machine, opened = Machine(), []
+
+    @contextmanager
+    def open_phase(keys: Sequence[str]) -> Iterator[dict[str, TimeCalls]]:
+        opened.append(list(keys))
+        slow = 1.08 if len(opened) == 1 else 1.0
+        yield {key: machine.program(TRUTH[key] * (slow if key == "middle" else 1.0)) for key in keys}
+
+    found = sample(list(TRUTH), open_phase, QUICK, machine, random.Random(0))
+    assert opened == [list(TRUTH), list(TRUTH), ["middle"]]
+    stats = summarise(found["middle"])
+    assert stats.floor_ms == pytest.approx(TRUTH["middle"], rel=0.005)
+    assert stats.relative_error < 0.01
+
+
+def test_two_phases_that_never_agree_stay_uncertain() -> None:
     machine = Machine()
-    visits = {"calm": 0, "disturbed": 0}
+    slow = iter(1.04**n for n in range(100))
 
-    def calm(num_calls: int):
-        visits["calm"] += 1
-        return machine.program(1.0)(num_calls)
+    @contextmanager
+    def open_phase(keys: Sequence[str]) -> Iterator[dict[str, TimeCalls]]:
+        factor = next(slow)
+        yield {key: machine.program(1.0 * factor) for key in keys}
 
-    def disturbed(num_calls: int):
-        visits["disturbed"] += 1
-        return machine.program(1.0 if machine.rng.random() < 0.05 else 1.5)(num_calls)
-
-    found = sample(
-        {"calm": calm, "disturbed": disturbed},
-        Plan(seconds=0.1, max_seconds=20.0, min_rounds=4, warm_ms=0.0),
-        machine,
-        random.Random(0),
-    )
-    assert summarise(found["disturbed"]).relative_error < 0.02
-    assert visits["disturbed"] > visits["calm"]
+    found = sample(["one"], open_phase, Plan(seconds=0.2, max_seconds=2.0), machine, random.Random(0))
+    assert summarise(found["one"]).relative_error == pytest.approx(0.04, abs=0.005)
 
 
 def test_rounds_are_interleaved_and_shuffled() -> None:
-    machine, order = Machine(), []
+    machine, order, ends = Machine(), [], []
 
-    def watched(key: str):
+    def watched(key: str) -> TimeCalls:
         run = machine.program(TRUTH[key])
 
         def time(num_calls: int):
@@ -126,33 +148,41 @@ def test_rounds_are_interleaved_and_shuffled() -> None:
 
         return time
 
-    ends = []
-    plan = Plan(seconds=0.0, min_rounds=12, warm_ms=0.0, warm_calls=0)
     sample(
-        {key: watched(key) for key in TRUTH},
-        plan,
+        list(TRUTH),
+        phases_of({key: watched(key) for key in TRUTH}),
+        Plan(seconds=0.0, max_seconds=0.0, min_rounds=12, warm_calls=0),
         machine,
         random.Random(0),
         weights={"long": 2},
-        before_round=lambda index: ends.append(len(order)),
+        before_round=lambda: ends.append(len(order)),
     )
     rounds = [tuple(order[a : a + 4]) for a in ends]
-    assert len(rounds) == 12
+    assert len(rounds) == 24
     assert all(sorted(one) == ["long", "long", "middle", "short"] for one in rounds)
     assert len(set(rounds)) > 3
 
 
+def test_reference_kernels_are_in_every_phase() -> None:
+    machine, opened = Machine(), []
+    programs = {"item": machine.program(1.0), "kernel": machine.program(0.1)}
+    sample(["item"], phases_of(programs, opened), QUICK, machine, random.Random(0), always=["kernel"])
+    assert all(keys[-1] == "kernel" for keys in opened)
+
+
 def test_an_interrupted_run_goes_on_with_its_samples() -> None:
     first = measure(Machine())
-    again = measure(Machine(), known=first, first_round=100, plan=Plan(seconds=0.1, min_rounds=2))
+    before = {key: len(samples.ms) for key, samples in first.items()}
+    again = measure(Machine(), known=first)
     for key in TRUTH:
-        assert again[key].rounds[0] == 0
-        assert again[key].rounds[-1] >= 101
+        assert again[key].phases[0] == 0
+        assert again[key].phases[-1] == 2  # one phase of its own, which agreed
+        assert len(again[key].ms) > before[key]
 
 
 def test_visits_last_about_as_long_as_asked() -> None:
-    found = measure(Machine(), plan=Plan(seconds=0.0, min_rounds=2, visit_ms=3.0, min_calls=2))
-    per_visit = {key: samples.rounds.count(0) for key, samples in found.items()}
+    found = measure(Machine(), plan=Plan(seconds=0.0, max_seconds=0.0, min_rounds=1, visit_ms=3.0, min_calls=2))
+    per_visit = {key: samples.phases.count(0) for key, samples in found.items()}
     assert per_visit["long"] == 2
     assert per_visit["middle"] * TRUTH["middle"] == pytest.approx(3.0, rel=0.4)
     assert per_visit["short"] * TRUTH["short"] == pytest.approx(3.0, rel=0.4)
