@@ -5,6 +5,7 @@ Why here: what a measuring node must announce, and that it shares the cluster's 
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -73,6 +74,7 @@ def node_environment(environment: "os._Environ[str] | dict[str, str]") -> dict[s
 
 def _stay(command: list[str], environment: dict[str, str]) -> None:
     """Run the node; when it ends because the head or the network went away, join again."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the node ends with us
     process = None
     try:
         while True:

@@ -1,6 +1,10 @@
 """Devices without a cluster: patience, counted targets, what a node announces, what a restart remembers."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from itertools import pairwise
 
 import pytest
@@ -108,3 +112,25 @@ def test_serve_refuses_what_cannot_work(monkeypatch, arguments, message):
 def test_counted_targets_have_no_unit_of_time(job):
     assert job.target("params").unit == "1"
     assert read_target({"name": "x", "runtime": "torch"}, "x").unit == "ms"
+
+
+def test_serve_joins_again_when_cut_off_and_takes_its_node_with_it(tmp_path):
+    log = tmp_path / "log"
+    script = (
+        "import sys\nfrom orchestrator import cli_device\ncli_device.REJOIN_SECONDS = 0.05\n"
+        f"node = [sys.executable, '-c', \"import os, time; open({str(log)!r}, 'a').write(f'{{os.getpid()}} ');\"\n"
+        f'  "time.sleep(60 if len(open({str(log)!r}).read().split()) == 3 else 0)"]\n'
+        "cli_device._stay(node, {})\n"
+    )
+    serving = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not log.exists() or len(log.read_text().split()) < 3:
+            assert time.monotonic() < deadline, "it did not join again"
+            time.sleep(0.05)
+    finally:
+        serving.terminate()
+        serving.wait(timeout=30)
+    last = int(log.read_text().split()[-1])
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)
