@@ -17,7 +17,7 @@ class CalibrationNetwork:
         architecture: Its id.
         sum_ms: Plain sum of its rows.
         measured_ms: Its measured floor.
-        error_ms: Difference of the floors of even and odd rounds.
+        error_ms: Difference of the floors that two fresh processes found.
     """
 
     architecture: str

@@ -119,10 +119,10 @@ class JobResult:
 def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance: float = 0.01) -> Plan:
     """Return the plan of a target: an external program warms up by itself and is started as rarely as possible."""
     if target.runtime != "command":
-        return Plan(seconds=seconds, max_seconds=3.0 * seconds, visit_ms=visit_ms, tolerance=tolerance)
+        return Plan(seconds=seconds, max_seconds=5.0 * seconds, visit_ms=visit_ms, tolerance=tolerance)
     return Plan(
         seconds=seconds,
-        max_seconds=3.0 * seconds,
+        max_seconds=5.0 * seconds,
         min_rounds=2,
         visit_ms=0.0,
         min_calls=int(target.options.get("runs", 10)),

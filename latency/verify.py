@@ -19,7 +19,7 @@ from supernet.errors import InputError
 from supernet.space import Architecture, Path
 
 MAX_REPEAT_MEDIAN = 0.015
-"""Floors of even and odd rounds must agree to this, in the median, or nothing can be told."""
+"""Floors of two fresh processes must agree to this, in the median, or nothing can be told."""
 MAX_SENTINEL_MOVE = 0.03
 """Reference kernels must be as fast as when the table was measured, within this."""
 
@@ -63,7 +63,7 @@ class Probe:
         sum_ms: Plain sum of rows, not calibrated.
         num_macs: Multiply-accumulates.
         measured_ms: Floor.
-        repeat: Relative difference of the floors of even and odd rounds.
+        repeat: Relative difference of the floors that two fresh processes found.
     """
 
     kind: str
