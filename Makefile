@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+SLOW = tests/integration/test_latency_flow.py tests/integration/test_nodes.py
 
-.PHONY: help install quickstart test unit lint wheel clean chaos nodes jobs
+.PHONY: help install quickstart test slow unit lint wheel clean chaos nodes jobs
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -21,11 +22,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 quickstart: $(INSTALLED)  ## Search digits for 2 targets x 2 latency limits, in under five minutes
 	$(BIN)/onepath sweep quickstart
 
-test: $(INSTALLED)  ## Lint, type-check and run all tests
+test: $(INSTALLED)  ## Lint, type-check and run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SLOW:%=--ignore=%)
+
+slow: $(INSTALLED)  ## Run what wants a quiet machine: real measurements, nodes that die
+	$(BIN)/python -m pytest $(SLOW)
 
 unit: $(INSTALLED)  ## Run the unit tests (under a minute)
 	$(BIN)/python -m pytest tests/unit
