@@ -27,7 +27,7 @@ DRIVER_SHARE = 0.3
 """Of the kills; the others hit ranks, controllers and trial functions."""
 
 RANK_SHARE = 0.6
-"""Of the others, where there are ranks."""
+"""Of the others; a rank is waited for where there is none at the moment."""
 
 Position = tuple[str, int]
 """Phase and step of a Train run; phases are in order of their names (search, train)."""
@@ -108,7 +108,7 @@ def disturb(cluster: Cluster, name: str, rng: random.Random, left: int, report: 
     folder, kills = cluster.folder / "runs" / name, 0
     driver = cluster.sweep(name)
     while driver.poll() is None:
-        pause = time.monotonic() + rng.uniform(2.0, 25.0)
+        pause = time.monotonic() + rng.uniform(1.0, 12.0)
         while driver.poll() is None and time.monotonic() < pause:
             time.sleep(0.05)
         if driver.poll() is not None or kills >= left:
@@ -125,8 +125,10 @@ def disturb(cluster: Cluster, name: str, rng: random.Random, left: int, report: 
             driver.wait()
             report.leftovers += [f"{name} after its driver: {item}" for item in cluster.leftovers()]
             driver = cluster.sweep(name)
-        _check_start(folder, driver, before, counts, report)
+        if kind in ("driver", "RayTrainWorker", "TrainController"):
+            _check_start(folder, driver, before, counts, report)
     if driver.returncode != 0:
+        _say(f"{name}: exit {driver.returncode}")
         report.differing.append(f"{name}: exit {driver.returncode}, see {name}.log")
     return kills
 
@@ -138,8 +140,11 @@ def _strike(cluster: Cluster, driver: "Popen[bytes]", rng: random.Random) -> str
     found = workers(cluster.head.pid)
     if not found:
         return ""
-    ranks = [item for item in found.items() if "TrainWorker" in item[1]]
-    process, title = rng.choice(ranks if ranks and rng.random() < RANK_SHARE else list(found.items()))
+    if rng.random() < RANK_SHARE:
+        found = {process: title for process, title in found.items() if "TrainWorker" in title}
+        if not found:
+            return ""
+    process, title = rng.choice(list(found.items()))
     return re.sub(r"\W*(\w+).*", r"\1", title.removeprefix("ray::")) if kill(process) else ""
 
 
