@@ -6,6 +6,7 @@ much memory is read as a network has weights, because in a network a block never
 """
 
 import datetime
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from latency.table import LatencyTable, Row, load_table, table_path, write_table
 from latency.target import Target
 from supernet.cost import macs_table, params_table, trace
 from supernet.errors import InputError
-from supernet.space import Path, Space
+from supernet.network import chosen_layers
+from supernet.space import Architecture, Path, Space
 
 NUM_RANDOM_NETWORKS = 5
 CALIBRATION_SEED = 20190
@@ -28,8 +30,9 @@ CALIBRATION_SEED = 20190
 
 WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
-MAX_NETWORK_ERROR, MAX_CHAIN_ERROR = 0.02, 0.025
-"""Calibration networks and chains must repeat at least so well, or the table is not written."""
+MAX_NETWORK_ERROR, MAX_CHAIN_ERROR, MAX_ROW_NOISE = 0.02, 0.05, 0.015
+"""Calibration networks and chains must repeat at least so well, and what the rows repeat to must add up to no more than
+the last in a whole network, or the table is not written."""
 
 
 @dataclass(frozen=True)
@@ -137,15 +140,29 @@ def build_table(
         noise_reason(result, sorted(whole), MAX_NETWORK_ERROR)
         or noise_reason(result, sorted(result.stats.keys() - whole), MAX_CHAIN_ERROR)
     )
+    table = assemble(space, target, plans, networks, result)
+    noise = row_noise(table)
+    if not reason and not noise <= MAX_ROW_NOISE:
+        reason = f"what its rows repeat to adds up to {noise:.1%} of a network ({MAX_ROW_NOISE:.1%} allowed)"
     if reason:
         raise MachineTooNoisy(
             f"latency table {space.name} on {target.name} not written: {reason}. Other processes disturb this "
             f"machine; build it again when it is quieter, or with more time (--seconds {2 * wanted:g})"
         )
-    table = assemble(space, target, plans, networks, result)
     write_table(table, folder)
     _forget(work_folder, "*")
     return table
+
+
+def row_noise(table: LatencyTable) -> float:
+    """Return what the errors of its rows add up to in a whole network: the worst calibration network's share."""
+    errors = {(row.layer, row.op): row.error_ms for row in table.rows}
+    shares = []
+    for network in table.calibration.networks:
+        chosen = chosen_layers(table.space, Architecture.parse(network.architecture))
+        squares = [errors[layer.name, layer.candidates[index].short] ** 2 for layer, index in chosen]
+        shares.append(table.calibration.scale * math.sqrt(sum(squares)) / network.measured_ms)
+    return max(shares)
 
 
 def _forget(work_folder: FilePath, pattern: str) -> None:
