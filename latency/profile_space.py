@@ -24,7 +24,7 @@ from supernet.errors import InputError
 from supernet.network import chosen_layers
 from supernet.space import Architecture, Path, Space
 
-NUM_RANDOM_NETWORKS = 5
+NUM_RANDOM_NETWORKS, NUM_SHALLOW_NETWORKS, SKIPPED_SHARE = 5, 3, 0.7
 CALIBRATION_SEED = 20190
 """Calibration networks are the same in every table of a space; verification draws from other seeds."""
 
@@ -66,12 +66,19 @@ def plan_chains(space: Space) -> list[Chains]:
 
 
 def calibration_paths(space: Space) -> list[Path]:
-    """Return the smallest and the largest network by MACs, and some random ones."""
+    """Return the smallest and the largest network by MACs, and some random ones, deep and shallow.
+
+    Uniform random networks lie close together; the shallow ones fill the range down to the smallest.
+    """
     costs = macs_table(space).candidates
     smallest = tuple(min(range(len(row)), key=row.__getitem__) for row in costs)
     largest = tuple(max(range(len(row)), key=row.__getitem__) for row in costs)
     rng = random.Random(CALIBRATION_SEED)
     others = [tuple(rng.randrange(len(row)) for row in costs) for _ in range(NUM_RANDOM_NETWORKS)]
+    for _ in range(NUM_SHALLOW_NETWORKS):
+        drawn = tuple(rng.randrange(len(row)) for row in costs)
+        skips = [min(row) == 0.0 and rng.random() < SKIPPED_SHARE for row in costs]
+        others.append(tuple(light if skip else c for light, skip, c in zip(smallest, skips, drawn, strict=True)))
     return list(dict.fromkeys([smallest, largest, *others]))
 
 

@@ -17,6 +17,9 @@ from latency.runtimes.base import Call, Clock
 TimeCalls = Callable[[int], Sequence[Call]]
 """Runs that many inferences and returns one `Call` each (see `runtimes.base.Program.time`)."""
 
+SMALLEST_PHASE = 0.15
+"""Share of a whole phase's time that even a single item gets: to open a phase has its price too."""
+
 OpenPhase = Callable[[Sequence[str]], AbstractContextManager[Mapping[str, TimeCalls]]]
 """Makes these items ready to be timed, afresh, for the length of a phase."""
 
@@ -165,7 +168,7 @@ def sample(
     phase = 1 + max((one.phases[-1] for one in samples.values() if one.phases), default=-1)
     spent, num_phases, todo = 0.0, 0, list(keys)
     while todo and (num_phases < 2 or spent < plan.max_seconds):
-        seconds = plan.seconds / 2 * len(todo) / len(keys)
+        seconds = plan.seconds / 2 * max(SMALLEST_PHASE, len(todo) / len(keys))
         with open_phase([*todo, *always]) as items:
             visits = [key for key in items for _ in range((weights or {}).get(key, 1))]
             calls_per_visit = {key: _warm_up(run, plan, clock) for key, run in items.items()}
