@@ -56,7 +56,7 @@ def run(environment: Path, folder: Path, *arguments: str) -> str:
     """Run the command with the environment's Python; return where the packages lie, and what it printed."""
     code = f"import sys, orchestrator.cli as cli; print(cli.__file__); sys.argv[1:] = {arguments!r}; cli.main()"
     done = subprocess.run(
-        [str(environment / "bin" / "python"), "-c", code], cwd=folder, capture_output=True, text=True, timeout=100
+        [str(environment / "bin" / "python"), "-I", "-c", code], cwd=folder, capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
