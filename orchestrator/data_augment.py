@@ -2,7 +2,8 @@
 
 Why here: the reader stays the same for tiny digits and for photographs. A preset is either `fixed`, whose images are
 brought to the input size once and then shifted and flipped as a batch, or free, whose images are transformed one by
-one from their native size. It must not know files, splits or batches of which rank.
+one from their native size. It must not know files, splits or batches of which rank. torchvision is imported where it
+is needed: that takes longer than many a small search needs to start.
 
 Whatever is random about a sample is a function of its key, one 64-bit number per (seed, epoch, sample), so it does not
 depend on ranks, on loader workers or on what ran before.
@@ -14,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms import v2
 
 from orchestrator.data_format import Pixels
 from supernet.errors import InputError, nearest
@@ -31,14 +32,14 @@ class Preset:
     Attributes:
         shift: Pad by an eighth of the input size on every side and crop at random (4 pixels at 32).
         flip: Mirror half of the images.
-        jitter: Train on random crops of 8 to 100 % of the native image, mirrored, with this change of colour, and
-            evaluate on the centre crop of the image resized to 256/224 of the input size, as is usual for photographs.
-            None is a fixed preset, which squeezes the whole image to the input size.
+        jitter: Train on random crops of 8 to 100 % of the native image, mirrored, with this change of brightness,
+            contrast, saturation and hue, and evaluate on the centre crop of the image resized to 256/224 of the input
+            size, as is usual for photographs. None is a fixed preset, which squeezes the whole image to the input size.
     """
 
     shift: bool = False
     flip: bool = False
-    jitter: v2.ColorJitter | None = None
+    jitter: tuple[float, float, float, float] | None = None
 
     @property
     def fixed(self) -> bool:
@@ -47,8 +48,13 @@ class Preset:
 
     def transform(self, size: Size) -> Callable[[Tensor], Tensor]:
         """Return the training transform of one image tensor, shape (channels, h, w), of a preset that is not fixed."""
+        from torchvision.transforms import v2
+
+        assert self.jitter is not None
         crop = v2.RandomResizedCrop(size, scale=(0.08, 1.0), antialias=True)
-        composed: Callable[[Tensor], Tensor] = v2.Compose([crop, v2.RandomHorizontalFlip(), self.jitter])
+        composed: Callable[[Tensor], Tensor] = v2.Compose(
+            [crop, v2.RandomHorizontalFlip(), v2.ColorJitter(*self.jitter)]
+        )
         return composed
 
 
@@ -57,8 +63,8 @@ PRESETS = {
     "none": Preset(),
     "light": Preset(shift=True),
     "flip-crop": Preset(shift=True, flip=True),
-    "imagenet": Preset(jitter=v2.ColorJitter(brightness=32 / 255, saturation=0.5)),
-    "imagenet-strong": Preset(jitter=v2.ColorJitter(0.4, 0.4, 0.4, 0.1)),
+    "imagenet": Preset(jitter=(32 / 255, 0.0, 0.5, 0.0)),
+    "imagenet-strong": Preset(jitter=(0.4, 0.4, 0.4, 0.1)),
 }
 
 
@@ -75,15 +81,22 @@ def preset(name: str) -> Preset:
 
 def to_input_size(pixels: Pixels, size: Size, *, crop: bool) -> Pixels:
     """Bring one image, shape (channels, h, w), to the input size without randomness (antialiased, bilinear)."""
-    height, width = size
-    if crop:
-        image = torch.from_numpy(pixels.copy())
-        scale = max(round(side * 256 / 224) / native for side, native in zip(size, image.shape[1:], strict=True))
-        resized = v2.functional.resize(image, [int(side * scale + 1e-6) for side in image.shape[1:]])
-        return np.asarray(v2.functional.center_crop(resized, [height, width]))
-    if pixels.shape[1:] == size:
+    if pixels.shape[1:] == size and not crop:
         return pixels
-    return np.asarray(v2.functional.resize(torch.from_numpy(pixels.copy()), [height, width]))
+    image = torch.from_numpy(pixels.copy())
+    if not crop:
+        return _resized(image, size).numpy()
+    from torchvision.transforms.v2.functional import center_crop
+
+    scale = max(round(side * 256 / 224) / native for side, native in zip(size, image.shape[1:], strict=True))
+    native_height, native_width = image.shape[1:]
+    resized = _resized(image, (int(native_height * scale + 1e-6), int(native_width * scale + 1e-6)))
+    return np.asarray(center_crop(resized, list(size)))
+
+
+def _resized(image: Tensor, size: Size) -> Tensor:
+    """Resize an 8-bit image tensor, shape (channels, h, w), as torchvision does."""
+    return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
 
 
 def sample_keys(seed: int, epochs: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> Keys:
