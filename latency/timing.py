@@ -50,6 +50,7 @@ class Plan:
         warm_calls: Untimed calls at the start of each visit: they bring back its weights.
         tolerance: The two lowest floors of an item's phases must be within this fraction.
         min_clean: Fewest undisturbed calls of a phase for its floor to count.
+        max_floors: After so many phases with a floor an item stays as uncertain as it is: more hardly help.
     """
 
     seconds: float = 8.0
@@ -61,6 +62,7 @@ class Plan:
     warm_calls: int = 2
     tolerance: float = 0.01
     min_clean: int = 3
+    max_floors: int = 8
 
 
 @dataclass
@@ -147,7 +149,7 @@ def sample(
 ) -> dict[str, Samples]:
     """Time all items in phases of interleaved rounds until two phases agree on each, or the time is over.
 
-    Two phases time everything; each further one only the items whose two lowest floors do not agree.
+    Two phases time everything; each further one only the items whose two lowest floors do not agree, see `Plan`.
 
     Args:
         keys: What to time.
@@ -184,8 +186,14 @@ def sample(
                 after_round(spent + now, samples)
         spent, phase, num_phases = spent + now, phase + 1, num_phases + 1
         if num_phases > 1 or known:
-            todo = [key for key in keys if summarise(samples[key], plan.min_clean).relative_error > plan.tolerance]
+            todo = [key for key in keys if _worth_more(samples[key], plan)]
     return samples
+
+
+def _worth_more(samples: Samples, plan: Plan) -> bool:
+    """Whether the floors found so far do not agree and another phase can be expected to help."""
+    floors = samples.floors(plan.min_clean)
+    return len(floors) < 2 or (floors[1] > (1 + plan.tolerance) * floors[0] and len(floors) < plan.max_floors)
 
 
 def _warm_up(run: TimeCalls, plan: Plan, clock: Clock) -> int:

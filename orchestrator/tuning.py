@@ -67,6 +67,7 @@ def tune_trials(job: Job, trials: Sequence[Trial], take: Take, max_concurrent: i
         },
         tune_config=tune.TuneConfig(
             max_concurrent_trials=max_concurrent,
+            reuse_actors=True,  # a new process for each trial takes seconds to import what the last one has
             trial_name_creator=lambda trial: trial.config["trial"]["key"],
             trial_dirname_creator=lambda trial: trial.config["trial"]["key"],
         ),
