@@ -84,6 +84,8 @@ def prepare_environment(*, embedded: bool) -> None:
         if os.environ["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         os.environ.update(LOOPBACK_ONLY if sys.platform == "linux" else {})
+        # Processes that measured stay for the next measurement: they would spend seconds on imports again.
+        os.environ.setdefault("RAY_num_workers_soft_limit", "16")
     for name, value in {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "1",
