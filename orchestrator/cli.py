@@ -58,7 +58,7 @@ def sweep(
     json: Json = False,
 ) -> None:
     """Search every target under every latency limit, train, measure and register the networks; or continue."""
-    from orchestrator.config import load_run
+    from orchestrator.config_check import load_run
 
     run = load_run(config, name=name, storage=storage)
     console = _console(stderr=json)

@@ -1,13 +1,11 @@
-"""What a user writes: one sweep as strict, typed YAML. Reads and checks; starts nothing.
+"""What a user writes: the sections of one sweep, strict and typed, each with its defaults.
 
-Why here: every mistake that can be found without a device or a cluster is found here, with its place, and
-ends with exit code 2 before anything starts.
+Why here: the one list of every setting there is. It must not know how a file is read or what goes with what across
+sections (`config_check`), nor how anything is run.
 """
 
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -16,14 +14,13 @@ from pydantic import (
     Field,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
 from latency.target import Target, load_target, read_target
-from supernet.errors import InputError, nearest
+from supernet.errors import InputError
 from supernet.loop import SearchSettings
-from supernet.presets import load_space, read_preset, space_definition
+from supernet.presets import load_space
 from supernet.space import Space
 from supernet.specialise import TrainSettings
 
@@ -224,98 +221,3 @@ class RunConfig(Strict):
     def search_settings(self) -> SearchSettings:
         """Settings of a trial's search under the sweep's mode."""
         return replace(self.search, train_weights=self.mode == "independent")
-
-
-def load_run(reference: str, **overrides: Any) -> RunConfig:
-    """Read a sweep by preset name or YAML path; `overrides` replace top-level keys where not None.
-
-    Raises:
-        InputError: On anything that can be seen to be wrong without starting, naming the key and its place.
-    """
-    loaded, place = read_preset("runs", reference)
-    if not isinstance(loaded, Mapping):
-        raise InputError(f"{place}: {loaded!r}; expected a mapping with keys {', '.join(RunConfig.model_fields)}")
-    merged = {**loaded, **{key: value for key, value in overrides.items() if value is not None}}
-    return check_run(merged, place)
-
-
-def check_run(definition: Mapping[str, Any], place: str) -> RunConfig:
-    """Validate plain data as a sweep, see `load_run`."""
-    _refuse_unknown(RunConfig, definition, place)
-    try:
-        config = RunConfig.model_validate(dict(definition))
-    except ValidationError as error:
-        raise InputError("\n".join(_message(place, item) for item in error.errors())) from error
-    _check_parts(config, place)
-    return config
-
-
-def _check_parts(config: RunConfig, place: str) -> None:
-    from supernet.cost import trace
-
-    trace(load_space(config.space, f"{place}.space"))
-    names = [target.name for target in config.load_targets()]
-    budgets = config.sweep.budgets_ms
-    if budgets and ALL_TARGETS not in budgets:
-        for name in budgets:
-            if name not in names:
-                raise InputError(f"{place}.sweep.budgets_ms: unknown target {name!r}{nearest(name, names)}")
-        missing = [name for name in names if not budgets.get(name)]
-        if missing:
-            raise InputError(f"{place}.sweep.budgets_ms: no budget for {', '.join(missing)}")
-    kind = config.search.objective.kind
-    if bool(config.sweep.latency_weights) != (kind != "budget"):
-        raise InputError(
-            f"{place}: sweep.latency_weights goes with search.objective.kind add_linear or mul_log, budgets with "
-            f"'budget'; got kind {kind!r}"
-        )
-    if config.search.objective.reference and kind == "budget":
-        raise InputError(f"{place}.search.objective.reference: budgets stand under 'sweep'; remove this key")
-    sizes = {f"{label}.batch_size": getattr(config, label).batch_size for label in ("warmup", "search", "train")}
-    sizes["search.arch_batch_size"] = config.search.arch_batch_size or config.search.batch_size
-    for label, size in sizes.items():
-        if size < config.workers.max:
-            raise InputError(f"{place}.{label}: {size} images are too few for {config.workers.max} workers")
-
-
-def _refuse_unknown(kind: Any, value: Any, place: str) -> None:
-    """Refuse keys that no section has, naming the nearest one (pydantic alone would not)."""
-    kind = next((k for k in (kind, *get_args(kind)) if is_dataclass(k) or _is_model(k)), None)
-    if kind is None or not isinstance(value, Mapping):
-        return
-    known = (
-        {name: field.annotation for name, field in kind.model_fields.items()}
-        if _is_model(kind)
-        else {field.name: _field_type(kind, field.name) for field in fields(kind)}
-    )
-    for key, inner in value.items():
-        if key not in known:
-            raise InputError(f"{place}: unknown key {key!r}{nearest(str(key), known)}")
-        _refuse_unknown(known[key], inner, f"{place}.{key}")
-
-
-def _is_model(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _field_type(kind: Any, name: str) -> Any:
-    from typing import get_type_hints
-
-    return get_type_hints(kind)[name]
-
-
-def _message(place: str, item: Any) -> str:
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-    value = item.get("input")
-    shown = "" if isinstance(value, dict) or item["type"] == "missing" else f"{value!r}: "
-    return f"{place}{where}: {shown}{item['msg']}"
-
-
-def resolved(config: RunConfig) -> dict[str, Any]:
-    """Return the whole configuration as plain data, presets written out, as it is stored with a sweep."""
-    plain: dict[str, Any] = config.model_dump(mode="json")
-    plain["space"] = space_definition(config.space)
-    plain["targets"] = [target.to_dict() for target in config.load_targets()]
-    if "://" not in plain["storage"]:
-        plain["storage"] = str(Path(plain["storage"]).expanduser().absolute())
-    return plain

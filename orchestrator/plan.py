@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from latency.target import Target, read_target
-from orchestrator.config import ALL_TARGETS, RunConfig, check_run
+from orchestrator.config import ALL_TARGETS, RunConfig
+from orchestrator.config_check import check_run
 from orchestrator.result import TrialResult
 from orchestrator.storage import Storage
 from supernet.cost import CostTable

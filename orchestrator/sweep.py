@@ -14,7 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.cluster import announced, connect, require_shared
-from orchestrator.config import RunConfig, check_run, resolved
+from orchestrator.config import RunConfig
+from orchestrator.config_check import check_run, resolved
 from orchestrator.data_build import build
 from orchestrator.data_format import MANIFEST_NAME, read_manifest
 from orchestrator.live import LiveView

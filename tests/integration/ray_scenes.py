@@ -18,7 +18,7 @@ import psutil
 import yaml
 
 from orchestrator.cluster import connect, prepare_environment, target_resources
-from orchestrator.config import check_run, resolved
+from orchestrator.config_check import check_run, resolved
 from orchestrator.plan import WARMUP_FILE, Job, plan_trials
 from supernet.cost import params_table
 from supernet.errors import RunError

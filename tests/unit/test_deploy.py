@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from orchestrator.cluster import target_resources
-from orchestrator.config import check_run
+from orchestrator.config_check import check_run
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from orchestrator.config import check_run, load_run, resolved
+from orchestrator.config_check import check_run, load_run, resolved
 from supernet.errors import InputError
 from supernet.presets import read_preset
 

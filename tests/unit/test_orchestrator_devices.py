@@ -14,7 +14,7 @@ from latency.target import read_target
 from orchestrator.cli import app
 from orchestrator.cli_device import node_command, node_environment
 from orchestrator.cluster import DEVICE_RESOURCE, target_resource, target_resources
-from orchestrator.config import check_run, resolved
+from orchestrator.config_check import check_run, resolved
 from orchestrator.devices import Patience, measure_on_target, target_costs
 from orchestrator.plan import MEASURED_FILE, Job
 from orchestrator.stages import remembered

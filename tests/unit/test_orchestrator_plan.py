@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.config import check_run, resolved
+from orchestrator.config_check import check_run, resolved
 from orchestrator.plan import REGISTERED_FILE, RESULT_FILE, Job, Trial, plan_trials, stored_results
 from orchestrator.result import TrialResult
 from supernet.cost import CostTable

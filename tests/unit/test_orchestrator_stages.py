@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from orchestrator.checkpoints import snapshot
-from orchestrator.config import check_run, resolved
+from orchestrator.config_check import check_run, resolved
 from orchestrator.data_build import build
 from orchestrator.devices import measure_on_target, target_costs
 from orchestrator.plan import (
