@@ -6,6 +6,7 @@ Why here: pure functions of results, apart from the file that speaks to MLflow. 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from orchestrator.report_rows import cost_text, limit_text
 from orchestrator.result import TrialResult
 from supernet.errors import InputError, nearest
 
@@ -23,7 +24,7 @@ METRICS = (
     "latency_error_ms",
 )
 PARAMS = ("target", "objective", "budget_ms", "latency_weight", "architecture", "seed")
-TEXTS = ("target", "objective", "architecture", "doubt")
+TEXTS = ("target", "objective", "architecture", "doubt", "unit")
 INTEGERS = ("num_params", "num_macs", "seed")
 FLOATS = ("budget_ms", "latency_weight", *(name for name in METRICS if name not in INTEGERS))
 
@@ -54,8 +55,10 @@ def from_tags(tags: Mapping[str, str], model_uri: str) -> TrialResult:
 def best_within(results: Iterable[TrialResult], target: str, max_ms: float) -> TrialResult:
     """Return the most accurate result of a target whose measured latency is at most `max_ms`; the faster of equals.
 
+    For a target that counts, `max_ms` is a count.
+
     Raises:
-        InputError: If the target has no result, or none that fast; then the message names the fastest.
+        InputError: If the target has no result, or none that low; then the message names the lowest.
     """
     measured = [(r.latency_ms, r.top1, r) for r in results if r.latency_ms is not None and r.top1 is not None]
     targets = {result.target for _, _, result in measured}
@@ -64,9 +67,10 @@ def best_within(results: Iterable[TrialResult], target: str, max_ms: float) -> T
     of_target = [entry for entry in measured if entry[2].target == target]
     fitting = [entry for entry in of_target if entry[0] <= max_ms]
     if not fitting:
-        latency_ms, top1, fastest = min(of_target, key=lambda entry: entry[:2])
+        latency_ms, top1, lowest = min(of_target, key=lambda entry: entry[:2])
         raise InputError(
-            f"no network within {max_ms:g} ms on target {target}; the fastest takes {latency_ms:.4g} ms "
-            f"(top-1 {top1:.4f}, {fastest.model_uri}); allow that, or search with a tighter budget"
+            f"no network within {cost_text(max_ms, lowest.unit)} on target {target}; the lowest is "
+            f"{cost_text(latency_ms, lowest.unit)} (top-1 {top1:.4f}, {lowest.model_uri}); "
+            f"allow {limit_text(latency_ms, lowest.unit)}, or search with a tighter budget"
         )
     return min(fitting, key=lambda entry: (-entry[1], entry[0]))[2]

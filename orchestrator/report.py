@@ -9,50 +9,49 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.report_page import report_html
 from orchestrator.report_png import front_png
-from orchestrator.report_rows import count_text, front_rows, ms_text, percent_text
+from orchestrator.report_rows import cost_text, count_text, front_rows, percent_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["front_png", "front_rows", "front_table", "report_html"]
+__all__ = ["front_notes", "front_png", "front_rows", "front_table", "report_html"]
 
 
 def front_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
     """Return rows from `front_rows` as a table for the terminal, readable from 80 columns on.
 
-    A star marks the front; the reasons of failures and doubts stand below.
+    A star marks the front; why a trial failed stands in `front_notes`. Architectures are too long for a terminal:
+    the page and the rows have them.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
-    table.add_column("target", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("target", overflow="fold")  # the one column that gives way; a long name takes two lines
     for name in ("budget", "predicted", "measured", "top-1", "params", "MACs"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("architecture")  # the one column that gives way in a narrow terminal
     previous = None
     for row in rows:
         if previous is not None and row["target"] != previous:
             table.add_section()
         done = row["status"] == "done"
-        architecture = Text(row["architecture"], no_wrap=True, overflow="ellipsis")
         table.add_row(
             Text(row["target"] if row["target"] != previous else ""),
-            ms_text(row["budget_ms"]),
-            ms_text(row["predicted_ms"]),
-            ms_text(row["latency_ms"]),
-            percent_text(row["top1"]),
+            *(cost_text(row[name], row["unit"]) for name in ("budget_ms", "predicted_ms", "latency_ms")),
+            Text(percent_text(row["top1"])) if done else Text("failed", style="red"),
             count_text(row["num_params"]),
             count_text(row["num_macs"]),
             "*" if row["on_front"] else "",
-            architecture if done else Text("failed", style="red"),
             style="bold" if row["on_front"] else "dim",
         )
         previous = row["target"]
-    notes = ["latencies in ms; * on the front of its target"]
-    notes += [f"{row['trial']} failed: {row['reason']}" for row in rows if row["status"] != "done"]
-    notes += [f"{row['trial']} is in doubt: {row['doubt']}" for row in rows if row["doubt"]]
-    table.caption = Text("\n".join(notes))
     return table
+
+
+def front_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what is said below the table, one line each: the star, the reasons of failures and doubts."""
+    notes = ["* on the front of its target"]
+    notes += [f"{row['trial']} failed: {row['reason']}" for row in rows if row["status"] != "done"]
+    return notes + [f"{row['trial']} is in doubt: {row['doubt']}" for row in rows if row["doubt"]]

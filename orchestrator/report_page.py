@@ -9,7 +9,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from orchestrator.report_rows import BUDGET_COLOUR, FRONT_COLOUR, OTHER_COLOUR, count_text, ms_text, percent_text
+from orchestrator.report_rows import (
+    BUDGET_COLOUR,
+    FRONT_COLOUR,
+    OTHER_COLOUR,
+    cost_label,
+    cost_text,
+    count_text,
+    percent_text,
+    tick_text,
+)
 
 TARGET_COLOURS = ("#1f6f8b", "#e07a5f", "#3d9970", "#8e6bbf", "#c9a227", "#d1495b", "#5c6f7b", "#2f4b7c")
 STYLE = """
@@ -41,6 +50,8 @@ def report_html(
 ) -> Path:
     """Write the page: fronts with budgets, predicted against measured latency, the table, further sections.
 
+    Costs that are counted were not predicted: the second figure leaves them out, and is left out where all are.
+
     Args:
         rows: From `front_rows`.
         path: The HTML file to write.
@@ -53,7 +64,9 @@ def report_html(
     targets = list(dict.fromkeys(row["target"] for row in rows))
     done = [row for row in rows if row["latency_ms"] is not None and row["top1"] is not None]
     figures = [_front_figure(target, [row for row in rows if row["target"] == target]) for target in targets]
-    figures.append(_prediction_figure([row for row in done if row["predicted_ms"]]))
+    predicted = [row for row in done if row["predicted_ms"] and row["unit"] == "ms"]
+    if predicted:
+        figures.append(_prediction_figure(predicted))
     drawn = [
         figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False, "responsive": True})
         for number, figure in enumerate(figures)
@@ -61,13 +74,13 @@ def report_html(
     on_front = sum(row["on_front"] for row in rows)
     summary = f"{len(rows)} trials on {len(targets)} targets: {len(done)} finished, {on_front} on a front"
     more = "".join(f"<h2>{escape(heading)}</h2><pre>{escape(text)}</pre>" for heading, text in sections)
-    panels = "".join(f"<div>{html}</div>" for html in drawn[:-1])
+    panels = "".join(f"<div>{html}</div>" for html in drawn[: len(targets)])
+    comparison = "".join(f"<h2>Predicted against measured latency</h2>{html}" for html in drawn[len(targets) :])
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
         f'<h1>{escape(title)}</h1><p class="summary">{summary}</p>'
-        f'<h2>Accuracy against measured latency</h2><div class="panels">{panels}</div>'
-        f"<h2>Predicted against measured latency</h2>{drawn[-1]}"
+        f'<h2>Front of each target</h2><div class="panels">{panels}</div>{comparison}'
         f"<h2>All trials</h2>{_table(rows)}{more}{FIT}</body></html>\n"
     )
     path = Path(path)
@@ -81,6 +94,7 @@ def _front_figure(target: str, rows: Sequence[Mapping[str, Any]]) -> Any:
     import plotly.graph_objects as go
 
     done = [row for row in rows if row["latency_ms"] is not None and row["top1"] is not None]
+    unit = rows[0]["unit"]
     figure = go.Figure()
     front = [row for row in done if row["on_front"]]
     if front:
@@ -111,16 +125,16 @@ def _front_figure(target: str, rows: Sequence[Mapping[str, Any]]) -> Any:
         figure.add_vline(
             budget,
             line={"color": BUDGET_COLOUR, "dash": "dot", "width": 1.5},
-            annotation={"text": f"{budget:.3g}", "font": {"color": BUDGET_COLOUR, "size": 11}},
+            annotation={"text": tick_text(budget, unit), "font": {"color": BUDGET_COLOUR, "size": 11}},
             annotation_position="top",
         )
-    _style(figure, "measured latency (ms), dotted: budgets", "top-1 on the test split (%)")
+    _style(figure, f"{escape(cost_label(target, unit))}, dotted: budgets", "top-1 on the test split (%)")
     figure.update_layout(title={"text": escape(target), "font": {"size": 15}, "x": 0, "xref": "paper"})
     return figure
 
 
 def _prediction_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """All targets on logarithmic axes: on the dotted line the latency table was right."""
+    """All targets that are measured, on logarithmic axes: on the dotted line the latency table was right."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -137,11 +151,10 @@ def _prediction_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
             text=[_hover(row) for row in members],
             hoverinfo="text",
         )
-    if rows:
-        values = [row[name] for row in rows for name in ("predicted_ms", "latency_ms")]
-        ends = [0.8 * min(values), 1.25 * max(values)]
-        line = {"color": OTHER_COLOUR, "dash": "dot", "width": 1.5}
-        figure.add_scatter(x=ends, y=ends, mode="lines", line=line, name="predicted = measured", hoverinfo="skip")
+    values = [row[name] for row in rows for name in ("predicted_ms", "latency_ms")]
+    ends = [0.8 * min(values), 1.25 * max(values)]
+    line = {"color": OTHER_COLOUR, "dash": "dot", "width": 1.5}
+    figure.add_scatter(x=ends, y=ends, mode="lines", line=line, name="predicted = measured", hoverinfo="skip")
     _style(figure, "predicted latency (ms)", "measured latency (ms)")
     figure.update_xaxes(type="log")
     figure.update_yaxes(type="log")
@@ -163,11 +176,11 @@ def _style(figure: Any, x_title: str, y_title: str) -> None:
 
 
 def _hover(row: Mapping[str, Any]) -> str:
-    error = row["latency_error_ms"]
-    spread = "" if error is None else f" ± {ms_text(error)}"
+    unit, error = row["unit"], row["latency_error_ms"]
+    spread = f" ± {cost_text(error, unit)}" if error else ""  # a count has none
     lines = [
-        f"<b>{percent_text(row['top1'])}</b> at <b>{ms_text(row['latency_ms'])} ms</b>{spread}",
-        f"predicted {ms_text(row['predicted_ms'])} ms, budget {ms_text(row['budget_ms'])} ms",
+        f"<b>{percent_text(row['top1'])}</b> at <b>{cost_text(row['latency_ms'], unit)}</b>{spread}",
+        f"predicted {cost_text(row['predicted_ms'], unit)}, budget {cost_text(row['budget_ms'], unit)}",
         f"{count_text(row['num_params'])} parameters, {count_text(row['num_macs'])} MACs",
         escape(row["architecture"]),
         escape(row["model_uri"] or "not registered"),
@@ -178,9 +191,9 @@ def _hover(row: Mapping[str, Any]) -> str:
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     heads = (
         "target",
-        "budget ms",
-        "predicted ms",
-        "measured ms",
+        "budget",
+        "predicted",
+        "measured",
         "top-1",
         "parameters",
         "MACs",
@@ -193,9 +206,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         done = row["status"] == "done"
         numbers = (
-            ms_text(row["budget_ms"]),
-            ms_text(row["predicted_ms"]),
-            ms_text(row["latency_ms"]),
+            *(cost_text(row[name], row["unit"]) for name in ("budget_ms", "predicted_ms", "latency_ms")),
             percent_text(row["top1"]),
             count_text(row["num_params"]),
             count_text(row["num_macs"]),

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from orchestrator.report_rows import BUDGET_COLOUR, FRONT_COLOUR, OTHER_COLOUR, percent_text
+from orchestrator.report_rows import (
+    BUDGET_COLOUR,
+    FRONT_COLOUR,
+    OTHER_COLOUR,
+    cost_label,
+    percent_text,
+    tick_text,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def front_png(rows: Sequence[Mapping[str, Any]], path: str | Path, *, title: str = "") -> Path:
-    """Draw the front of every target: top-1 against measured latency, one panel per target.
+    """Draw the front of every target: top-1 against measured latency, or what is counted, one panel per target.
 
     Error bars are the spread of the measurement, dotted lines the budgets, the step line is the best top-1 within a
     latency.
@@ -58,13 +65,18 @@ def _legend() -> list[Any]:
     return [
         Line2D([], [], color=FRONT_COLOUR, marker="o", markersize=7, linewidth=1.6, label="on the front"),
         Line2D([], [], color=OTHER_COLOUR, markersize=5, label="beaten by another trial", **dot),
-        Line2D([], [], color=BUDGET_COLOUR, linestyle=":", linewidth=1.3, label="latency budget (ms)"),
+        Line2D([], [], color=BUDGET_COLOUR, linestyle=":", linewidth=1.3, label="budget"),
     ]
 
 
 def _draw_target(panel: "Axes", target: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import EngFormatter
+
     panel.set_title(target, fontsize=11, fontweight="bold", loc="left")
-    panel.set_xlabel("measured latency (ms)")
+    unit = rows[0]["unit"]
+    panel.set_xlabel(cost_label(target, unit))
+    if unit == "1":
+        panel.xaxis.set_major_formatter(EngFormatter())
     panel.set_ylabel("top-1 on the test split (%)")
     panel.grid(color="#e6e9ed", linewidth=0.8)
     panel.set_axisbelow(True)
@@ -85,7 +97,9 @@ def _draw_target(panel: "Axes", target: str, rows: Sequence[Mapping[str, Any]]) 
         panel.axvline(budget, color=BUDGET_COLOUR, linestyle=":", linewidth=1.3, zorder=1)
     if budgets:
         above = panel.secondary_xaxis("top")
-        above.set_xticks(budgets, [f"{budget:.3g}" for budget in budgets], rotation=45 if len(budgets) > 5 else 0)
+        above.set_xticks(
+            budgets, [tick_text(budget, unit) for budget in budgets], rotation=45 if len(budgets) > 5 else 0
+        )
         above.tick_params(colors=BUDGET_COLOUR, length=3, labelsize=8)
         above.spines["top"].set_visible(False)
 

@@ -20,8 +20,9 @@ def front_rows(results: Iterable[TrialResult]) -> list[Row]:
     """Return one row per trial, by target and latency, with failed trials at the end of their target.
 
     Each has the keys target, budget_ms, predicted_ms, latency_ms, top1, num_params, num_macs, architecture, model_uri,
-    on_front and status, and further latency_error_ms, latency_weight, trial, reason and doubt. A trial is on the front
-    of its target if no other trial that is done is as fast and as accurate and better in one (`non_dominated`).
+    on_front and status, and further latency_error_ms, latency_weight, trial, reason, doubt and unit; where the unit
+    is "1", the keys in milliseconds hold counts. A trial is on the front of its target if no other trial that is done
+    is as fast and as accurate and better in one (`non_dominated`).
     """
     ordered = sorted(results, key=lambda r: (r.target, not r.done, _number(r.latency_ms, np.inf), r.trial))
     rows: list[Row] = []
@@ -55,7 +56,30 @@ def _row(result: TrialResult, on_front: bool) -> Row:
         "trial": result.trial,
         "reason": result.reason,
         "doubt": result.doubt,
+        "unit": result.unit,
     }
+
+
+def cost_text(value: float | None, unit: str) -> str:
+    """Return what a network costs on its target, with its unit: `1.234 ms`, or a count such as `1.23 M`."""
+    if value is None or unit == "1":
+        return count_text(value)
+    return f"{ms_text(value)} ms"
+
+
+def limit_text(value: float, unit: str) -> str:
+    """Return a limit to type that a network of this cost keeps: 2 % above a latency, a count to the last digit."""
+    return f"{value:.0f}" if unit == "1" else f"{1.02 * value:.3g}"
+
+
+def tick_text(value: float, unit: str) -> str:
+    """Return a cost as it stands at an axis, which names the unit."""
+    return count_text(value) if unit == "1" else f"{value:.3g}"
+
+
+def cost_label(target: str, unit: str) -> str:
+    """Return the name of an axis of costs on a target."""
+    return f"{target}, counted" if unit == "1" else "measured latency (ms)"
 
 
 def count_text(value: float | None) -> str:

@@ -12,13 +12,14 @@ from supernet.errors import InputError, nearest
 
 STATUSES = ("done", "failed")
 OBJECTIVES = ("budget", "mul_log", "add_linear")
+UNITS = ("ms", "1")
 
 
 @dataclass(frozen=True)
 class TrialResult:
     """One (target, budget or weight) search and the network it ended in.
 
-    For a target that counts (`params`, `macs`) the fields in milliseconds hold the count.
+    For a target that counts (`params`, `macs`) the unit is "1" and the fields in milliseconds hold the count.
 
     Attributes:
         sweep: Name of the sweep.
@@ -41,6 +42,7 @@ class TrialResult:
         reason: Why the trial failed; empty when it is done.
         doubt: Where prediction, export and measurement of a network do not agree; empty when they do.
         model_uri: `models:/<name>/<version>`; empty until the network is registered.
+        unit: One of `UNITS`: what the fields ending in `_ms` hold, milliseconds or, with "1", a count.
     """
 
     sweep: str
@@ -63,10 +65,11 @@ class TrialResult:
     reason: str = ""
     doubt: str = ""
     model_uri: str = ""
+    unit: str = "ms"
 
     def __post_init__(self) -> None:
-        """Refuse a status or an objective that nothing downstream would understand."""
-        for name, allowed in (("status", STATUSES), ("objective", OBJECTIVES)):
+        """Refuse a status, an objective or a unit that nothing downstream would understand."""
+        for name, allowed in (("status", STATUSES), ("objective", OBJECTIVES), ("unit", UNITS)):
             value = getattr(self, name)
             if value not in allowed:
                 raise InputError(f"result of trial {self.trial!r}: {name} {value!r}{nearest(value, allowed)}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from orchestrator.cluster import announced, connect, require_shared
 from orchestrator.config import RunConfig
@@ -28,6 +29,7 @@ from orchestrator.plan import (
     stored_results,
 )
 from orchestrator.registering import Registering
+from orchestrator.report_rows import cost_text
 from orchestrator.result import TrialResult
 from orchestrator.storage import Storage
 from supernet.errors import InputError, RunError
@@ -81,7 +83,7 @@ def _prepare_data(config: RunConfig, console: Console) -> tuple[str, int]:
     name = "".join(c if c.isalnum() else "-" for c in source).strip("-")
     folder = Path(root.uri) / "data" / f"{name}-s{config.seed}"
     if not folder.exists():
-        console.print(f"[dim]data[/dim] converting {source} to {folder}")
+        console.print(f"[dim]data[/dim] converting {source} to {folder}", soft_wrap=True)
     manifest = build(
         source,
         folder,
@@ -210,6 +212,7 @@ def unfinished_result(job: Job, trial: Trial) -> TrialResult:
         target=trial.target,
         objective=job.run.search.objective.kind,
         seed=job.run.seed,
+        unit=job.target(trial.target).unit,
         status="failed",
         reason="not finished",
     )
@@ -218,10 +221,10 @@ def unfinished_result(job: Job, trial: Trial) -> TrialResult:
 def describe(result: TrialResult) -> str:
     """Return one line about a finished trial."""
     if result.top1 is None or result.latency_ms is None:
-        return f"[red]{result.trial}: failed: {result.reason}[/red]"
-    budget = f" of {result.budget_ms:.3g}" if result.budget_ms else ""
-    doubt = f" [yellow]({result.doubt})[/yellow]" if result.doubt else ""
-    return f"{result.trial}: top-1 {result.top1:.1%}, {result.latency_ms:.3g}{budget} ms{doubt}"
+        return f"[red]{result.trial}: failed: {escape(result.reason)}[/red]"
+    budget = f" of {cost_text(result.budget_ms, result.unit)}" if result.budget_ms else ""
+    doubt = f" [yellow]({escape(result.doubt)})[/yellow]" if result.doubt else ""
+    return f"{result.trial}: top-1 {result.top1:.1%}, {cost_text(result.latency_ms, result.unit)}{budget}{doubt}"
 
 
 def require_success(end: SweepEnd) -> None:

@@ -22,6 +22,7 @@ from orchestrator.plan import (
     Trial,
 )
 from orchestrator.progress import News, poster
+from orchestrator.report_rows import cost_text
 from orchestrator.result import TrialResult
 from orchestrator.search_job import run_job
 from orchestrator.storage import Storage
@@ -61,6 +62,7 @@ def _result(job: Job, trial: Trial, **values: object) -> TrialResult:
         "target": trial.target,
         "objective": job.run.search.objective.kind,
         "seed": job.run.seed,
+        "unit": job.target(trial.target).unit,
         "latency_weight": trial.value if trial.kind == "weight" else None,
     }
     return TrialResult.from_dict({**plain, **values})
@@ -100,18 +102,21 @@ def _measure(job: Job, trial: Trial, costs: CostTable, store: Storage) -> TrialR
         num_params=counts["num_params"],
         num_macs=counts["num_macs"],
         architecture=architecture.id,
-        doubt=_doubt(measurement, outcome["predicted_ms"], budget_ms, export_error),
+        doubt=_doubt(measurement, outcome["predicted_ms"], budget_ms, export_error, costs.unit),
     )
 
 
-def _doubt(measurement: Measurement, predicted_ms: float, budget_ms: float | None, export_error: float) -> str:
+def _doubt(
+    measurement: Measurement, predicted_ms: float, budget_ms: float | None, export_error: float, unit: str
+) -> str:
     """Return what does not agree about a finished network, or an empty text."""
     found = []
+    measured = f"measured {cost_text(measurement.latency_ms, unit)}"
     error = measurement.latency_ms / predicted_ms - 1
     if abs(error) > MAX_PREDICTION_ERROR:
-        found.append(f"measured {measurement.latency_ms:.4g} ms, predicted {predicted_ms:.4g} ms ({error:+.0%})")
+        found.append(f"{measured}, predicted {cost_text(predicted_ms, unit)} ({error:+.0%})")
     if budget_ms is not None and measurement.latency_ms > budget_ms:
-        found.append(f"measured {measurement.latency_ms:.4g} ms is over the budget of {budget_ms:.4g} ms")
+        found.append(f"{measured} is over the budget of {cost_text(budget_ms, unit)}")
     if export_error > MAX_EXPORT_ERROR:
         found.append(f"the ONNX file differs from the network by {export_error:.1e}")
     if measurement.noise:

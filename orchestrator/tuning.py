@@ -36,7 +36,8 @@ class HandOver(tune.Callback):  # type: ignore[misc]
         """Make a result of a trial whose process is gone."""
         known = Trial(**trial.config["trial"])
         reason = f"the trial's process ended; see {trial.error_file or trial.local_path}"
-        plain = {"sweep": trial.config["sweep"], "objective": trial.config["objective"], "seed": trial.config["seed"]}
+        plain = {name: trial.config[name] for name in ("sweep", "objective", "seed")}
+        plain["unit"] = trial.config["units"][known.target]
         self.take(known, TrialResult(trial=known.key, target=known.target, status="failed", reason=reason, **plain))
 
 
@@ -64,6 +65,7 @@ def tune_trials(job: Job, trials: Sequence[Trial], take: Take, max_concurrent: i
             "sweep": run.name,
             "objective": run.search.objective.kind,
             "seed": run.seed,
+            "units": {target.name: target.unit for target in run.load_targets()},
         },
         tune_config=tune.TuneConfig(
             max_concurrent_trials=max_concurrent,

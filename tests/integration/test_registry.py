@@ -179,8 +179,21 @@ def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Regist
     assert json.loads((out / "model.json").read_text())["trial"] == "ort-wide"
 
 
+def test_a_count_comes_back_as_a_count(registry: Registry, root: Path, tmp_path: Path) -> None:
+    registry.open_sweep("counted", {})
+    numbers = {"latency_ms": 5678.0, "predicted_ms": 5678.0, "budget_ms": 6000.0, "unit": "1"}
+    result = make_result("t", sweep="counted", target="macs", **numbers)
+    uri = register(registry, result, root / "files")
+    assert registry.results("counted") == [dataclasses.replace(result, model_uri=uri)]
+    with pytest.raises(InputError, match=r"within 5 k on target macs; the lowest is 5\.68 k .*; allow 5678,"):
+        registry.pull("counted", "macs", 5000, tmp_path / "x")
+    assert registry.pull("counted", "macs", 5678, tmp_path / "y")["unit"] == "1"
+
+
 def test_nothing_to_pull_is_explained(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no network within 1 ms on target ort-cpu-1t; the fastest takes 1\.25 ms"):
+    with pytest.raises(
+        InputError, match=r"no network within 1\.000 ms on target ort-cpu-1t; the lowest is 1\.250 ms .*; allow 1\.27,"
+    ):
         registry.pull("night", "ort-cpu-1t", 1.0, tmp_path / "x")
     with pytest.raises(InputError, match="target 'ort-cpu-2t'; did you mean 'ort-cpu-1t'"):
         registry.pull("night", "ort-cpu-2t", 1.0, tmp_path / "x")

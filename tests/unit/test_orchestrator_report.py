@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from orchestrator.report import front_png, front_rows, front_table, report_html
-from orchestrator.report_rows import count_text, ms_text, percent_text
+from latency.target import target_names
+from orchestrator.report import front_notes, front_png, front_rows, front_table, report_html
+from orchestrator.report_rows import cost_label, cost_text, count_text, limit_text, ms_text, percent_text, tick_text
 from orchestrator.result import TrialResult
 
 KEYS = {"target", "budget_ms", "predicted_ms", "latency_ms", "top1", "num_params", "num_macs"} | {
@@ -20,6 +21,7 @@ KEYS = {"target", "budget_ms", "predicted_ms", "latency_ms", "top1", "num_params
     "model_uri",
     "on_front",
     "status",
+    "unit",
 }
 
 
@@ -61,6 +63,23 @@ RESULTS = [
     done("only", "torch", 9.0, 0.7),
 ]
 
+COUNTED = TrialResult(
+    sweep="night",
+    trial="counted",
+    target="macs",
+    objective="budget",
+    seed=0,
+    unit="1",
+    budget_ms=5e6,
+    predicted_ms=4.5e6,
+    latency_ms=4.5e6,
+    latency_error_ms=0.0,
+    top1=0.85,
+    num_params=123456,
+    num_macs=7890123,
+    architecture="k3e3-skip-skip",
+)
+
 
 def test_rows_are_ordered_and_the_front_is_each_targets_own() -> None:
     rows = front_rows(RESULTS)
@@ -78,19 +97,39 @@ def test_a_failed_trial_with_numbers_beats_nobody() -> None:
     assert rows == {"fast": True, "best": True, "slow": False, "lost": False, "only": True, "gate": False}
 
 
-@pytest.mark.parametrize("width", [80, 140])
-def test_table_shows_every_number_from_80_columns_on(width: int) -> None:
-    console = Console(width=width, record=True, file=None, force_terminal=False)
+def table_text(results: list[TrialResult], width: int) -> list[str]:
+    console = Console(width=width, force_terminal=False)
     with console.capture() as capture:
-        console.print(front_table(front_rows(RESULTS)))
-    text = capture.get()
-    assert max(map(len, text.splitlines())) <= width
-    lines = [line.split() for line in text.splitlines()]
-    assert lines[3][:11] == ["ort", "1.100", "0.980", "1.000", "80.0", "%", "123", "k", "7.89", "M", "*"]
-    assert lines[5][:9] == ["3.300", "2.940", "3.000", "90.0", "%", "123", "k", "7.89", "M"]
-    assert "lost failed: board <lost>" in text
-    assert "slow is in doubt: measured 9 % above prediction" in text
-    assert (sum("*" in line for line in lines)) == 4  # three on a front, one in the explanation
+        console.print(front_table(front_rows(results)))
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= width
+    return lines
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_table_shows_every_number_with_its_unit_from_80_columns_on(width: int) -> None:
+    lines = [" ".join(line.split()) for line in table_text([*RESULTS, COUNTED], width)]
+    assert lines[3] == "macs 5 M 4.5 M 4.5 M 85.0 % 123 k 7.89 M *"
+    assert lines[5] == "ort 1.100 ms 0.980 ms 1.000 ms 80.0 % 123 k 7.89 M *"
+    assert lines[7] == "3.300 ms 2.940 ms 3.000 ms 90.0 % 123 k 7.89 M"
+    assert lines[8] == "4.000 ms - - failed - -"
+    assert sum("*" in line for line in lines) == 4
+
+
+def test_no_name_of_a_target_is_cut_at_80_columns() -> None:
+    """The longest packaged name stands in one line; longer ones take more lines, and nothing is lost."""
+    longest = max(target_names(), key=len)
+    assert any(line.split()[:1] == [longest] for line in table_text([done("t", longest, 100.0, 0.9)], 80))
+    longer = f"{longest}-of-the-board-in-the-other-room"
+    assert longer in "".join(line[:22].strip() for line in table_text([done("t", longer, 100.0, 0.9)], 80)[3:])
+
+
+def test_notes_say_why_in_whole_lines() -> None:
+    assert front_notes(front_rows([*RESULTS, COUNTED])) == [
+        "* on the front of its target",
+        "lost failed: board <lost>",
+        "slow is in doubt: measured 9 % above prediction",
+    ]
 
 
 def test_picture_has_a_panel_per_target(tmp_path: Path) -> None:
@@ -103,12 +142,13 @@ def test_picture_has_a_panel_per_target(tmp_path: Path) -> None:
         assert (np.abs(pixels - colour).max(1) < 8).sum() > 20
 
 
-@pytest.mark.parametrize("results", [[], [FAILED], RESULTS[1:2]])
+@pytest.mark.parametrize("results", [[], [FAILED], RESULTS[1:2], [COUNTED]])
 def test_sparse_sweeps_are_drawn_too(results: list[TrialResult], tmp_path: Path) -> None:
     rows = front_rows(results)
     front_table(rows)
     assert Image.open(front_png(rows, tmp_path / "a.png")).width > 100
-    assert report_html(rows, tmp_path / "a.html").stat().st_size > 1e6
+    # With a target to draw, the page holds its own drawing scripts.
+    assert (report_html(rows, tmp_path / "a.html").stat().st_size > 1e6) == bool(results)
 
 
 class Page(HTMLParser):
@@ -133,6 +173,10 @@ class Page(HTMLParser):
             self.text += data
 
 
+def figures(html: str) -> list[str]:
+    return re.findall(r"Plotly\.newPlot\(\s*\"[^\"]+\",\s*(\[.*?\]),\s*\{", html, flags=re.DOTALL)
+
+
 def test_page_is_self_contained_and_says_everything(tmp_path: Path) -> None:
     path = report_html(
         front_rows(RESULTS), tmp_path / "r.html", title="a <b> sweep", sections=[("Machine", "2 cores <fast>")]
@@ -151,10 +195,44 @@ def test_page_is_self_contained_and_says_everything(tmp_path: Path) -> None:
     ):
         assert expected in page.text
     assert "5 trials on 2 targets: 4 finished, 3 on a front" in page.text
-    calls = re.findall(r"Plotly\.newPlot\(\s*\"[^\"]+\",\s*(\[.*?\]),\s*\{", html, flags=re.DOTALL)
+    calls = figures(html)
     assert len(calls) == 3  # two fronts, one comparison
     assert "models:\\u002fnight-ort\\u002f1" in calls[0] or "models:/night-ort/1" in calls[0]
     assert "k5e6-k3e3-skip" in calls[0]
+
+
+def test_page_shows_counts_as_counts_and_compares_only_what_was_predicted(tmp_path: Path) -> None:
+    html = report_html(front_rows([*RESULTS, COUNTED]), tmp_path / "r.html").read_text()
+    page = Page()
+    page.feed(html)
+    assert "4.5 M" in page.text
+    assert "2.000 ms" in page.text
+    counted, ort, torch, comparison = figures(html)
+    assert "at \\u003cb\\u003e4.5 M\\u003c" in counted
+    assert " ms" not in counted
+    assert "2.000 ms" in ort
+    assert "9.000 ms" in torch
+    assert '"name":"ort"' in comparison
+    assert "macs" not in comparison
+    assert "macs, counted" in html
+    alone = report_html(front_rows([COUNTED]), tmp_path / "alone.html").read_text()
+    assert len(figures(alone)) == 1
+    assert "Predicted against" not in alone
+
+
+def test_costs_as_text() -> None:
+    assert [cost_text(n, "ms") for n in (None, 0.1234, 123.456)] == ["-", "0.123 ms", "123.5 ms"]
+    assert [cost_text(n, "1") for n in (None, 12, 4.5e6)] == ["-", "12", "4.5 M"]
+    assert (tick_text(12.345, "ms"), tick_text(12345.0, "1")) == ("12.3", "12.3 k")
+    assert (cost_label("macs", "1"), cost_label("ort", "ms")) == ("macs, counted", "measured latency (ms)")
+
+
+def test_a_typed_limit_is_kept_by_the_network_it_is_made_for() -> None:
+    generator = np.random.default_rng(0)
+    for cost in 10 ** generator.uniform(-3, 4, 200):
+        assert cost < float(limit_text(cost, "ms")) < 1.03 * cost
+    for count in generator.integers(1, 10**10, 200):
+        assert float(limit_text(float(count), "1")) == count
 
 
 def test_numbers_as_text() -> None:

@@ -33,7 +33,12 @@ def test_json_there_and_back() -> None:
     failed = TrialResult(
         sweep="s", trial="t", target="x", objective="mul_log", seed=0, status="failed", reason="node lost"
     )
-    for result in (DONE, failed, dataclasses.replace(DONE, model_uri="models:/night-ort/1")):
+    for result in (
+        DONE,
+        failed,
+        dataclasses.replace(DONE, model_uri="models:/night-ort/1"),
+        dataclasses.replace(DONE, unit="1"),
+    ):
         assert TrialResult.from_dict(json.loads(json.dumps(result.to_dict()))) == result
     assert DONE.done
     assert not failed.done
@@ -49,8 +54,8 @@ def test_unknown_and_missing_fields_are_refused() -> None:
         TrialResult.from_dict(short)
 
 
-@pytest.mark.parametrize(("name", "value"), [("status", "finished"), ("objective", "budgets")])
-def test_unknown_status_or_objective_is_refused(name: str, value: str) -> None:
+@pytest.mark.parametrize(("name", "value"), [("status", "finished"), ("objective", "budgets"), ("unit", "s")])
+def test_unknown_status_objective_or_unit_is_refused(name: str, value: str) -> None:
     with pytest.raises(InputError, match=f"{name} '{value}'"):
         TrialResult.from_dict(DONE.to_dict() | {name: value})
 
