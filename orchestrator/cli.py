@@ -74,10 +74,10 @@ def sweep(
     from orchestrator.sweep import prepare, require_success, run_sweep
 
     job = prepare(run, console)
-    console.print(f"[bold]onepath[/bold] sweep [bold]{run.name}[/bold] in {job.store.uri}")
+    console.print(f"[bold]onepath[/bold] sweep [bold]{run.name}[/bold] in {job.store.uri}", soft_wrap=True)
     end = run_sweep(job, console)
     if end.resumed == len(end.results):
-        console.print(f"sweep {run.name!r} is finished: nothing left to do, this is its front")
+        console.print(f"sweep {run.name!r} is finished: nothing left to do, this is its front", soft_wrap=True)
     _show(job, end.results, console, json=json)
     require_success(end)
 
@@ -86,13 +86,16 @@ def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
     """Write the front's files, print its table or JSON, and say what to type next."""
     import yaml
 
-    from orchestrator.report import front_png, front_rows, front_table, report_html
+    from orchestrator.report import front_notes, front_png, front_rows, front_table, report_html
+    from orchestrator.report_rows import limit_text
 
     rows = front_rows(results)
     if json:
         print(jsonlib.dumps(rows, indent=1))
     else:
         console.print(front_table(rows))
+        for note in front_notes(rows):
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
     if not job.root.is_local or not any(result.done for result in results):
         return
     folder = Path(job.store.uri)
@@ -108,9 +111,9 @@ def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
         return
     done = [row for row in rows if row["latency_ms"] is not None]
     best = max(done, key=lambda row: row["top1"])
-    limit = f"{best['latency_ms'] * 1.02:.3g}"
+    limit = limit_text(best["latency_ms"], best["unit"])
     storage = "" if folder.parent == Path("onepath-runs").absolute() else f" --storage {folder.parent}"
-    console.print(f"picture {folder / 'front.png'}\nreport  {folder / 'report.html'}\nnext:")
+    console.print(f"picture {folder / 'front.png'}\nreport  {folder / 'report.html'}\nnext:", soft_wrap=True)
     name = job.config["name"]
     console.print(f"  onepath pull {name} --target {best['target']} --max-ms {limit}{storage}", soft_wrap=True)
     uri = job.config["mlflow"]["tracking_uri"] or f"sqlite:///{folder.parent / 'mlflow.db'}"
@@ -157,13 +160,14 @@ def front(
 def pull(
     name: Annotated[str, typer.Argument(help="Name of the sweep.")],
     target: Annotated[str, typer.Option(help="Name of the target.")],
-    max_ms: Annotated[float, typer.Option(help="Highest measured latency, in milliseconds.")],
+    max_ms: Annotated[float, typer.Option(help="Highest measured latency, in milliseconds, or highest count.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; by default NAME-TARGET.")] = None,
     storage: Storage = "onepath-runs",
     json: Json = False,
 ) -> None:
     """Fetch the most accurate registered network within a latency: torch export, ONNX, weights, architecture."""
     from orchestrator.registering import open_registry
+    from orchestrator.report_rows import cost_text
 
     registry = open_registry(_stored_job(name, storage), create=False)
     folder = out or Path(f"{name}-{target}")
@@ -173,8 +177,10 @@ def pull(
         return
     console = _console()
     console.print(
-        f"{numbers['model_uri']}: top-1 {numbers['top1']:.1%}, {numbers['latency_ms']:.3g} ms on {target}, "
-        f"{numbers['num_params']:,} parameters\n{numbers['architecture']}"
+        f"{numbers['model_uri']}: top-1 {numbers['top1']:.1%}, "
+        f"{cost_text(numbers['latency_ms'], numbers['unit'])} on {target}, "
+        f"{numbers['num_params']:,} parameters\n{numbers['architecture']}",
+        soft_wrap=True,
     )
     console.print(f"in {folder}: {', '.join(numbers['files'])}", soft_wrap=True)
     console.print(f"load it: torch.export.load('{folder}/model.pt2').module()", soft_wrap=True)
@@ -208,7 +214,7 @@ def data_build(
         print(manifest.to_json())
     else:
         counts = ", ".join(f"{split} {count}" for split, count in manifest.counts.items())
-        _console().print(f"{out}: {manifest.num_classes} classes; {counts}")
+        _console().print(f"{out}: {manifest.num_classes} classes; {counts}", soft_wrap=True)
 
 
 def _add_rooms() -> None:

@@ -1,20 +1,26 @@
 """The command line: exit codes, messages, and how fast it answers."""
 
+import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from orchestrator.config_check import check_run, resolved
+from orchestrator.plan import CONFIG_FILE, RESULT_FILE, Job, plan_trials
+from orchestrator.result import TrialResult
 from supernet.presets import read_preset
 
 ONEPATH = Path(sys.executable).parent / "onepath"
 
 
-def onepath(*arguments, cwd=None):
-    return subprocess.run([str(ONEPATH), *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=120)
+def onepath(*arguments, cwd=None, env=None):
+    command = [str(ONEPATH), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=120)
 
 
 def test_help_imports_nothing_heavy():
@@ -79,6 +85,27 @@ def test_unknown_things_end_with_exit_code_2(tmp_path, arguments, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(tmp_path):
+    storage = tmp_path / ("a-folder-of-a-long-name-" * 3)
+    definition, _ = read_preset("runs", "quickstart")
+    changes = {"targets": ["macs"], "sweep": {"budgets_ms": [5e6]}, "storage": str(storage)}
+    job = Job(resolved(check_run({**definition, **changes}, "quickstart")), "")
+    job.store.write_json(CONFIG_FILE, dict(job.config))
+    (trial,) = plan_trials(job.run)
+    doubt = "the ONNX file differs from the network by 2.0e-02 and [this] is a long line"
+    result = TrialResult("quickstart", trial.key, "macs", "budget", 0, 5e6, latency_ms=4523456.0, top1=0.9)
+    result = replace(result, num_params=1234, num_macs=4523456, unit="1", doubt=doubt)
+    job.trial_store(trial).write_json(RESULT_FILE, result.to_dict())
+    done = onepath("front", "quickstart", "--storage", storage, cwd=tmp_path, env={**os.environ, "COLUMNS": "80"})
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert f"picture {storage}/quickstart/front.png" in lines
+    assert f"report  {storage}/quickstart/report.html" in lines
+    assert f"{trial.key} is in doubt: {doubt}" in lines
+    assert f"  onepath pull quickstart --target macs --max-ms 4523456 --storage {storage}" in lines
+    assert any(line.split()[:3] == ["macs", "5", "M"] for line in lines)
 
 
 def test_data_build_writes_a_folder(tmp_path):
