@@ -1,4 +1,4 @@
-"""Reading a data set: order, ranks, resuming, loader workers, augmentation, memory."""
+"""Reading a data set: order, ranks, resuming, augmentation, memory."""
 
 from collections import Counter
 from itertools import islice
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from photos import build_photos
 from torchvision.transforms import v2
 
 from orchestrator.data import ImageData, epoch_order
@@ -25,18 +25,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Colour images of mixed sizes."""
-    source = tmp_path_factory.mktemp("photos")
-    random = np.random.default_rng(0)
-    for label in range(2):
-        (source / f"c{label}").mkdir()
-        for i in range(12):
-            height, width = (int(n) for n in random.integers(20, 50, 2))
-            pixels = random.integers(0, 256, (height, width, 3), np.uint8)
-            Image.fromarray(pixels).save(source / f"c{label}" / f"{i}.png")
-    root = tmp_path_factory.mktemp("data") / "photos"
-    build(str(source), root, validation_fraction=0.2, test_fraction=0.2, seed=0, rows_per_group=5)
-    return root
+    return build_photos(tmp_path_factory.mktemp("photos"))
 
 
 def open_digits(root: Path, augment: str = "none", **more: int) -> ImageData:
@@ -104,23 +93,6 @@ def test_resuming_needs_only_the_batch_number(photos: Path, augment: str) -> Non
         assert torch.equal(images, again)
         assert torch.equal(labels, same_labels)
         assert torch.equal(images[3:], part)
-
-
-def test_loader_workers_give_the_same_stream_and_leave_the_global_generator_alone(photos: Path) -> None:
-    def make(workers: int) -> ImageData:
-        return ImageData(photos, input_size=(3, 16, 16), seed=3, augment="imagenet", num_loader_workers=workers)
-
-    torch.manual_seed(7)
-    before = torch.get_rng_state()
-    plain = list(islice(make(0).batches("train", 6, start=2), 7))
-    loaded = list(islice(make(2).batches("train", 6, start=2), 7))
-    for (images, labels), (again, same_labels) in zip(plain, loaded, strict=True):
-        assert torch.equal(images, again)
-        assert torch.equal(labels, same_labels)
-    once = [list(make(workers).once("validation", 3)) for workers in (0, 2)]
-    assert [len(images) for images, _ in once[0]] == [len(images) for images, _ in once[1]]
-    assert all(torch.equal(a[0], b[0]) for a, b in zip(*once, strict=True))
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_split_smaller_than_a_batch(photos: Path) -> None:
