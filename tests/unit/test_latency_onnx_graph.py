@@ -140,18 +140,14 @@ def test_a_file_with_an_open_batch_is_measured_at_the_targets_batch(tmp_path) ->
 
 
 def test_an_exported_program_is_read_in_both_forms(tmp_path) -> None:
-    space = load_space("digits")
-    network = build_network(space, space.architecture((1, 6, 6, 2, 6, 6))).eval()
-    path = tmp_path / "network.pt2"
+    network, path = randomise(Mixed()), tmp_path / "network.pt2"
     batch = torch.export.Dim("batch")
-    torch.export.save(
-        torch.export.export(network, (torch.zeros(2, *space.input_size),), dynamic_shapes=({0: batch},)), path
-    )
+    torch.export.save(torch.export.export(network, (torch.zeros(2, 3, 9, 9),), dynamic_shapes=({0: batch},)), path)
     forms = file_forms(path, batch=1)
     x = torch.from_numpy(forms.example)
     with torch.inference_mode():
         torch.testing.assert_close(forms.module()(x), network(x))
-    assert difference(network, (1, *space.input_size), forms.onnx()) < 1e-5
+    assert difference(network, (1, 3, 9, 9), forms.onnx()) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["missing.onnx", "there.txt", "broken.onnx"])
