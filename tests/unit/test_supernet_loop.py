@@ -89,7 +89,7 @@ def test_resumed_at_any_step_a_search_ends_with_the_same_bits(mode):
     settings = MODES[mode]
     search, states, records = search_of(settings), [], []
     while not search.done:
-        # Files are slow to read: one of these states comes from a file, and the last one is checked against its own.
+        # Reading a file is slow: the state of one step comes from one, and the last is compared with its own.
         states.append(saved(search) if search.step_index == 5 else copy.deepcopy(search.state_dict()))
         records.append(search.step())
     final = saved(search)
