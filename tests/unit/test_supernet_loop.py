@@ -313,9 +313,9 @@ def test_dropped_candidates_and_their_optimiser_state_are_released():
 def test_the_expected_cost_meets_the_budget(share):
     budget = COSTS.minimum + share * (COSTS.maximum - COSTS.minimum)
     objective = ObjectiveSettings(kind="budget", reference=budget, dual_rate=0.5)
-    settings = replace(SETTINGS, num_steps=300, train_weights=False, objective=objective, batch_size=4)
+    settings = replace(SETTINGS, num_steps=200, train_weights=False, objective=objective, batch_size=4)
     search = search_of(settings)
-    costs = [search.step().expected_cost for _ in range(300)]
+    costs = [search.step().expected_cost for _ in range(200)]
     assert sum(costs[-100:]) / 100 <= 1.03 * budget
 
 

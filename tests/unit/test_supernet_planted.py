@@ -13,7 +13,7 @@ from supernet.network import Supernet
 @pytest.mark.parametrize("estimator", get_args(EstimatorName))
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_planted_path_is_found(estimator, seed):
-    assert found_path(estimator, seed, num_steps=250) == planted_path(seed)
+    assert found_path(estimator, seed, num_steps=150) == planted_path(seed)
 
 
 def test_the_planted_path_carries_the_most_of_the_label():
