@@ -76,7 +76,8 @@ def build(op: Op, layer: Layer) -> nn.Module:
     except TypeError as error:
         raise InputError(f"{layer.name}: operator {op.name!r} with {args}: {error}") from error
     module = builder(layer.in_channels, layer.out_channels, layer.stride, **args)
-    module.apply(_initialise)
+    if not any(parameter.is_meta for parameter in module.parameters()):  # built to be counted
+        module.apply(_initialise)
     return module
 
 
