@@ -35,10 +35,12 @@ class Connection:
     Attributes:
         embedded: Whether this process started it (and ends it), rather than joined it.
         address: Address of the cluster's control store.
+        session: Name of the cluster's session, another one each time that its head starts.
     """
 
     embedded: bool
     address: str
+    session: str
 
 
 def target_resources(targets: Iterable[str]) -> dict[str, float]:
@@ -131,7 +133,8 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
         raise RunError(f"cannot {what}: {error}") from error
     _quieten()
     try:
-        yield Connection(embedded=not address, address=context.address_info["address"])
+        about = context.address_info
+        yield Connection(embedded=not address, address=about["address"], session=Path(about["session_dir"]).name)
     finally:
         ray.shutdown()
 

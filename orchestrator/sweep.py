@@ -19,6 +19,7 @@ from orchestrator.config import RunConfig
 from orchestrator.config_check import check_run, resolved
 from orchestrator.data_build import build
 from orchestrator.data_format import MANIFEST_NAME, read_manifest
+from orchestrator.leftovers import free_leftovers
 from orchestrator.live import LiveView
 from orchestrator.plan import (
     CONFIG_FILE,
@@ -145,6 +146,8 @@ def _run_trials(
         board = start_board()
         with LiveView(console, reader(board), total, done, registering.curves) as view:
             view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
+            if not connection.embedded and (num_left := free_leftovers(job.store, connection.session)):
+                view.say(f"freed {num_left} placement groups that a killed driver of this sweep had left")
             absent = {name for name in targets if name in measured} - set(announced(targets))
             _build_tables(job, [name for name in targets if name in measured and name not in absent], view)
             _warm_up(job, view)

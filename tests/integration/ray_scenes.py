@@ -7,6 +7,7 @@ Prints one line of JSON.
 import hashlib
 import json
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +20,9 @@ import yaml
 
 from orchestrator.cluster import connect, prepare_environment, target_resources
 from orchestrator.config_check import check_run, resolved
+from orchestrator.leftovers import DRIVERS_FILE, free_leftovers
 from orchestrator.plan import WARMUP_FILE, Job, plan_trials
+from orchestrator.storage import Storage
 from supernet.cost import params_table
 from supernet.errors import RunError
 from supernet.presets import load_space
@@ -132,6 +135,55 @@ def device(folder: Path) -> dict:
     }
 
 
+def driver(folder: Path) -> dict:
+    """A driver, of the sweep in the folder or of none, whose placement group outlives it."""
+    import ray
+    from ray.util.placement_group import placement_group
+
+    ray.init(logging_level="ERROR", log_to_driver=False)
+    if folder.exists():
+        free_leftovers(Storage(str(folder)), "session")
+    group = placement_group([{"CPU": 1}], lifetime="detached")
+    ray.get(group.ready())
+    return {"group": group.id.hex()}
+
+
+def leftovers(folder: Path) -> dict:
+    """Two drivers end and leave a placement group each; the next driver of the sweep frees that of the sweep."""
+    prepare_environment(embedded=False)
+    import os
+
+    os.environ["RAY_AUTH_MODE"] = "disabled"
+    import ray
+    from ray.cluster_utils import Cluster
+    from ray.util.placement_group import placement_group_table
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20},
+    )
+    groups = {}
+    try:
+        os.environ["RAY_ADDRESS"] = cluster.address
+        for name in ("sweep", "other"):
+            where = folder / name
+            if name == "sweep":
+                where.mkdir()
+            command = [sys.executable, __file__, "driver", str(where)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+            groups[name] = json.loads(done.stdout.strip().splitlines()[-1])["group"]
+        ray.init(logging_level="ERROR", log_to_driver=False)
+        sweep, before = Storage(str(folder / "sweep")), Storage(str(folder / "before"))
+        before.write_json(DRIVERS_FILE, {"an earlier session": sweep.read_json(DRIVERS_FILE)["session"]})
+        freed = [free_leftovers(store, "session") for store in (before, sweep, sweep)]
+        states = {name: placement_group_table()[group]["state"] for name, group in groups.items()}
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    return {"freed": freed, **states}
+
+
 if __name__ == "__main__":
-    scene, where = {"resume": resume, "device": device}[sys.argv[1]], Path(sys.argv[2])
+    scenes = {"resume": resume, "device": device, "driver": driver, "leftovers": leftovers}
+    scene, where = scenes[sys.argv[1]], Path(sys.argv[2])
     print(json.dumps(scene(where)))

@@ -46,3 +46,11 @@ def test_a_rank_killed_on_an_unregistered_checkpoint_changes_nothing(found):
 def test_an_error_on_one_rank_ends_all_of_them(found):
     assert "no node of the cluster measured target 'ort-cpu-1t'" in found["alone"]["error"]
     assert found["alone"]["seconds"] < 400, "the other rank was waited for"
+
+
+@pytest.mark.ray
+def test_placement_groups_that_killed_drivers_left_are_freed_by_the_next_one(tmp_path):
+    found = play("leftovers", tmp_path)
+    assert found["freed"] == [0, 1, 0]  # in another session of the cluster the same numbers are other jobs
+    assert found["sweep"] == "REMOVED"
+    assert found["other"] == "CREATED"
