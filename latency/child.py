@@ -82,7 +82,7 @@ def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, A
     )
     calls = [ok for key in phases.items for ok in samples[key].clean]
     return {
-        "stats": {key: asdict(summarise(samples[key], plan.min_clean)) for key in phases.items},
+        "stats": {key: asdict(summarise(samples[key], plan)) for key in phases.items},
         "sentinels": {key.removeprefix(PREFIX): asdict(judge_sentinel(samples[key])) for key in sentinels},
         "clean_share": sum(calls) / len(calls),
         "num_rounds": num_rounds,

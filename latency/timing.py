@@ -48,9 +48,10 @@ class Plan:
         min_calls: Fewest timed calls of a visit.
         warm_ms: Each item first runs for so long, in each phase.
         warm_calls: Untimed calls at the start of each visit: they bring back its weights.
-        tolerance: The two lowest floors of an item's phases must be within this fraction.
+        tolerance: Floors of two phases that are within this fraction settle an item.
+        enough: Floors of two phases that are within this fraction confirm each other.
         min_clean: Fewest undisturbed calls of a phase for its floor to count.
-        max_floors: After so many phases with a floor an item stays as uncertain as it is: more hardly help.
+        max_floors: After so many phases with a floor a confirmed item stays as it is: more hardly help.
     """
 
     seconds: float = 8.0
@@ -61,6 +62,7 @@ class Plan:
     warm_ms: float = 10.0
     warm_calls: int = 2
     tolerance: float = 0.01
+    enough: float = 0.02
     min_clean: int = 3
     max_floors: int = 8
 
@@ -80,11 +82,11 @@ class Samples:
             self.clean.append(call.clean)
             self.phases.append(phase)
 
-    def floors(self, min_clean: int) -> list[float]:
-        """Return the fastest clean time of each phase that has enough of them, lowest first."""
+    def floors(self, min_clean: int, since: int = 0) -> list[float]:
+        """Return the fastest clean time of each phase from `since` on that has enough of them, lowest first."""
         clean: dict[int, list[float]] = {}
         for ms, ok, phase in zip(self.ms, self.clean, self.phases, strict=True):
-            if ok:
+            if ok and phase >= since:
                 clean.setdefault(phase, []).append(ms)
         return sorted(min(times) for times in clean.values() if len(times) >= min_clean)
 
@@ -94,8 +96,8 @@ class Stats:
     """What is known of one item, in milliseconds.
 
     Attributes:
-        floor_ms: Fastest clean call: what the hardware needs.
-        error_ms: Difference of the two lowest floors that phases found; infinite with fewer than two.
+        floor_ms: The lowest floor that two phases found, see `confirmed`: what the hardware needs.
+        error_ms: By how much the two differ; infinite if there is no second one.
         median_ms: Median of all calls: what is typical at the moment.
         p10_ms: 10th percentile of all calls.
         num_samples: Timed calls.
@@ -115,23 +117,33 @@ class Stats:
         return self.error_ms / self.floor_ms
 
 
-def summarise(samples: Samples, min_clean: int = 3) -> Stats:
-    """Reduce the calls of one item.
-
-    Args:
-        samples: At least one call.
-        min_clean: Fewest undisturbed calls of a phase for its floor to count.
-    """
-    ordered, floors = sorted(samples.ms), samples.floors(min_clean)
+def summarise(samples: Samples, plan: Plan) -> Stats:
+    """Reduce the calls of one item, of which there is at least one."""
+    ordered = sorted(samples.ms)
     clean = [ms for ms, ok in zip(samples.ms, samples.clean, strict=True) if ok]
+    floor, error = confirmed(samples.floors(plan.min_clean), plan.enough)
     return Stats(
-        floor_ms=floors[0] if floors else min(clean, default=ordered[0]),
-        error_ms=floors[1] - floors[0] if len(floors) > 1 else math.inf,
+        floor_ms=min(clean, default=ordered[0]) if math.isinf(floor) else floor,
+        error_ms=error,
         median_ms=ordered[len(ordered) // 2],
         p10_ms=ordered[len(ordered) // 10],
         num_samples=len(ordered),
         num_clean=len(clean),
     )
+
+
+def confirmed(floors: Sequence[float], enough: float) -> tuple[float, float]:
+    """Return the lowest floor that the next one confirms within this fraction, and by how much they differ.
+
+    A process that lies luckily in memory is not what the network usually takes: of four floors the lowest may be
+    passed over, of eight the two lowest. If none of these is confirmed, the one whose next is nearest is taken.
+    """
+    if len(floors) < 2:
+        return (floors[0] if floors else math.inf), math.inf
+    gaps = [floors[i + 1] - floors[i] for i in range(1 + len(floors) // 4)]
+    agreeing = [i for i, gap in enumerate(gaps) if gap <= enough * floors[i]]
+    chosen = agreeing[0] if agreeing else min(range(len(gaps)), key=lambda i: gaps[i] / floors[i])
+    return floors[chosen], gaps[chosen]
 
 
 def sample(
@@ -149,7 +161,7 @@ def sample(
 ) -> dict[str, Samples]:
     """Time all items in phases of interleaved rounds until two phases agree on each, or the time is over.
 
-    Two phases time everything; each further one only the items whose two lowest floors do not agree, see `Plan`.
+    Two phases time everything; each further one only the items that are not settled yet, see `Plan`.
 
     Args:
         keys: What to time.
@@ -168,7 +180,7 @@ def sample(
     """
     samples = {key: (known or {}).get(key, Samples()) for key in (*keys, *always)}
     phase = 1 + max((one.phases[-1] for one in samples.values() if one.phases), default=-1)
-    spent, num_phases, todo = 0.0, 0, list(keys)
+    first, spent, num_phases, todo = phase, 0.0, 0, list(keys)
     while todo and (num_phases < 2 or spent < plan.max_seconds):
         seconds = plan.seconds / 2 * max(SMALLEST_PHASE, len(todo) / len(keys))
         with open_phase([*todo, *always]) as items:
@@ -186,14 +198,16 @@ def sample(
                 after_round(spent + now, samples)
         spent, phase, num_phases = spent + now, phase + 1, num_phases + 1
         if num_phases > 1 or known:
-            todo = [key for key in keys if _worth_more(samples[key], plan)]
+            todo = [key for key in keys if _worth_more(samples[key], plan, first)]
     return samples
 
 
-def _worth_more(samples: Samples, plan: Plan) -> bool:
-    """Whether the floors found so far do not agree and another phase can be expected to help."""
-    floors = samples.floors(plan.min_clean)
-    return len(floors) < 2 or (floors[1] > (1 + plan.tolerance) * floors[0] and len(floors) < plan.max_floors)
+def _worth_more(samples: Samples, plan: Plan, first: int) -> bool:
+    """Whether an item is not settled, and more phases since the first of this run can be expected to help."""
+    floor, error = confirmed(samples.floors(plan.min_clean), plan.enough)
+    if math.isinf(error) or error > plan.enough * floor:
+        return True
+    return error > plan.tolerance * floor and len(samples.floors(plan.min_clean, first)) < plan.max_floors
 
 
 def _warm_up(run: TimeCalls, plan: Plan, clock: Clock) -> int:

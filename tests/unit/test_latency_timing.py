@@ -11,7 +11,7 @@ import pytest
 
 from latency.runtimes.base import Host, host_program
 from latency.sentinels import judge_sentinel
-from latency.timing import Plan, Samples, TimeCalls, sample, summarise
+from latency.timing import Plan, Samples, TimeCalls, confirmed, sample, summarise
 
 
 @dataclass
@@ -69,7 +69,7 @@ def measure(machine: Machine, plan: Plan = QUICK, **options) -> dict[str, Sample
 
 def test_quiet_machine_gives_the_truth() -> None:
     for key, samples in measure(Machine()).items():
-        stats = summarise(samples)
+        stats = summarise(samples, QUICK)
         assert stats.floor_ms == pytest.approx(TRUTH[key], rel=0.005)
         assert stats.relative_error < 0.005
         assert stats.num_clean == stats.num_samples
@@ -77,7 +77,7 @@ def test_quiet_machine_gives_the_truth() -> None:
 
 def test_preempted_calls_are_not_clean_and_do_not_count() -> None:
     for key, samples in measure(Machine(preempted=0.4)).items():
-        stats = summarise(samples)
+        stats = summarise(samples, QUICK)
         assert stats.floor_ms == pytest.approx(TRUTH[key], rel=0.005)
         assert 0.4 < stats.num_clean / stats.num_samples < 0.8
 
@@ -86,7 +86,7 @@ def test_median_moves_with_the_machine_and_the_floor_does_not() -> None:
     """Slow-downs come in modes: most of the time 1.3 times slower."""
     slow = Machine(slowdown=lambda seconds: 1.0 if seconds % 0.5 < 0.15 else 1.3)
     for key, samples in measure(slow).items():
-        stats = summarise(samples)
+        stats = summarise(samples, QUICK)
         assert stats.floor_ms == pytest.approx(TRUTH[key], rel=0.01)
         assert stats.median_ms > 1.2 * TRUTH[key]
 
@@ -94,7 +94,7 @@ def test_median_moves_with_the_machine_and_the_floor_does_not() -> None:
 def test_always_preempted_is_uncertain_whatever_the_time() -> None:
     machine = Machine(preempted=1.0)
     for samples in measure(machine).values():
-        stats = summarise(samples)
+        stats = summarise(samples, QUICK)
         assert stats.num_clean == 0
         assert math.isinf(stats.error_ms)
     assert machine.wall / 1e9 > 6.0  # it tried for max_seconds
@@ -118,7 +118,7 @@ def test_a_process_that_lies_badly_in_memory_is_outvoted() -> None:
 
     found = sample(list(TRUTH), open_phase, QUICK, machine, random.Random(0))
     assert opened == [list(TRUTH), list(TRUTH), ["middle"]]
-    stats = summarise(found["middle"])
+    stats = summarise(found["middle"], QUICK)
     assert stats.floor_ms == pytest.approx(TRUTH["middle"], rel=0.005)
     assert stats.relative_error < 0.01
 
@@ -133,7 +133,25 @@ def test_two_phases_that_never_agree_stay_uncertain() -> None:
         yield {key: machine.program(1.0 * factor) for key in keys}
 
     found = sample(["one"], open_phase, Plan(seconds=0.2, max_seconds=2.0), machine, random.Random(0))
-    assert summarise(found["one"]).relative_error == pytest.approx(0.04, abs=0.005)
+    assert summarise(found["one"], QUICK).relative_error == pytest.approx(0.04, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("floors", "wanted"),
+    [
+        ([], (math.inf, math.inf)),
+        ([1.0], (1.0, math.inf)),
+        ([1.0, 1.004], (1.0, 0.004)),
+        ([1.0, 1.07, 1.075], (1.0, 0.07)),  # too few to pass over one
+        ([0.93, 1.0, 1.004, 1.03], (1.0, 0.004)),
+        ([0.9, 0.95, 1.0, 1.004, 1.03], (0.95, 0.05)),
+        ([0.9, 0.95, 1.0, 1.004, 1.03, 1.1, 1.1, 1.1], (1.0, 0.004)),
+        ([1.0, 1.015, 1.016, 1.5], (1.0, 0.015)),  # the lowest of those that are
+        ([1.0, 1.04, 1.07, 1.5], (1.04, 0.03)),  # nothing agrees: the nearest
+    ],
+)
+def test_a_lucky_process_is_passed_over(floors: list[float], wanted: tuple[float, float]) -> None:
+    assert confirmed(floors, 0.02) == pytest.approx(wanted)
 
 
 def test_rounds_are_interleaved_and_shuffled() -> None:
