@@ -45,7 +45,7 @@ class Plan:
         max_seconds: Measuring time after which no further phase begins.
         min_rounds: Fewest rounds of a phase, whatever time they take.
         visit_ms: One visit repeats its call for about so long.
-        min_calls: Fewest timed calls of a visit.
+        min_calls: Fewest timed calls of a visit: with few calls, long items seldom meet an undisturbed moment.
         warm_ms: Each item first runs for so long, in each phase.
         warm_calls: Untimed calls at the start of each visit: they bring back its weights.
         tolerance: Floors of two phases that are within this fraction settle an item.
@@ -58,7 +58,7 @@ class Plan:
     max_seconds: float = 24.0
     min_rounds: int = 4
     visit_ms: float = 3.0
-    min_calls: int = 2
+    min_calls: int = 6
     warm_ms: float = 10.0
     warm_calls: int = 2
     tolerance: float = 0.01

@@ -112,7 +112,7 @@ def verify(
     *,
     num_random: int = 30,
     seed: int = 0,
-    seconds: float = 40.0,
+    seconds: float = 24.0,
     progress: Progress = lambda text, share: None,
 ) -> Report:
     """Measure fresh networks and compare them with the table's predictions.

@@ -246,7 +246,7 @@ def verify(
 
     table = load_table(folder, the_space, the_target)
     with progress_bar() as progress:
-        report = verify_table(table, num_random=num_random, seed=seed, seconds=seconds or 40.0, progress=progress)
+        report = verify_table(table, num_random=num_random, seed=seed, seconds=seconds or 24.0, progress=progress)
     if png is not None:
         from latency.plots import predicted_against_measured
 
