@@ -1,5 +1,6 @@
 """Predicted against measured, on networks that were not used to calibrate: does the table hold?
 
+The calibration networks are measured again beside them: what these have moved by is the machine's doing.
 Three answers: it holds, it falls short, or the machine is too noisy to tell. The goals stand here as numbers.
 """
 
@@ -20,8 +21,8 @@ from supernet.space import Architecture, Path
 
 MAX_REPEAT_MEDIAN = 0.015
 """Floors of two fresh processes must agree to this, in the median, or nothing can be told."""
-MAX_SENTINEL_MOVE = 0.03
-"""Reference kernels must be as fast as when the table was measured, within this."""
+MAX_MOVE = 0.03
+"""Reference kernels and calibration networks must be as fast as when the table was measured, within this."""
 
 
 class Verdict(StrEnum):
@@ -84,8 +85,10 @@ class Report:
     Attributes:
         verdict: The answer.
         reasons: What falls short, or what was noisy.
-        accuracies: By kind of network, then by predictor: `table`, `sum` (plain), `macs` (a straight line fitted on
-            the calibration networks).
+        accuracies: By kind of network, then by predictor: `table` and `macs` (a straight line through the calibration
+            networks), both times `drift`; `table_as_written`, without it; `sum`, the plain sum of rows.
+        drift: How much slower the table's calibration networks are in this run than in the table's own, as a factor:
+            the median. It is the machine's, not the table's, and judged apart.
         repeat_median: Median of the measurement's own relative differences: no prediction can be better.
         repeat_mean: Mean of them.
         in_bar: Share of the networks within the table's error bar.
@@ -99,6 +102,7 @@ class Report:
     verdict: Verdict
     reasons: tuple[str, ...]
     accuracies: Mapping[str, Mapping[str, Accuracy]]
+    drift: float
     repeat_median: float
     repeat_mean: float
     in_bar: float
@@ -139,9 +143,25 @@ def verify(
         Item(key, choices=network_choices(space, path), input_shape=space.input_size)
         for key, (_, _, path) in zip(keys, named, strict=True)
     ]
+    items += [
+        Item(
+            anchor(id), choices=network_choices(space, space.path(Architecture.parse(id))), input_shape=space.input_size
+        )
+        for id in (network.architecture for network in table.calibration.networks)
+    ]
     result = run_job(Job(table.target, tuple(items), space, plan_for(table.target, seconds), seed=seed), progress)
     probes = [_probe(table, kind, name, path, result, key) for key, (kind, name, path) in zip(keys, named, strict=True)]
     return judge(table, probes, result)
+
+
+def anchor(architecture: str) -> str:
+    """Return the key of a calibration network in a verification's job."""
+    return f"anchor {architecture}"
+
+
+def _drift(table: LatencyTable, result: JobResult) -> float:
+    networks = table.calibration.networks
+    return statistics.median(result.stats[anchor(n.architecture)].floor_ms / n.measured_ms for n in networks)
 
 
 def _probe(table: LatencyTable, kind: str, name: str, path: Path, result: JobResult, key: str) -> Probe:
@@ -162,11 +182,12 @@ def _probe(table: LatencyTable, kind: str, name: str, path: Path, result: JobRes
 
 def judge(table: LatencyTable, probes: Sequence[Probe], result: JobResult) -> Report:
     """Compare predictions with measurements and state the verdict."""
-    macs = _macs_line(table)
+    macs, drift = _macs_line(table), _drift(table, result)
     predictors: dict[str, Callable[[Probe], float]] = {
-        "table": lambda probe: probe.predicted_ms,
+        "table": lambda probe: drift * probe.predicted_ms,
+        "table_as_written": lambda probe: probe.predicted_ms,
         "sum": lambda probe: probe.sum_ms,
-        "macs": lambda probe: macs(probe.num_macs),
+        "macs": lambda probe: drift * macs(probe.num_macs),
     }
     kinds = list(dict.fromkeys(probe.kind for probe in probes))
     accuracies = {
@@ -180,7 +201,7 @@ def judge(table: LatencyTable, probes: Sequence[Probe], result: JobResult) -> Re
         for kind in kinds
     }
     repeats = [probe.repeat for probe in probes]
-    noisy = noise(table, result, repeats)
+    noisy = noise(table, result, repeats, drift)
     short = shortcomings(accuracies, GOALS_INT8 if table.target.precision == "int8" else GOALS)
     verdict = Verdict.TOO_NOISY if noisy else Verdict.FALLS_SHORT if short else Verdict.HOLDS
     return Report(
@@ -189,16 +210,17 @@ def judge(table: LatencyTable, probes: Sequence[Probe], result: JobResult) -> Re
         verdict=verdict,
         reasons=(*noisy, *short),
         accuracies=accuracies,
+        drift=drift,
         repeat_median=statistics.median(repeats),
         repeat_mean=statistics.fmean(repeats),
-        in_bar=sum(abs(p.predicted_ms - p.measured_ms) <= p.bar_ms for p in probes) / len(probes),
+        in_bar=sum(abs(drift * p.predicted_ms - p.measured_ms) <= p.bar_ms for p in probes) / len(probes),
         probes=tuple(probes),
         seconds=result.measure_seconds,
         clean_share=result.clean_share,
     )
 
 
-def noise(table: LatencyTable, result: JobResult, repeats: Sequence[float]) -> tuple[str, ...]:
+def noise(table: LatencyTable, result: JobResult, repeats: Sequence[float], drift: float) -> tuple[str, ...]:
     """Say what makes this run unfit to judge a table."""
     found = []
     reason = noise_reason(result, (), 0.0)
@@ -210,8 +232,10 @@ def noise(table: LatencyTable, result: JobResult, repeats: Sequence[float]) -> t
     for name, sentinel in result.sentinels.items():
         then = table.sentinels.get(name)
         move = sentinel.floor_ms / then - 1.0 if then else 0.0
-        if abs(move) > MAX_SENTINEL_MOVE:
+        if abs(move) > MAX_MOVE:
             found.append(f"the reference kernel {name!r} moved by {move:+.1%} since the table was measured")
+    if abs(drift - 1.0) > MAX_MOVE:
+        found.append(f"the calibration networks moved by {drift - 1.0:+.1%} since the table was measured")
     return tuple(found)
 
 

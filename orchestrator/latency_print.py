@@ -21,7 +21,7 @@ def print_report(report: "Report") -> None:
             rows.append(
                 (
                     f"{kind} ({found.num_networks})",
-                    name,
+                    name.replace("_", " "),
                     f"{found.within_5:.0%}",
                     f"{found.within_10:.0%}",
                     f"{found.mape:.1%}",
@@ -35,8 +35,10 @@ def print_report(report: "Report") -> None:
         f"{report.space} on {report.target}: {report.verdict}",
         ("networks", "predictor", "within 5 %", "10 %", "mean error", "bias", "RMSE ms", "worst", "tau"),
         rows,
-        f"the measurement itself repeats to {report.repeat_median:.1%} (median), {report.in_bar:.0%} within the "
-        f"table's error bar, {report.clean_share:.0%} of calls undisturbed, {report.seconds:.0f} s",
+        f"the machine moved by {report.drift - 1:+.1%} since the table was measured (its calibration networks, taken "
+        f"again), which `table` and `macs` allow for; the measurement repeats to {report.repeat_median:.1%} (median), "
+        f"{report.in_bar:.0%} of networks within the table's error bar, {report.clean_share:.0%} of calls undisturbed, "
+        f"{report.seconds:.0f} s",
     )
     for reason in report.reasons:
         print(f"  {reason}")

@@ -15,7 +15,7 @@ from latency.sentinels import SentinelStats
 from latency.table import LatencyTable
 from latency.target import load_target
 from latency.timing import Stats
-from latency.verify import GOALS, GOALS_INT8, Probe, Report, Verdict, judge, shortcomings
+from latency.verify import GOALS, GOALS_INT8, Probe, Report, Verdict, anchor, judge, shortcomings
 from supernet.cost import macs_table
 from supernet.presets import load_space
 
@@ -34,18 +34,21 @@ def calibrated_table(target: str = "ort-cpu-1t") -> LatencyTable:
     return replace(table, calibration=replace(table.calibration, networks=tuple(networks)))
 
 
-def judged(noise: float, target: str = "ort-cpu-1t", repeat: float = 0.005, **changes: object) -> Report:
-    """Judge a table on networks that cost what it predicts, give or take `noise`."""
+def judged(
+    noise: float, target: str = "ort-cpu-1t", repeat: float = 0.005, moved: float = 1.0, **changes: object
+) -> Report:
+    """Judge a table on networks that cost what it predicts, give or take `noise`, on a machine `moved` times slower."""
     table, rng, probes, floors = calibrated_table(target), random.Random(4), [], {}
     named = [("random", str(i), path) for i, path in enumerate(random_paths(PAPER, 30, 1))]
     named += [("structured", name, path) for name, path in structured_paths(PAPER).items()]
     for kind, name, path in named:
         architecture = PAPER.architecture(path)
         predicted, bar = predict(table, architecture)
-        measured = predicted * (1 + rng.uniform(-noise, noise))
+        measured = moved * predicted * (1 + rng.uniform(-noise, noise))
         macs, total = macs_table(PAPER).total(path), table.sum_ms(architecture)
         probes.append(Probe(kind, name, architecture.id, predicted, bar, total, macs, measured, repeat))
         floors[f"{kind} {name}"] = measured
+    floors |= {anchor(network.architecture): moved * network.measured_ms for network in table.calibration.networks}
     return judge(table, probes, made_up_result(floors, **changes))
 
 
@@ -94,6 +97,14 @@ def test_a_good_table_holds() -> None:
     assert report.accuracies["structured"]["macs"].mape > report.accuracies["structured"]["table"].mape
 
 
+def test_what_the_whole_machine_moved_by_is_told_apart_from_the_table() -> None:
+    report = judged(0.0, moved=0.975)
+    assert report.verdict == Verdict.HOLDS, report.reasons
+    assert report.drift == pytest.approx(0.975)
+    assert report.accuracies["random"]["table"].bias == pytest.approx(0.0, abs=1e-9)
+    assert report.accuracies["random"]["table_as_written"].bias == pytest.approx(1 / 0.975 - 1)
+
+
 def test_a_bad_table_falls_short_and_says_in_what() -> None:
     report = judged(0.2)
     assert report.verdict == Verdict.FALLS_SHORT
@@ -107,6 +118,7 @@ def test_a_bad_table_falls_short_and_says_in_what() -> None:
         ({"sentinels": {"cache": SentinelStats(0.1, 0.4, 0.5)}}, "slowed down by 40.0%"),
         ({"sentinels": {"cache": SentinelStats(1.06 * SENTINELS["cache"], 0.0, 0.0)}}, "moved by +6.0% since"),
         ({"repeat": 0.03}, "repeat to 3.0% in the median"),
+        ({"moved": 1.05}, "the calibration networks moved by +5.0% since"),
     ],
 )
 def test_a_noisy_machine_tells_nothing_good_or_bad(changes: dict, reason: str) -> None:
