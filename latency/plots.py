@@ -6,7 +6,7 @@
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from latency.verify import Probe, Report
+from latency.verify import Report
 from supernet.cost import CostTable
 from supernet.space import Space
 
@@ -69,10 +69,6 @@ def predicted_against_measured(report: Report, file: FilePath | str) -> None:
     """
     figure = _figure(10.5, 4.6)
     left, right = figure.subplots(1, 2)
-
-    def predicted(probe: Probe) -> float:
-        return report.drift * probe.predicted_ms
-
     measured = [probe.measured_ms for probe in report.probes]
     low, high = 0.93 * min(measured), 1.05 * max(measured)
     left.plot([low, high], [low, high], color=MUTED, linewidth=1, zorder=1)
@@ -85,13 +81,13 @@ def predicted_against_measured(report: Report, file: FilePath | str) -> None:
         probes = [probe for probe in report.probes if probe.kind == kind]
         x = [probe.measured_ms for probe in probes]
         style: dict[str, Any] = {"color": color, "marker": marker, "s": 26, "alpha": 0.85, "linewidths": 0, "zorder": 2}
-        left.scatter(x, [predicted(probe) for probe in probes], label=f"{kind} ({len(probes)})", **style)
-        errors = [100 * (predicted(probe) / probe.measured_ms - 1) for probe in probes]
+        left.scatter(x, [probe.judged_ms for probe in probes], label=f"{kind} ({len(probes)})", **style)
+        errors = [100 * (probe.judged_ms / probe.measured_ms - 1) for probe in probes]
         right.scatter(x, errors, **style)
         for probe, error in zip(probes, errors, strict=True):
             if abs(error) > 5:
                 right.annotate(probe.name, (probe.measured_ms, error), (4, 4), textcoords="offset points", fontsize=7)
-    reach = max(11.0, *(110 * abs(predicted(probe) / probe.measured_ms - 1) for probe in report.probes))
+    reach = max(11.0, *(110 * abs(probe.judged_ms / probe.measured_ms - 1) for probe in report.probes))
     right.set_ylim(-reach, reach)
     left.set(xlabel="measured (ms)", ylabel="predicted (ms)", xlim=(low, high), ylim=(low, high))
     right.set(xlabel="measured (ms)", ylabel="error of the prediction (%)", xlim=(low, high))

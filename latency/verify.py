@@ -1,15 +1,18 @@
 """Predicted against measured, on networks that were not used to calibrate: does the table hold?
 
-The calibration networks are measured again beside them: what these have moved by is the machine's doing.
+The calibration networks are measured again beside them, and the table is judged by its rows with the scale of this run:
+what whole networks have moved by since is the machine's doing, and told apart.
 Three answers: it holds, it falls short, or the machine is too noisy to tell. The goals stand here as numbers.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from latency.accuracy import Accuracy, accuracy, fit_line
+from latency.calibrate import CalibrationNetwork, fit
 from latency.estimate import predict
 from latency.job import Item, Job, JobResult, Progress, noise_reason, plan_for, run_job
 from latency.probe_networks import random_paths, structured_paths
@@ -17,7 +20,7 @@ from latency.profile_space import network_choices
 from latency.table import LatencyTable
 from supernet.cost import macs_table
 from supernet.errors import InputError
-from supernet.space import Architecture, Path
+from supernet.space import Architecture, Path, Space
 
 MAX_REPEAT_MEDIAN = 0.015
 """Floors of two fresh processes must agree to this, in the median, or nothing can be told."""
@@ -59,12 +62,13 @@ class Probe:
         kind: `random` or `structured`.
         name: Of a structured one, else its number.
         architecture: Its id.
-        predicted_ms: By the table.
+        predicted_ms: By the table as written.
         bar_ms: Half-width of the table's error bar.
         sum_ms: Plain sum of rows, not calibrated.
         num_macs: Multiply-accumulates.
         measured_ms: Floor.
         repeat: Relative difference of the floors that two fresh processes found.
+        judged_ms: By the table's rows with the scale of the verifying run.
     """
 
     kind: str
@@ -76,6 +80,7 @@ class Probe:
     num_macs: float
     measured_ms: float
     repeat: float
+    judged_ms: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,11 @@ class Report:
     Attributes:
         verdict: The answer.
         reasons: What falls short, or what was noisy.
-        accuracies: By kind of network, then by predictor: `table` and `macs` (a straight line through the calibration
-            networks), both times `drift`; `table_as_written`, without it; `sum`, the plain sum of rows.
-        drift: How much slower the table's calibration networks are in this run than in the table's own, as a factor:
-            the median. It is the machine's, not the table's, and judged apart.
+        accuracies: By kind of network, then by predictor: `table`, the rows with the scale of this run;
+            `table_as_written`, with the table's own; `sum`, without any; `macs`, a straight line through the MACs of
+            the calibration networks of this run.
+        drift: How much slower the calibration networks are in this run than in the table's own, as a factor: the
+            median.
         repeat_median: Median of the measurement's own relative differences: no prediction can be better.
         repeat_mean: Mean of them.
         in_bar: Share of the networks within the table's error bar.
@@ -159,9 +165,13 @@ def anchor(architecture: str) -> str:
     return f"anchor {architecture}"
 
 
-def _drift(table: LatencyTable, result: JobResult) -> float:
-    networks = table.calibration.networks
-    return statistics.median(result.stats[anchor(n.architecture)].floor_ms / n.measured_ms for n in networks)
+def _measured_again(table: LatencyTable, result: JobResult) -> list[CalibrationNetwork]:
+    """Return the table's calibration networks as this run found them."""
+    found = []
+    for network in table.calibration.networks:
+        stats = result.stats[anchor(network.architecture)]
+        found.append(replace(network, measured_ms=stats.floor_ms, error_ms=stats.error_ms))
+    return found
 
 
 def _probe(table: LatencyTable, kind: str, name: str, path: Path, result: JobResult, key: str) -> Probe:
@@ -182,12 +192,17 @@ def _probe(table: LatencyTable, kind: str, name: str, path: Path, result: JobRes
 
 def judge(table: LatencyTable, probes: Sequence[Probe], result: JobResult) -> Report:
     """Compare predictions with measurements and state the verdict."""
-    macs, drift = _macs_line(table), _drift(table, result)
+    again = _measured_again(table, result)
+    now, macs = fit(again), _macs_line(table.space, again)
+    drift = statistics.median(
+        n.measured_ms / then.measured_ms for n, then in zip(again, table.calibration.networks, strict=True)
+    )
+    probes = [replace(probe, judged_ms=now.scale * probe.sum_ms + now.offset_ms) for probe in probes]
     predictors: dict[str, Callable[[Probe], float]] = {
-        "table": lambda probe: drift * probe.predicted_ms,
+        "table": lambda probe: probe.judged_ms,
         "table_as_written": lambda probe: probe.predicted_ms,
         "sum": lambda probe: probe.sum_ms,
-        "macs": lambda probe: drift * macs(probe.num_macs),
+        "macs": lambda probe: macs(probe.num_macs),
     }
     kinds = list(dict.fromkeys(probe.kind for probe in probes))
     accuracies = {
@@ -213,7 +228,7 @@ def judge(table: LatencyTable, probes: Sequence[Probe], result: JobResult) -> Re
         drift=drift,
         repeat_median=statistics.median(repeats),
         repeat_mean=statistics.fmean(repeats),
-        in_bar=sum(abs(drift * p.predicted_ms - p.measured_ms) <= p.bar_ms for p in probes) / len(probes),
+        in_bar=sum(abs(p.judged_ms - p.measured_ms) <= p.bar_ms for p in probes) / len(probes),
         probes=tuple(probes),
         seconds=result.measure_seconds,
         clean_share=result.clean_share,
@@ -265,10 +280,9 @@ def shortcomings(accuracies: Mapping[str, Mapping[str, Accuracy]], goals: Goals)
     )
 
 
-def _macs_line(table: LatencyTable) -> Callable[[float], float]:
+def _macs_line(space: Space, networks: Sequence[CalibrationNetwork]) -> Callable[[float], float]:
     """Fit latency against MACs on the calibration networks: what is known without a table."""
-    costs = macs_table(table.space)
-    networks = table.calibration.networks
-    macs = [costs.total(table.space.path(Architecture.parse(network.architecture))) for network in networks]
+    costs = macs_table(space)
+    macs = [costs.total(space.path(Architecture.parse(network.architecture))) for network in networks]
     slope, intercept = fit_line(macs, [network.measured_ms for network in networks])
     return lambda num_macs: slope * num_macs + intercept
