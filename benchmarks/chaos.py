@@ -68,11 +68,14 @@ class Cluster:
         command = [sys.executable, "-m", "orchestrator.cli", "sweep", str(CONFIG), "--name", name]
         return self.processes.start([*command, "--storage", str(self.folder / "runs")], self.client, f"{name}.log")
 
-    def leftovers(self) -> list[str]:
-        """Return what a sweep left behind once it had a minute to end."""
+    def leftovers(self, *, ended: bool) -> list[str]:
+        """Return what a sweep left behind once it had a minute to end.
+
+        Placement groups count where it has ended: what Ray forgets of a killed driver is freed by the next one.
+        """
         deadline = time.monotonic() + 60
         while True:
-            groups = (probe(self.client) or {"groups": ["?"]})["groups"]
+            groups = (probe(self.client) or {"groups": ["?"]})["groups"] if ended else []
             left = [*workers(self.head.pid).values(), *(f"placement group {state}" for state in groups)]
             if not left or time.monotonic() > deadline:
                 return left
@@ -123,7 +126,7 @@ def disturb(cluster: Cluster, name: str, rng: random.Random, left: int, report: 
         _say(f"{name}: killed {kind}, checkpoints {before}")
         if kind == "driver":
             driver.wait()
-            report.leftovers += [f"{name} after its driver: {item}" for item in cluster.leftovers()]
+            report.leftovers += [f"{name} after its driver: {item}" for item in cluster.leftovers(ended=False)]
             driver = cluster.sweep(name)
         if kind in ("driver", "RayTrainWorker", "TrainController"):
             _check_start(folder, driver, before, counts, report)
@@ -186,7 +189,7 @@ def run(kills: int, seed: int, folder: Path) -> Report:
                 found = fingerprint(folder / "runs" / name)
                 _say(f"{name}: {found}, undisturbed {report.undisturbed}; {done} kills so far")
                 report.differing += [f"{name}: {found}"] if found != report.undisturbed else []
-            report.leftovers += [f"{name} at its end: {item}" for item in cluster.leftovers()]
+            report.leftovers += [f"{name} at its end: {item}" for item in cluster.leftovers(ended=True)]
     report.seconds = round(time.monotonic() - begin, 1)
     return report
 
