@@ -31,7 +31,7 @@ test: $(INSTALLED)  ## Lint, type-check and run the tests
 slow: $(INSTALLED)  ## Run what wants a quiet machine: real measurements, nodes that die
 	$(BIN)/python -m pytest $(SLOW)
 
-unit: $(INSTALLED)  ## Run the unit tests (under a minute)
+unit: $(INSTALLED)  ## Run the unit tests (a minute and a half)
 	$(BIN)/python -m pytest tests/unit
 
 lint: $(INSTALLED)  ## Lint and type-check

@@ -238,7 +238,7 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
     Args:
         result: The run.
         keys: Items that matter.
-        max_error: Largest relative difference of the two lowest floors.
+        max_error: Largest relative error of an item, see `Stats`.
     """
     from latency.sentinels import MAX_DRIFT
 

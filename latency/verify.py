@@ -22,6 +22,8 @@ from supernet.cost import macs_table
 from supernet.errors import InputError
 from supernet.space import Architecture, Path, Space
 
+SECONDS = 24.0
+"""Measuring time wanted, unless another is asked for."""
 MAX_REPEAT_MEDIAN = 0.015
 """Floors of two fresh processes must agree to this, in the median, or nothing can be told."""
 MAX_MOVE = 0.03
@@ -122,7 +124,7 @@ def verify(
     *,
     num_random: int = 30,
     seed: int = 0,
-    seconds: float = 24.0,
+    seconds: float = SECONDS,
     progress: Progress = lambda text, share: None,
 ) -> Report:
     """Measure fresh networks and compare them with the table's predictions.

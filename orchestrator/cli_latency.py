@@ -242,11 +242,12 @@ def verify(
         print_json(asdict(load_report)) if json else print(load_report.text())
         raise typer.Exit(_exit_code(load_report.verdict))
     from latency.table import load_table
+    from latency.verify import SECONDS
     from latency.verify import verify as verify_table
 
     table = load_table(folder, the_space, the_target)
     with progress_bar() as progress:
-        report = verify_table(table, num_random=num_random, seed=seed, seconds=seconds or 24.0, progress=progress)
+        report = verify_table(table, num_random=num_random, seed=seed, seconds=seconds or SECONDS, progress=progress)
     if png is not None:
         from latency.plots import predicted_against_measured
 
