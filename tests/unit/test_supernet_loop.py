@@ -18,7 +18,7 @@ from supernet.gates import sample_path
 from supernet.loop import Search, SearchSettings
 from supernet.network import Supernet, build_network, inherit_weights
 from supernet.objective import ObjectiveSettings
-from supernet.prune import Pruner, PruneSettings, spare_cheapest
+from supernet.prune import PruneSettings
 from supernet.rng import generator
 from supernet.training import cosine
 
@@ -240,50 +240,6 @@ def test_weight_steps_read_nothing_from_the_device():
 
 
 # Pruning
-
-
-def test_candidates_are_dropped_after_patience_and_not_before_the_start():
-    alive = torch.ones(1, 3, dtype=torch.bool)
-    pruner = Pruner(PruneSettings(threshold=0.5, start=0.5, patience=2), alive)
-    low = torch.tensor([[0.9, 0.09, 0.01]], dtype=torch.float64)
-    high = torch.tensor([[0.3, 0.3, 0.4]], dtype=torch.float64)
-    assert not pruner.check(low, alive, 0.1).any()
-    assert not pruner.check(high, alive, 0.2).any()
-    assert not pruner.check(low, alive, 0.3).any()
-    assert not pruner.check(low, alive, 0.4).any()
-    assert pruner.strikes.tolist() == [[0, 2, 2]]
-    assert pruner.check(low, alive, 0.5).tolist() == [[False, True, True]]
-
-
-def test_the_last_path_always_remains():
-    for seed in range(30):
-        alive = torch.ones(4, 5, dtype=torch.bool)
-        pruner = Pruner(PruneSettings(threshold=5.0, start=0.0, patience=1), alive)
-        probs = torch.softmax(torch.randn(4, 5, generator=generator("last", seed), dtype=torch.float64), 1)
-        for _ in range(3):
-            doomed = pruner.check(probs * alive, alive, 1.0)
-            alive &= ~doomed
-        assert alive.sum(1).tolist() == [1] * 4
-        assert torch.equal(alive.int().argmax(1), probs.argmax(1))
-
-
-def test_pruning_never_puts_the_budget_out_of_reach():
-    for seed in range(100):
-        alive = torch.ones(3, 3, dtype=torch.bool)
-        doomed = torch.rand(3, 3, generator=generator("doomed", seed)) < 0.5
-        doomed[torch.arange(3), torch.randint(3, (3,), generator=generator("keep", seed))] = False
-        budget = COSTS.minimum + 0.1 * (seed % 10) * (COSTS.maximum - COSTS.minimum)
-        spared = spare_cheapest(doomed, alive, COSTS, budget)
-        left = [
-            [c for c, out in zip(*row, strict=True) if not out] for row in zip(COSTS.candidates, spared, strict=True)
-        ]
-        assert COSTS.fixed + sum(map(min, left)) <= budget * (1 + 1e-12)
-        assert (spared <= doomed).all()
-        kept = [
-            [c for c, out in zip(*row, strict=True) if not out] for row in zip(COSTS.candidates, doomed, strict=True)
-        ]
-        if COSTS.fixed + sum(map(min, kept)) <= budget:
-            assert torch.equal(spared, doomed)
 
 
 def test_dropped_candidates_and_their_optimiser_state_are_released():
