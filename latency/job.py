@@ -101,7 +101,6 @@ class JobResult:
         num_rounds: Interleaved rounds.
         num_phases: Phases of rounds, each in fresh processes; also those of an interrupted run.
         parity: For items with `check`: largest difference from the module's outputs, relative to the largest output.
-        facts: Facts of runtime and device for the fingerprint.
         prepare_seconds: Time spent making models runnable.
         measure_seconds: Time spent timing.
     """
