@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+UNIT = tests/unit -n logical --maxprocesses 4
 SLOW = tests/integration/test_latency_flow.py tests/integration/test_nodes.py
 
 .PHONY: help install quickstart test slow unit lint wheel clean chaos nodes jobs
@@ -26,13 +27,14 @@ test: $(INSTALLED)  ## Lint, type-check and run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(SLOW:%=--ignore=%)
+	$(BIN)/python -m pytest $(UNIT)
+	$(BIN)/python -m pytest tests/integration $(SLOW:%=--ignore=%)
 
 slow: $(INSTALLED)  ## Run what wants a quiet machine: real measurements, nodes that die
 	$(BIN)/python -m pytest $(SLOW)
 
-unit: $(INSTALLED)  ## Run the unit tests (a minute and a half)
-	$(BIN)/python -m pytest tests/unit
+unit: $(INSTALLED)  ## Run the unit tests (under a minute)
+	$(BIN)/python -m pytest $(UNIT)
 
 lint: $(INSTALLED)  ## Lint and type-check
 	$(BIN)/ruff check .
