@@ -59,7 +59,8 @@ class Cluster:
         environment = clean_environment(LOOPBACK)
         self.client = {**environment, "RAY_ADDRESS": f"127.0.0.1:{port}"}
         command = f"{RAY} start --head --block --port {port} --num-cpus 2 --object-store-memory 157286400"
-        command += f" --include-dashboard false --disable-usage-stats --temp-dir {folder / 'ray'}"
+        # With the dashboard, as clusters have it: Ray's guards of killed controllers end only where they can ask it.
+        command += f" --dashboard-port {free_port()} --disable-usage-stats --temp-dir {folder / 'ray'}"
         self.head = self.processes.start(command.split(), environment, "head.log")
         wait_for("the head answers", lambda: probe(self.client), 180)
 

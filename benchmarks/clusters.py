@@ -20,7 +20,7 @@ import psutil
 RAY = str(Path(sys.executable).with_name("ray"))
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "GLOO_SOCKET_IFNAME": "lo"}
 RESTING = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
-SYSTEM_ACTORS = ("AutoscalingCoordinator", "StateActor", "PlacementGroupCleaner", "JobSupervisor")
+SYSTEM_ACTORS = ("AutoscalingCoordinator", "StateActor", "JobSupervisor")
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
