@@ -16,6 +16,19 @@ from latency.target import Target
 CLEAN_SHARE = 0.97
 """A call during which the process ran for less of the wall time was interrupted: it is not clean."""
 
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": "2000000000",
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
+    "MALLOC_TOP_PAD_": "268435456",
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
+"""Environment of processes that time a processor, so that latency is a property of the network.
+
+By default glibc maps big tensors afresh at each call, or not, depending on what the process did before: the same
+network then takes 17.7 or 26 ms on eager PyTorch. Freed memory is kept; and where the system grants them, pages are
+huge: small ones lie anywhere in physical memory, and how they share the caches is another lottery.
+"""
+
 
 class Clock(Protocol):
     """Time as a dependency: nanoseconds of the wall, and of this process on any processor."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latency.runtimes.base import Host, Model, Program, host_program
+from latency.runtimes.base import MALLOC, Host, Model, Program, host_program
 from latency.target import Target
 
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
@@ -23,13 +23,13 @@ def missing(target: Target) -> str:
 
 
 def facts(target: Target) -> Mapping[str, Any]:
-    """Nothing beside machine and versions."""
-    return {}
+    """The allocator's setting belongs to the target."""
+    return {"malloc": MALLOC}
 
 
 def environment(target: Target) -> Mapping[str, str]:
-    """Nothing is needed."""
-    return {}
+    """Keep freed memory in the process, and in huge pages."""
+    return MALLOC
 
 
 def prepare(model: Model, target: Target, host: Host) -> Program:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latency.runtimes.base import Host, Model, Program, host_program
-from latency.runtimes.torch_eager import DTYPES, MALLOC
+from latency.runtimes.base import MALLOC, Host, Model, Program, host_program
+from latency.runtimes.torch_eager import DTYPES
 from latency.target import Target
 
 

@@ -7,18 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latency.runtimes.base import Host, Model, Program, host_program
+from latency.runtimes.base import MALLOC, Host, Model, Program, host_program
 from latency.target import Target
 
-# By default glibc maps big tensors afresh at each call, or not, depending on what the process did before:
-# the same network then takes 17.7 or 26 ms. Keeping freed memory makes eager latency a property of the network. So do
-# huge pages, where the system grants them: small ones lie anywhere, and how they share the caches is another lottery.
-MALLOC = {
-    "MALLOC_MMAP_THRESHOLD_": "2000000000",
-    "MALLOC_TRIM_THRESHOLD_": "4000000000",
-    "MALLOC_TOP_PAD_": "268435456",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
