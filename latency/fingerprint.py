@@ -16,7 +16,7 @@ from latency.runtimes.registry import entry, load_runtime
 from latency.target import Target
 from supernet.space import Space
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Raised when the way of measuring changes so that old tables no longer compare."""
 
 

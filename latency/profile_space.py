@@ -1,6 +1,6 @@
 """Fills a latency table: which chains of layers to measure, in one run, and what follows from their floors.
 
-A candidate's cost is measured in context: the chain of the layer before it and itself, less the chain before it.
+A candidate's cost is measured in context: the chain of a typical layer before it and itself, less the chain before it.
 An isolated block would pay for converting its input and output, which a network pays once. Between two calls as
 much memory is read as a network has weights, because in a network a block never finds its own in the near caches.
 """
@@ -19,7 +19,7 @@ from latency.job import Item, Job, JobResult, Progress, noise_reason, plan_for, 
 from latency.model import Choice
 from latency.table import LatencyTable, Row, load_table, table_path, write_table
 from latency.target import Target
-from supernet.cost import macs_table, params_table, trace
+from supernet.cost import LayerTrace, macs_table, params_table, trace
 from supernet.errors import InputError
 from supernet.network import chosen_layers
 from supernet.space import Architecture, Path, Space
@@ -52,17 +52,23 @@ def plan_chains(space: Space) -> list[Chains]:
     """
     traces = trace(space)
     first_of: dict[object, int] = {}
-    plans, before = [], -1
+    plans: list[Chains] = []
+    prefix: tuple[Choice, ...] = ()
     for index, layer in enumerate(space.layers):
-        prefix: tuple[Choice, ...] = () if before < 0 else ((before, 0),)
         shape = (layer.in_channels, layer.out_channels, layer.stride, layer.residual, traces[index].in_shape, prefix)
         for candidate, op in enumerate(layer.candidates):
             if op.name != "zero":
                 same = first_of.setdefault((op, shape), index)
                 plans.append(Chains(layer.name, op.short, (*prefix, (same, candidate)), prefix))
         if all(op.name != "zero" for op in layer.candidates):
-            before = index
+            prefix = ((index, _typical(traces[index])),)
     return plans
+
+
+def _typical(layer: LayerTrace) -> int:
+    """Return the candidate in the middle by MACs: it leaves buffers of the size that a network has, in the caches."""
+    order = sorted(range(len(layer.num_macs)), key=layer.num_macs.__getitem__)
+    return order[len(order) // 2]
 
 
 def calibration_paths(space: Space) -> list[Path]:

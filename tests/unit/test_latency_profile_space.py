@@ -45,6 +45,12 @@ def test_equal_layers_are_measured_once() -> None:
     assert len({plan.chain for plan in plans}) == 66 + 4
 
 
+def test_the_layer_before_is_of_typical_size() -> None:
+    space = load_space("proxyless-imagenet")
+    before = {space.layers[i].candidates[c].short for plan in plan_chains(space) for i, c in plan.before}
+    assert before == {"conv_k3", "k3e1", "k3e6", "conv_k1"}, "k3e6 is the fourth of six by MACs"
+
+
 def test_calibration_has_the_smallest_and_the_largest_network() -> None:
     paths = calibration_paths(SPACE)
     macs = [count_cost(SPACE, SPACE.architecture(path))["num_macs"] for path in paths]
