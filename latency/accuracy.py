@@ -21,6 +21,7 @@ class Accuracy:
         rmse_ms: Root mean square error, in the unit of the values.
         worst: Largest absolute error.
         tau: Kendall's rank correlation (tau-b).
+        tau_told: The same over the pairs that the measurement tells apart, 0 if there are none.
     """
 
     num_networks: int
@@ -31,10 +32,17 @@ class Accuracy:
     rmse_ms: float
     worst: float
     tau: float
+    tau_told: float
 
 
-def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Accuracy:
-    """Compare predictions with what was measured; at least one pair."""
+def accuracy(predicted: Sequence[float], measured: Sequence[float], repeats: Sequence[float] = ()) -> Accuracy:
+    """Compare predictions with what was measured, at least one value.
+
+    Args:
+        predicted: Values.
+        measured: Values of the same things in the same unit.
+        repeats: To what fraction each measurement repeats; 0 if not given.
+    """
     errors = [p / m - 1.0 for p, m in zip(predicted, measured, strict=True)]
     num = len(errors)
     return Accuracy(
@@ -46,6 +54,7 @@ def accuracy(predicted: Sequence[float], measured: Sequence[float]) -> Accuracy:
         rmse_ms=math.sqrt(sum((p - m) ** 2 for p, m in zip(predicted, measured, strict=True)) / num),
         worst=max(map(abs, errors)),
         tau=kendall_tau(predicted, measured),
+        tau_told=_tau_told(predicted, measured, repeats or [0.0] * num),
     )
 
 
@@ -62,6 +71,17 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
             ties_second += b == 0
     scale = math.sqrt((pairs - ties_first) * (pairs - ties_second))
     return concordant / scale if scale else 0.0
+
+
+def _tau_told(predicted: Sequence[float], measured: Sequence[float], repeats: Sequence[float]) -> float:
+    """Return the mean agreement in order over pairs that differ by more than what either of them repeats to."""
+    agreements = [
+        _sign(predicted[i] - predicted[j]) * _sign(measured[i] - measured[j])
+        for i in range(len(measured))
+        for j in range(i)
+        if abs(measured[i] - measured[j]) > max(repeats[i], repeats[j]) * min(measured[i], measured[j])
+    ]
+    return sum(agreements) / len(agreements) if agreements else 0.0
 
 
 def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:

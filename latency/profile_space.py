@@ -37,32 +37,54 @@ the last in a whole network, or the table is not written."""
 
 @dataclass(frozen=True)
 class Chains:
-    """What to measure for one candidate: the chain with it, and the chain before it (empty at the first layer)."""
+    """What to measure for one candidate: the chain that ends with it, and the chain before it.
+
+    Attributes:
+        layer: Its layer.
+        op: Short name of the candidate.
+        chain: A typical layer before it, then the candidate in every equal layer: what they have in common is
+            measured once, and as often as a network may have it in a row.
+        before: The chain without the candidate; empty at the first layer.
+    """
 
     layer: str
     op: str
     chain: tuple[Choice, ...]
     before: tuple[Choice, ...]
 
+    @property
+    def num_layers(self) -> int:
+        """How often the chain has the candidate."""
+        return len(self.chain) - len(self.before)
+
 
 def plan_chains(space: Space) -> list[Chains]:
     """Return the chains of every candidate of every layer, Zero excepted (it costs nothing).
 
-    Layers with the same shapes, stride and shortcut share their chains, so these are measured once.
+    Layers with the same candidates, shapes, stride and shortcut, behind the same layer that cannot be skipped, are
+    equal. Where there are several they may all be skipped, so their output fits the next one's input.
     """
     traces = trace(space)
-    first_of: dict[object, int] = {}
-    plans: list[Chains] = []
+    equal: dict[object, list[int]] = {}
+    keys: list[object] = []
+    prefixes: list[tuple[Choice, ...]] = []
     prefix: tuple[Choice, ...] = ()
     for index, layer in enumerate(space.layers):
-        shape = (layer.in_channels, layer.out_channels, layer.stride, layer.residual, traces[index].in_shape, prefix)
-        for candidate, op in enumerate(layer.candidates):
-            if op.name != "zero":
-                same = first_of.setdefault((op, shape), index)
-                plans.append(Chains(layer.name, op.short, (*prefix, (same, candidate)), prefix))
+        key = (
+            *(layer.in_channels, layer.out_channels, layer.stride, layer.residual, layer.candidates),
+            *(traces[index].in_shape, prefix),
+        )
+        equal.setdefault(key, []).append(index)
+        keys.append(key)
+        prefixes.append(prefix)
         if all(op.name != "zero" for op in layer.candidates):
             prefix = ((index, _typical(traces[index])),)
-    return plans
+    return [
+        Chains(layer.name, op.short, (*before, *((same, candidate) for same in equal[key])), before)
+        for layer, key, before in zip(space.layers, keys, prefixes, strict=True)
+        for candidate, op in enumerate(layer.candidates)
+        if op.name != "zero"
+    ]
 
 
 def _typical(layer: LayerTrace) -> int:
@@ -141,7 +163,7 @@ def build_table(
         target=target,
         items=items,
         space=space,
-        plan=plan_for(target, wanted, tolerance=0.005),
+        plan=plan_for(target, wanted),
         work_folder=str(work_folder),
     )
     result = run(job, progress)
@@ -228,8 +250,8 @@ def assemble(
             Row(
                 layer=plan.layer,
                 op=plan.op,
-                raw_ms=max(0.0, stats.floor_ms - before_ms),
-                error_ms=stats.error_ms + before_error,
+                raw_ms=max(0.0, stats.floor_ms - before_ms) / plan.num_layers,
+                error_ms=(stats.error_ms + before_error) / plan.num_layers,
                 chain_ms=stats.floor_ms,
                 before_ms=before_ms,
                 median_ms=stats.median_ms,

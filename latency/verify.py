@@ -212,6 +212,7 @@ def judge(table: LatencyTable, probes: Sequence[Probe], result: JobResult) -> Re
             name: accuracy(
                 [predictor(probe) for probe in probes if probe.kind == kind],
                 [probe.measured_ms for probe in probes if probe.kind == kind],
+                [probe.repeat for probe in probes if probe.kind == kind],
             )
             for name, predictor in predictors.items()
         }
@@ -272,7 +273,8 @@ def shortcomings(accuracies: Mapping[str, Mapping[str, Accuracy]], goals: Goals)
         checks += [
             ("structured networks within 5 %", table.within_5, ">=", goals.structured_within_5, True),
             ("structured networks within 10 %", table.within_10, ">=", goals.structured_within_10, True),
-            ("Kendall tau on structured networks", table.tau, ">=", goals.structured_tau, True),
+            # One pair of 91 in the wrong order already misses the goal: it must be one that was measured to differ.
+            ("Kendall tau on structured networks told apart", table.tau_told, ">=", goals.structured_tau, True),
             ("mean error on structured networks, against the MACs line", table.mape, "<=", macs.mape, False),
         ]
     return tuple(

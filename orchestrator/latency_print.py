@@ -29,11 +29,12 @@ def print_report(report: "Report") -> None:
                     f"{found.rmse_ms:.3g}",
                     f"{found.worst:.1%}",
                     f"{found.tau:.3f}",
+                    f"{found.tau_told:.3f}",
                 )
             )
     print_table(
         f"{report.space} on {report.target}: {report.verdict}",
-        ("networks", "predictor", "within 5 %", "10 %", "mean error", "bias", "RMSE ms", "worst", "tau"),
+        ("networks", "predictor", "within 5 %", "10 %", "mean error", "bias", "RMSE ms", "worst", "tau", "told apart"),
         rows,
         f"the machine moved by {report.drift - 1:+.1%} since the table was measured (its calibration networks, taken "
         f"again); `table` and `macs` have the scale of this run; it repeats to {report.repeat_median:.1%} (median), "

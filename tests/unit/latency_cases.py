@@ -61,10 +61,9 @@ def simulated_run(job: Job, progress: Progress, scale: float = 1.0, overhead_ms:
     """Measure a job on a machine where chains cost the sum of true costs, and networks `scale` times that."""
     assert job.space is not None
     costs = true_costs(job.space)
-    length = max(len(item.choices) for item in job.items)
     floors = {}
     for item in job.items:
         total = sum(costs[choice] for choice in item.choices)
-        floors[item.key] = scale * total + overhead_ms if len(item.choices) > min(2, length - 1) else total
+        floors[item.key] = total if item.stream_bytes else scale * total + overhead_ms
     progress("measuring", 1.0)
     return made_up_result(floors)

@@ -30,6 +30,14 @@ def test_figures_by_hand() -> None:
     assert found.tau == 1.0
 
 
+def test_networks_that_were_measured_alike_have_no_order() -> None:
+    predicted, measured = [1.01, 1.0, 3.0, 2.0], [1.0, 1.005, 2.0, 3.0]
+    known = accuracy(predicted, measured)
+    assert known.tau == known.tau_told == pytest.approx((4 - 2) / 6)
+    assert accuracy(predicted, measured, [0.01, 0.001, 0.0, 0.0]).tau_told == pytest.approx((4 - 1) / 5)
+    assert accuracy(predicted, measured, [9.0] * 4).tau_told == 0.0
+
+
 def test_line_is_least_squares() -> None:
     rng = random.Random(0)
     x = [rng.random() for _ in range(9)]

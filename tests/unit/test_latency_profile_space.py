@@ -35,14 +35,19 @@ def test_every_candidate_has_chains_that_run(name: str) -> None:
             assert tuple(y.shape[1:]) == shapes[plan.layer].out_shape
             if plan.before:
                 assert tuple(build_chain(space, plan.before)(x).shape[1:]) == shapes[plan.layer].in_shape
-            assert plan.chain[:-1] == plan.before
+            assert plan.chain == (*plan.before, *plan.chain[-plan.num_layers :])
 
 
-def test_equal_layers_are_measured_once() -> None:
-    """The space of the paper: 66 distinct blocks, stem, first block, mix and classifier; 14 chains before them."""
-    plans = plan_chains(load_space("proxyless-imagenet"))
+def test_equal_layers_are_measured_together() -> None:
+    """The space of the paper has 66 distinct blocks beside stem, first block, mix and classifier."""
+    space = load_space("proxyless-imagenet")
+    plans = plan_chains(space)
     assert len(plans) == 21 * 6 + 4
     assert len({plan.chain for plan in plans}) == 66 + 4
+    of = {(plan.layer, plan.op): plan for plan in plans}
+    assert of["stage2.1", "k7e6"].chain == of["stage2.3", "k7e6"].chain
+    assert [space.layers[i].name for i, _ in of["stage2.1", "k7e6"].chain] == [f"stage2.{i}" for i in range(4)]
+    assert of["stage2.0", "k7e6"].num_layers == of["classifier", "classifier"].num_layers == 1
 
 
 def test_the_layer_before_is_of_typical_size() -> None:

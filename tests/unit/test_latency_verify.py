@@ -129,7 +129,7 @@ def test_a_noisy_machine_tells_nothing_good_or_bad(changes: dict, reason: str) -
 
 
 def test_int8_has_goals_of_its_own() -> None:
-    figures = Accuracy(30, 0.9, 1.0, 0.028, 0.0, 0.1, 0.09, 0.85)
+    figures = Accuracy(30, 0.9, 1.0, 0.028, 0.0, 0.1, 0.09, 0.85, 0.85)
     macs = replace(figures, mape=0.05)
     accuracies = {"random": {"table": figures}, "structured": {"table": figures, "macs": macs}}
     assert shortcomings(accuracies, GOALS_INT8) == ()
