@@ -204,8 +204,8 @@ def compare(
         f"Cost ratios on {found.first} / {found.second}",
         ("stage", *names),
         rows,
-        f"Kendall tau over random networks: {found.tau:.3f}; {len(found.inversions)} pairs of candidates ranked "
-        f"differently, beyond what the rows repeat to",
+        f"Kendall tau over random networks: {found.tau:.3f}; pairs of candidates ranked differently, beyond what the "
+        f"rows repeat to: {len(found.inversions)}",
     )
     for pair in found.inversions[:12]:
         a, b = pair.faster_first, pair.faster_second
@@ -213,6 +213,8 @@ def compare(
             f"  {pair.layer}: {a} {pair.first[0]:.4g} < {b} {pair.first[1]:.4g} on {found.first}, "
             f"{a} {pair.second[0]:.4g} > {b} {pair.second[1]:.4g} on {found.second}"
         )
+    if len(found.inversions) > 12:
+        print(f"  and {len(found.inversions) - 12} more: --json lists them all")
 
 
 @app.command()
