@@ -129,7 +129,7 @@ def disturb(cluster: Cluster, name: str, rng: random.Random, left: int, report: 
             driver.wait()
             report.leftovers += [f"{name} after its driver: {item}" for item in cluster.leftovers(ended=False)]
             driver = cluster.sweep(name)
-        if kind in ("driver", "RayTrainWorker", "TrainController"):
+        if before and kind in ("driver", "RayTrainWorker", "TrainController"):
             _check_start(folder, driver, before, counts, report)
     if driver.returncode != 0:
         _say(f"{name}: exit {driver.returncode}")
