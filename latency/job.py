@@ -115,10 +115,10 @@ class JobResult:
     measure_seconds: float
 
 
-def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0) -> Plan:
+def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance: float = 0.01) -> Plan:
     """Return the plan of a target: an external program warms up by itself and is started as rarely as possible."""
     if target.runtime != "command":
-        return Plan(seconds=seconds, max_seconds=5.0 * seconds, visit_ms=visit_ms)
+        return Plan(seconds=seconds, max_seconds=5.0 * seconds, visit_ms=visit_ms, tolerance=tolerance)
     return Plan(
         seconds=seconds,
         max_seconds=5.0 * seconds,
@@ -127,6 +127,7 @@ def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0) -> Plan:
         min_calls=int(target.options.get("runs", 10)),
         warm_ms=0.0,
         warm_calls=0,
+        tolerance=tolerance,
         min_clean=2,
     )
 

@@ -163,7 +163,7 @@ def build_table(
         target=target,
         items=items,
         space=space,
-        plan=plan_for(target, wanted),
+        plan=plan_for(target, wanted, tolerance=0.005),
         work_folder=str(work_folder),
     )
     result = run(job, progress)
