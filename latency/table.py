@@ -29,8 +29,9 @@ class Row:
     Attributes:
         layer: Name of the layer in the space.
         op: Short name of the candidate.
-        raw_ms: Cost in context: the chain with it less the chain before it, never below 0.
-        error_ms: What fresh processes differ by, for both chains together.
+        raw_ms: Cost in context: the chain with it less the chain before it, shared by the equal layers in the chain;
+            never below 0.
+        error_ms: What fresh processes differ by, for both chains together, shared likewise.
         chain_ms: Floor of the chain with it.
         before_ms: Floor of the chain before it, 0 if it is the first layer.
         median_ms: Median of the chain with it.
