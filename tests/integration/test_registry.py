@@ -1,98 +1,21 @@
-"""The registry against a real MLflow on SQLite: there and back, killed and repeated, quiet, without our packages."""
+"""The registry against a real MLflow on SQLite: there and back, quiet, without our packages."""
 
 import dataclasses
 import json
-import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from registry_cases import ARCHITECTURE, make_network, make_result, open_registry, register, state_of
+from safetensors.torch import load_file
 
 from orchestrator.registry import Registry
-from orchestrator.result import TrialResult
 from supernet.errors import InputError, RunError
-
-ARCHITECTURE = {"space": "tiny", "candidates": ["k3e3", "skip"]}
-WRITES = ("create_", "set_", "log_", "delete_", "update_", "finalize_")
-
-
-def make_network(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    layers = [nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    network = nn.Sequential(*layers, nn.Dropout(0.5), nn.Linear(4, 10))
-    network(torch.randn(16, 1, 8, 8))  # moves the running statistics away from 0 and 1
-    return network.eval()
-
-
-def make_result(trial: str, *, sweep: str = "night", target: str = "ort-cpu-1t", **numbers: Any) -> TrialResult:
-    numbers = {"latency_ms": 1.25, "top1": 0.9123456789012345, "predicted_ms": 1.2, "budget_ms": 1.5} | numbers
-    return TrialResult(
-        sweep=sweep,
-        trial=trial,
-        target=target,
-        objective="budget",
-        seed=7,
-        num_params=1234,
-        num_macs=5678,
-        architecture="k3e3-skip",
-        latency_error_ms=0.01,
-        doubt="export differs by 1e-3",
-        **numbers,
-    )
-
-
-def files(folder: Path, network: nn.Module) -> tuple[Path, Path]:
-    """Write weights and an ONNX graph of the network (by hand: the exporter is not what is tested)."""
-    folder.mkdir(exist_ok=True)
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, folder / "w.safetensors")
-    head = [
-        onnx.numpy_helper.from_array(weights["6.weight"].numpy().T.copy(), "w"),
-        onnx.numpy_helper.from_array(weights["6.bias"].numpy(), "b"),
-    ]
-    value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Gemm", ["x", "w", "b"], ["y"])],
-        "head",
-        [value("x", onnx.TensorProto.FLOAT, ["n", 4])],
-        [value("y", onnx.TensorProto.FLOAT, ["n", 10])],
-        head,
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, folder / "some.onnx")
-    return folder / "some.onnx", folder / "w.safetensors"
-
-
-def open_registry(root: Path, **more: Any) -> Registry:
-    return Registry(f"sqlite:///{root}/mlflow.db", root / "artifacts", "tests", **more)
-
-
-def register(registry: Registry, result: TrialResult, folder: Path, network: nn.Module | None = None) -> str:
-    network = make_network() if network is None else network
-    return registry.register(result, network, torch.randn(1, 1, 8, 8), ARCHITECTURE, *files(folder, network))
-
-
-def state_of(registry: Registry, sweep: str, trial: str) -> tuple[int, int, int, str]:
-    """Count, with MLflow's own client, the trial's live runs, versions and logged models; and tell the run's status."""
-    client = registry._client
-    where = f"tags.`onepath.sweep` = '{sweep}' and tags.`onepath.trial` = '{trial}'"
-    runs = client.search_runs([registry.experiment_id], where)
-    versions = client.search_model_versions(where)
-    models = client.search_logged_models([registry.experiment_id], where)
-    location = registry._client.get_experiment(registry.experiment_id).artifact_location
-    left = {path.name for path in (Path(location.removeprefix("file://")) / "models").iterdir()}
-    assert {model.model_id for model in models} <= left
-    return len(runs), len(versions), len(models), ",".join(run.info.status for run in runs)
 
 
 @pytest.fixture(scope="module")
@@ -251,67 +174,6 @@ def test_failed_trial_is_kept_with_its_reason(registry: Registry, root: Path) ->
     assert registry._client.get_run(parent).info.status == "RUNNING"
 
 
-def register_and_die(root: Path, sweep: str, fatal_write: int) -> None:
-    """Register a trial in this process, which kills itself when MLflow is about to make its n-th write."""
-    import mlflow
-
-    registry = open_registry(root)
-    count = 0
-
-    def deadly(method: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == fatal_write:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return method(*args, **kwargs)
-
-        return call
-
-    for name in dir(mlflow.MlflowClient):
-        if name.startswith(WRITES):
-            setattr(mlflow.MlflowClient, name, deadly(getattr(mlflow.MlflowClient, name)))
-    registry.open_sweep(sweep, {})
-    register(registry, make_result("t", sweep=sweep), root / "files")
-
-
-def die_at_every_write(root: Path) -> None:
-    """Fork a process for every n until one survives; what it imports is warm, the store it writes to untouched."""
-    torch.set_num_threads(1)
-    warm = open_registry(root / "warm")
-    warm.open_sweep("warm", {})
-    register(warm, make_result("t", sweep="warm"), root / "warm")
-    deaths, status = 0, signal.SIGKILL.value
-    while status == signal.SIGKILL:
-        child = os.fork()
-        if child == 0:
-            register_and_die(root, f"kill{deaths}", deaths + 1)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        deaths += status == signal.SIGKILL
-    (root / "deaths.json").write_text(json.dumps([deaths, status]))
-
-
-@pytest.mark.timeout(600)
-def test_killed_at_any_write_and_repeated_leaves_one_of_each(registry: Registry, root: Path, tmp_path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=die_at_every_write, args=(root,))
-    process.start()
-    process.join(500)
-    deaths, status = json.loads((root / "deaths.json").read_text())
-    assert status == 0
-    assert deaths >= 10
-    for number in range(deaths + 1):
-        sweep = f"kill{number}"
-        registry.open_sweep(sweep, {})
-        uri = register(registry, make_result("t", sweep=sweep), root / "files")
-        assert state_of(registry, sweep, "t") == (1, 1, 1, "FINISHED")
-        assert len(registry._client.search_runs([registry.experiment_id], f"attributes.run_name = '{sweep}'")) == 1
-        assert registry.results(sweep) == [make_result("t", sweep=sweep, model_uri=uri)]
-        best = registry._client.get_model_version_by_alias(f"{sweep}-ort-cpu-1t", "best")
-        assert str(best.version) == uri.split("/")[-1]
-    assert registry.pull("kill8", "ort-cpu-1t", 2.0, tmp_path / "x")["trial"] == "t"
-
-
 def test_model_runs_where_nothing_of_ours_can_be_imported(registry: Registry, root: Path, tmp_path: Path) -> None:
     images = torch.randn(5, 1, 8, 8)
     np.save(tmp_path / "images.npy", images.numpy())
@@ -340,9 +202,9 @@ numpy.save("scores.npy", model.predict(numpy.load("images.npy")))
 def test_mlflow_says_nothing(tmp_path: Path) -> None:
     code = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
-from test_registry import make_result, open_registry, register
+from registry_cases import make_result, open_registry, register
 root = Path({str(tmp_path)!r})
 registry = open_registry(root)
 registry.open_sweep("quiet", {{}})
