@@ -4,6 +4,7 @@ Why here: the order of things (data, tables, warm-up, trials, registration, repo
 skip. It decides by what is stored, never by what Ray remembers.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from orchestrator.config import RunConfig
 from orchestrator.config_check import check_run, resolved
 from orchestrator.data_build import build
 from orchestrator.data_format import MANIFEST_NAME, read_manifest
-from orchestrator.leftovers import free_leftovers
+from orchestrator.leftovers import leftovers_freed
 from orchestrator.live import LiveView
 from orchestrator.plan import (
     CONFIG_FILE,
@@ -144,10 +145,11 @@ def _run_trials(
         from orchestrator.progress import reader, start_board
 
         board = start_board()
-        with LiveView(console, reader(board), total, done, registering.curves) as view:
+        freed = contextlib.nullcontext(0) if connection.embedded else leftovers_freed(job.store, connection.session)
+        with LiveView(console, reader(board), total, done, registering.curves) as view, freed as num_left:
             view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
-            if not connection.embedded and (num_left := free_leftovers(job.store, connection.session)):
-                view.say(f"freed {num_left} placement groups that a killed driver of this sweep had left")
+            if num_left:
+                view.say(f"freed {num_left} placement groups and guards that a killed driver of this sweep had left")
             absent = {name for name in targets if name in measured} - set(announced(targets))
             _build_tables(job, [name for name in targets if name in measured and name not in absent], view)
             _warm_up(job, view)

@@ -20,7 +20,7 @@ import yaml
 
 from orchestrator.cluster import connect, prepare_environment, target_resources
 from orchestrator.config_check import check_run, resolved
-from orchestrator.leftovers import DRIVERS_FILE, free_leftovers
+from orchestrator.leftovers import DRIVERS_FILE, leftovers_freed
 from orchestrator.plan import WARMUP_FILE, Job, plan_trials
 from orchestrator.storage import Storage
 from supernet.cost import params_table
@@ -136,20 +136,33 @@ def device(folder: Path) -> dict:
 
 
 def driver(folder: Path) -> dict:
-    """A driver, of the sweep in the folder or of none, whose placement group outlives it."""
+    """A driver, of the sweep in the folder or of none, which is killed: a placement group and a guard outlive it."""
     import ray
+    from ray.train.v2._internal.execution.controller.placement_group_cleaner import PlacementGroupCleaner
     from ray.util.placement_group import placement_group
 
     ray.init(logging_level="ERROR", log_to_driver=False)
     if folder.exists():
-        free_leftovers(Storage(str(folder)), "session")
+        leftovers_freed(Storage(str(folder)), "session").__enter__()
     group = placement_group([{"CPU": 1}], lifetime="detached")
     ray.get(group.ready())
-    return {"group": group.id.hex()}
+    guard = ray.remote(num_cpus=0)(PlacementGroupCleaner).options(lifetime="detached")
+    left = guard.remote(controller_actor_id="0", check_interval_s=1, get_actor_timeout_s=5, stop_timeout=1)
+    ray.get(left.__ray_ready__.remote())
+    return {"group": group.id.hex(), "guard": left._actor_id.hex()}
 
 
 def leftovers(folder: Path) -> dict:
-    """Two drivers end and leave a placement group each; the next driver of the sweep frees that of the sweep."""
+    """Two drivers end and leave a group and a guard each; the next driver of the sweep frees those of the sweep."""
+    return _leftovers(folder, dashboard=True)
+
+
+def leftovers_unlisted(folder: Path) -> dict:
+    """The same on a head without a dashboard, which cannot list guards."""
+    return _leftovers(folder, dashboard=False)
+
+
+def _leftovers(folder: Path, *, dashboard: bool) -> dict:
     prepare_environment(embedded=False)
     import os
 
@@ -158,11 +171,9 @@ def leftovers(folder: Path) -> dict:
     from ray.cluster_utils import Cluster
     from ray.util.placement_group import placement_group_table
 
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20},
-    )
-    groups = {}
+    head = {"num_cpus": 2, "include_dashboard": dashboard, "dashboard_port": 0, "object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    left = {}
     try:
         os.environ["RAY_ADDRESS"] = cluster.address
         for name in ("sweep", "other"):
@@ -171,19 +182,33 @@ def leftovers(folder: Path) -> dict:
                 where.mkdir()
             command = [sys.executable, __file__, "driver", str(where)]
             done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-            groups[name] = json.loads(done.stdout.strip().splitlines()[-1])["group"]
+            left[name] = json.loads(done.stdout.strip().splitlines()[-1])
         ray.init(logging_level="ERROR", log_to_driver=False)
         sweep, before = Storage(str(folder / "sweep")), Storage(str(folder / "before"))
         before.write_json(DRIVERS_FILE, {"an earlier session": sweep.read_json(DRIVERS_FILE)["session"]})
-        freed = [free_leftovers(store, "session") for store in (before, sweep, sweep)]
-        states = {name: placement_group_table()[group]["state"] for name, group in groups.items()}
+        freed = []
+        for store in (before, sweep, sweep):
+            with leftovers_freed(store, "session") as num_left:
+                freed.append(num_left)
+        groups = {name: placement_group_table()[ids["group"]]["state"] for name, ids in left.items()}
+        guards = {name: _actor_state(ids["guard"]) for name, ids in left.items()}
     finally:
         ray.shutdown()
         cluster.shutdown()
-    return {"freed": freed, **states}
+    return {"freed": freed, "groups": groups, "guards": guards}
+
+
+def _actor_state(name: str) -> str:
+    """Ask the control store, as a head without a dashboard has no other list; a killed process is noticed later."""
+    from ray._private.state import actors
+
+    deadline = time.monotonic() + 5
+    while (state := actors(name)["State"]) != "DEAD" and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return state
 
 
 if __name__ == "__main__":
-    scenes = {"resume": resume, "device": device, "driver": driver, "leftovers": leftovers}
+    scenes = {function.__name__: function for function in (resume, device, driver, leftovers, leftovers_unlisted)}
     scene, where = scenes[sys.argv[1]], Path(sys.argv[2])
     print(json.dumps(scene(where)))

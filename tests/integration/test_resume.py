@@ -49,8 +49,16 @@ def test_an_error_on_one_rank_ends_all_of_them(found):
 
 
 @pytest.mark.ray
-def test_placement_groups_that_killed_drivers_left_are_freed_by_the_next_one(tmp_path):
+def test_what_killed_drivers_left_is_freed_by_the_next_one(tmp_path):
     found = play("leftovers", tmp_path)
-    assert found["freed"] == [0, 1, 0]  # in another session of the cluster the same numbers are other jobs
-    assert found["sweep"] == "REMOVED"
-    assert found["other"] == "CREATED"
+    assert found["freed"] == [0, 2, 0]  # in another session of the cluster the same numbers are other jobs
+    assert found["groups"] == {"sweep": "REMOVED", "other": "CREATED"}
+    assert found["guards"] == {"sweep": "DEAD", "other": "ALIVE"}
+
+
+@pytest.mark.ray
+def test_a_head_without_a_dashboard_cannot_list_guards_and_frees_the_groups(tmp_path):
+    found = play("leftovers_unlisted", tmp_path)
+    assert found["freed"] == [0, 1, 0]
+    assert found["groups"] == {"sweep": "REMOVED", "other": "CREATED"}
+    assert found["guards"] == {"sweep": "ALIVE", "other": "ALIVE"}
