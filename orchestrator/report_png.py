@@ -90,7 +90,7 @@ def _draw_target(panel: "Axes", target: str, rows: Sequence[Mapping[str, Any]]) 
     _draw_points(panel, [row for row in done if not row["on_front"]], OTHER_COLOUR, size=5, layer=2)
     _draw_points(panel, front, FRONT_COLOUR, size=7, layer=4)
     budgets = sorted({row["budget_ms"] for row in rows if row["budget_ms"] is not None})
-    _frame(panel, budgets)
+    _frame(panel, budgets, [100 * row["top1"] for row in done])
     if front:
         _draw_front(panel, front)
     for budget in budgets:
@@ -118,14 +118,20 @@ def _draw_points(panel: "Axes", rows: Sequence[Mapping[str, Any]], colour: str, 
     )
 
 
-def _frame(panel: "Axes", budgets: Sequence[float]) -> None:
-    """Give points, labels and budgets room; a panel of one point still spans one per cent."""
+def _frame(panel: "Axes", budgets: Sequence[float], percents: Sequence[float]) -> None:
+    """Give points, labels and budgets room."""
     low, high = panel.get_xlim()
     low, high = min([low, *budgets]), max([high, *budgets])
     panel.set_xlim(max(0.0, low - 0.05 * (high - low)), high + 0.12 * (high - low))
-    bottom, top = panel.get_ylim()
-    spare = max(0.0, 1.0 - (top - bottom)) / 2 + 0.08 * (top - bottom)
-    panel.set_ylim(bottom - spare, top + spare)
+    panel.set_ylim(*percent_limits(percents))
+
+
+def percent_limits(percents: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis of per cents: points that tie still span one, and nothing lies above 100."""
+    low, high = min(percents), max(percents)
+    span = max(1.0, high - low)
+    middle = (low + high) / 2
+    return middle - 0.65 * span, min(middle + 0.65 * span, 100 + 0.05 * span)
 
 
 def _draw_front(panel: "Axes", front: Sequence[Mapping[str, Any]]) -> None:

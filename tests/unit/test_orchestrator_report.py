@@ -14,6 +14,7 @@ from rich.console import Console
 
 from latency.target import target_names
 from orchestrator.report import front_notes, front_png, front_rows, front_table, report_html
+from orchestrator.report_png import percent_limits
 from orchestrator.report_rows import cost_label, cost_text, count_text, limit_text, ms_text, percent_text, tick_text
 from orchestrator.result import TrialResult
 
@@ -143,6 +144,14 @@ def test_sparse_sweeps_are_drawn_too(results: list[TrialResult], tmp_path: Path)
     assert Image.open(front_png(rows, tmp_path / "a.png")).width > 100
     # With a target to draw, the page holds its own drawing scripts.
     assert (report_html(rows, tmp_path / "a.html").stat().st_size > 1e6) == bool(results)
+
+
+@pytest.mark.parametrize("percents", [[98.1, 98.1], [100.0], [99.7, 100.0], [20.0, 100.0], [97.5, 98.6]])
+def test_an_axis_of_per_cents_holds_its_points_and_ends_at_100(percents: list[float]) -> None:
+    low, high = percent_limits(percents)
+    span = max(1.0, max(percents) - min(percents))
+    assert low < min(percents) <= max(percents) < high <= 100 + 0.051 * span
+    assert 0.6 * span <= high - low <= 1.4 * span
 
 
 class Page(HTMLParser):
