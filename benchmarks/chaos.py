@@ -21,6 +21,7 @@ from subprocess import Popen
 import psutil
 
 from benchmarks.clusters import LOOPBACK, RAY, Processes, clean_environment, free_port, kill, probe, wait_for, workers
+from orchestrator.leftovers import GUARD
 
 CONFIG = Path(__file__).with_name("small_sweep.yaml")
 DRIVER_SHARE = 0.3
@@ -72,12 +73,13 @@ class Cluster:
     def leftovers(self, *, ended: bool) -> list[str]:
         """Return what a sweep left behind once it had a minute to end.
 
-        Placement groups count where it has ended: what Ray forgets of a killed driver is freed by the next one.
+        Placement groups and Ray's guards count where it has ended: those of a killed driver are freed by the next one.
         """
         deadline = time.monotonic() + 60
         while True:
             groups = (probe(self.client) or {"groups": ["?"]})["groups"] if ended else []
             left = [*workers(self.head.pid).values(), *(f"placement group {state}" for state in groups)]
+            left = [item for item in left if ended or GUARD not in item]
             if not left or time.monotonic() > deadline:
                 return left
 

@@ -6,6 +6,7 @@ all its calls. A floor that two processes found is the network's own.
 
 import importlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ class Phases:
         report: Called with what is being done.
         parity: Found so far: per checked item, the difference from the module's outputs.
         prepare_seconds: Spent so far on making items ready.
+        graphs: Made so far, per item: a table opens most of its chains several times.
     """
 
     target: Target
@@ -54,6 +56,7 @@ class Phases:
     report: Report
     parity: dict[str, float] = field(default_factory=dict)
     prepare_seconds: float = 0.0
+    graphs: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def of(cls, job: Mapping[str, Any], folder: FilePath, report: Report) -> "Phases":
@@ -72,8 +75,9 @@ class Phases:
         forms = self._forms(item)
         if not entry(self.target.runtime).takes_onnx:
             return forms
-        serialised = forms.onnx()
-        return replace(forms, make_onnx=lambda: serialised, cache=self.folder)
+        if item["key"] not in self.graphs:
+            self.graphs[item["key"]] = forms.onnx()
+        return replace(forms, make_onnx=lambda: self.graphs[item["key"]], cache=self.folder)
 
     def _forms(self, item: Mapping[str, Any]) -> ModelForms:
         if item["file"]:
@@ -119,20 +123,26 @@ class ForkedPhases:
         self.workers: dict[str, Worker] = {}
         host = Host(HostClock())
         for name in SENTINELS:
-            self._fork(PREFIX + name, partial(_sentinel, name, host))
+            self._fork(PREFIX + name, partial(_sentinel, name, host)).ready()
 
     @contextmanager
     def open(self, keys: Sequence[str]) -> Iterator[dict[str, TimeCalls]]:
         """Fork workers for these items; end them afterwards."""
         phases, start = self.phases, time.monotonic()
         own = [key for key in keys if not key.startswith(PREFIX)]
+        unready: deque[str] = deque()
+        at_once = max(1, len(self.cores.cores) // phases.target.threads)
         for index, key in enumerate(own):
             phases.report("preparing models", index / len(own))
             item = phases.items[key]
             # Graphs, and the memory to stream, are made here, once; each worker only makes its own runnable.
             host = Host(HostClock(), streaming(item["stream_bytes"]))
-            facts = self._fork(key, partial(prepare_item, item, phases.forms(item), phases.target, host))
-            phases.parity |= {key: facts["parity"]} if "parity" in facts else {}
+            self._fork(key, partial(prepare_item, item, phases.forms(item), phases.target, host))
+            unready.append(key)
+            if len(unready) == at_once:
+                self._wait_for(unready.popleft())
+        for key in unready:
+            self._wait_for(key)
         phases.prepare_seconds += time.monotonic() - start
         try:
             yield {key: partial(self._time, key) for key in keys}
@@ -146,9 +156,13 @@ class ForkedPhases:
         """Move to the quietest cores."""
         self.cores.move(self.past_cpu_seconds + sum(worker.cpu_seconds for worker in self.workers.values()))
 
-    def _fork(self, key: str, prepare: Callable[[], tuple[Program, dict[str, Any]]]) -> dict[str, Any]:
+    def _fork(self, key: str, prepare: Callable[[], tuple[Program, dict[str, Any]]]) -> Worker:
         self.workers[key] = fork_worker(key, prepare, list(self.workers.values()))
-        return self.workers[key].ready()
+        return self.workers[key]
+
+    def _wait_for(self, key: str) -> None:
+        facts = self.workers[key].ready()
+        self.phases.parity |= {key: facts["parity"]} if "parity" in facts else {}
 
     def _time(self, key: str, num_calls: int) -> Any:
         return self.workers[key].time(num_calls, sorted(self.cores.own))

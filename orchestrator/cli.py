@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 import json as jsonlib
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -96,27 +97,32 @@ def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
         console.print(front_table(rows))
         for note in front_notes(rows):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
-    if not job.root.is_local or not any(result.done for result in results):
+    if not any(result.done for result in results):
         return
-    folder = Path(job.store.uri)
-    front_png(rows, folder / "front.png")
     settings = yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
-    report_html(
-        rows,
-        folder / "report.html",
-        title=f"onepath sweep {job.config['name']}",
-        sections=[("Configuration", settings)],
-    )
+    with TemporaryDirectory() as folder:
+        files = [
+            front_png(rows, Path(folder) / "front.png"),
+            report_html(
+                rows,
+                Path(folder) / "report.html",
+                title=f"onepath sweep {job.config['name']}",
+                sections=[("Configuration", settings)],
+            ),
+        ]
+        for file in files:
+            job.store.write(file.name, file.read_bytes())
     if json:
         return
     done = [row for row in rows if row["latency_ms"] is not None]
     best = max(done, key=lambda row: row["top1"])
     limit = limit_text(best["latency_ms"], best["unit"])
-    storage = "" if folder.parent == Path("onepath-runs").absolute() else f" --storage {folder.parent}"
-    console.print(f"picture {folder / 'front.png'}\nreport  {folder / 'report.html'}\nnext:", soft_wrap=True)
+    root = job.root.uri
+    storage = "" if root == str(Path("onepath-runs").absolute()) else f" --storage {root}"
+    console.print(f"picture {job.store.uri}/front.png\nreport  {job.store.uri}/report.html\nnext:", soft_wrap=True)
     name = job.config["name"]
     console.print(f"  onepath pull {name} --target {best['target']} --max-ms {limit}{storage}", soft_wrap=True)
-    uri = job.config["mlflow"]["tracking_uri"] or f"sqlite:///{folder.parent / 'mlflow.db'}"
+    uri = job.config["mlflow"]["tracking_uri"] or f"sqlite:///{root}/mlflow.db"
     console.print(f"  mlflow ui --backend-store-uri {uri}", soft_wrap=True)
 
 
@@ -189,7 +195,7 @@ def pull(
 @data_app.command("build")
 def data_build(
     source: Annotated[str, typer.Argument(help="digits, torchvision:NAME:ROOT, or a folder of images by class.")],
-    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    out: Annotated[str, typer.Argument(help="Folder to make, or s3://BUCKET/FOLDER.")],
     validation_fraction: Annotated[float, typer.Option(help="Share that judges architectures.")] = 0.1,
     test_fraction: Annotated[float, typer.Option(help="Share for the test, where the source brings none.")] = 0.2,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,

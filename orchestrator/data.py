@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from orchestrator.data_augment import augment_batch, augment_each, normalise, preset, sample_keys
 from orchestrator.data_format import SPLITS, read_manifest
 from orchestrator.data_groups import Indices, RowGroups
+from orchestrator.storage import Storage
 from supernet.errors import InputError, nearest
 from supernet.sync import rank_slice
 
@@ -32,7 +33,7 @@ class ImageData:
     """A data set folder seen at one input size.
 
     Args:
-        root: Folder that `orchestrator.data_build.build` made.
+        root: What `orchestrator.data_build.build` made: a folder, or a URI of an object store.
         input_size: (channels, height, width) of the batches; 1 or 3 channels, whatever the images have.
         seed: Seed of order and augmentation.
         augment: Preset of training batches, see `orchestrator.data_augment.PRESETS`.
@@ -58,7 +59,7 @@ class ImageData:
             raise InputError(f"input_size {input_size}: must be (channels, height, width) with 1 or 3 channels")
         if seed < 0 or num_loader_workers < 0:
             raise InputError(f"seed {seed}, num_loader_workers {num_loader_workers}: must be 0 or more")
-        self.root = Path(root).expanduser()
+        self.root = Storage(str(root))
         self.manifest = read_manifest(self.root)
         self.input_size = (channels, height, width)
         self.seed = seed

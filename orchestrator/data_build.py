@@ -9,7 +9,6 @@ only within a few row groups still mixes the classes.
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +29,9 @@ from orchestrator.data_format import (
     read_manifest,
     to_gray,
 )
+from orchestrator.data_place import placed
 from orchestrator.data_sources import Part, Source, open_source
+from orchestrator.storage import Storage
 from supernet.errors import InputError
 
 T = TypeVar("T")
@@ -63,12 +64,12 @@ def build(
 ) -> Manifest:
     """Build a data set folder, or return the one that is there if it was built from the same inputs.
 
-    The folder appears at once when it is complete; a build that is killed leaves nothing under its name.
+    The folder appears at once when it is complete; a build that is killed leaves no data set.
 
     Args:
         source: `digits`, `torchvision:<Dataset>:<folder>`, or a folder of images: `<folder>/<class>/*.png`, or
             `<folder>/train/<class>` with `<folder>/test/<class>` (or `val`), whose test split is then kept.
-        out_dir: The folder to make.
+        out_dir: The folder to make, or where in an object store (`s3://...`).
         validation_fraction: Share of each class's images that searches architectures, of those not given as test.
         test_fraction: Share of each class's images kept for the test; without effect if the source brings a test split.
         seed: Seed of the split and of the order of the rows.
@@ -80,9 +81,9 @@ def build(
         InputError: If the source is empty, an image cannot be read, a class has too few images, or the folder holds
             something else.
     """
-    out = Path(out_dir).expanduser()
-    if Path(source).is_dir() and out.resolve().is_relative_to(Path(source).resolve()):
-        raise InputError(f"{out}: lies inside its own source {source}; choose a folder outside")
+    store = Storage(str(out_dir))
+    if store.is_local and Path(source).is_dir() and Path(store.root).resolve().is_relative_to(Path(source).resolve()):
+        raise InputError(f"{out_dir}: lies inside its own source {source}; choose a folder outside")
     if rows_per_group < 1 or groups_per_file < 1:
         raise InputError(f"rows_per_group {rows_per_group}, groups_per_file {groups_per_file}: both must be at least 1")
     opened = open_source(source)
@@ -94,20 +95,17 @@ def build(
         "seed": seed,
         "rows_per_group": rows_per_group,
     }
-    if out.exists() and any(out.iterdir()):
-        return _reuse(out, opened, asked)
+    if store.exists(MANIFEST_NAME) or (store.is_local and store.names()):
+        return _reuse(store, opened, asked)
     rows = _split(opened, validation_fraction, None if given else test_fraction, seed)
-    building = _fresh_folder(out)
     try:
-        manifest = _write(opened, building, rows, asked, groups_per_file, progress)
-        (building / MANIFEST_NAME).write_text(manifest.to_json())
-        os.replace(building, out)
+        with placed(store, last=MANIFEST_NAME) as folder:
+            manifest = _write(opened, folder, rows, asked, groups_per_file, progress)
+            (folder / MANIFEST_NAME).write_text(manifest.to_json())
     except OSError:
-        if not (out / MANIFEST_NAME).is_file():
+        if not store.exists(MANIFEST_NAME):
             raise
-        return _reuse(out, opened, asked)  # another process was faster
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+        return _reuse(store, opened, asked)  # another process was faster
     return manifest
 
 
@@ -119,24 +117,26 @@ def _check_fractions(validation: float, test: float | None) -> None:
         raise InputError(f"validation_fraction {validation} + test_fraction {test}: nothing is left to train on")
 
 
-def _reuse(out: Path, opened: Source, asked: dict[str, Any]) -> Manifest:
-    """Return the data set in `out` if it is the one asked for.
+def _reuse(store: Storage, opened: Source, asked: dict[str, Any]) -> Manifest:
+    """Return the data set in the store if it is the one asked for.
 
     Raises:
         InputError: If it is another one, or none.
     """
     remedy = "remove the folder or choose another"
-    manifest = read_manifest(out)
+    manifest = read_manifest(store)
     for name, value in asked.items():
         found = getattr(manifest, name)
         if found != value:
-            raise InputError(f"{out}: holds a data set built with {name} {found}, not {value}; {remedy}")
+            raise InputError(f"{store.uri}: holds a data set built with {name} {found}, not {value}; {remedy}")
     if manifest.listing == opened.listing:
         return manifest
     # Copies and clones change times but not images, so only the images decide.
     digests = [[_digest(part.encoded(i)) for i in range(len(part.labels))] for part in _parts(opened)]
     if manifest.content != _content(opened, digests):
-        raise InputError(f"{out}: holds a data set built from other images (source {manifest.source!r}); {remedy}")
+        raise InputError(
+            f"{store.uri}: holds a data set built from other images (source {manifest.source!r}); {remedy}"
+        )
     return manifest
 
 
@@ -278,20 +278,3 @@ def _content(opened: Source, digests: Sequence[Sequence[bytes]]) -> str:
         for label, digest in zip(part.labels, of_part, strict=True):
             whole.update(label.to_bytes(4, "little") + digest)
     return whole.hexdigest()
-
-
-def _fresh_folder(out: Path) -> Path:
-    """Make the folder that is written into; its name tells whose it is, and those of dead builders are removed."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{out.name}.building-{os.uname().nodename}-"
-    for left in out.parent.glob(f"{prefix}*"):
-        try:
-            os.kill(int(left.name.removeprefix(prefix)), 0)  # signal 0 only asks whether the process lives
-        except (ProcessLookupError, ValueError):
-            shutil.rmtree(left, ignore_errors=True)
-        except PermissionError:
-            continue
-    folder = out.parent / f"{prefix}{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return folder

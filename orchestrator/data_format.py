@@ -9,12 +9,12 @@ A data set is a folder of Parquet shards (columns `image`: encoded bytes, `label
 import io
 import json
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from orchestrator.storage import Storage
 from supernet.errors import InputError
 
 FORMAT_VERSION = 1
@@ -96,17 +96,19 @@ class Manifest:
         return json.dumps(values, indent=2) + "\n"
 
 
-def read_manifest(root: Path) -> Manifest:
-    """Read `dataset.json` of a data set folder.
+def read_manifest(root: Storage) -> Manifest:
+    """Read `dataset.json` of a data set.
 
     Raises:
         InputError: If the folder holds no data set, or one of another format.
     """
-    path = root / MANIFEST_NAME
-    if not path.is_file():
-        raise InputError(f"{root}: no data set here ({MANIFEST_NAME} is missing); make one with: onepath data build")
+    path = f"{root.uri}/{MANIFEST_NAME}"
+    if not root.exists(MANIFEST_NAME):
+        raise InputError(
+            f"{root.uri}: no data set here ({MANIFEST_NAME} is missing); make one with: onepath data build"
+        )
     try:
-        values = json.loads(path.read_text())
+        values = root.read_json(MANIFEST_NAME)
         version = values["format_version"]
         if version == FORMAT_VERSION:
             return _from_values(values)

@@ -5,7 +5,6 @@ window of row groups in memory. It must not know order, augmentation or ranks.
 """
 
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.data_augment import Size, to_input_size
 from orchestrator.data_format import SPLITS, Manifest, Pixels, decode
+from orchestrator.storage import Storage
 from supernet.errors import RunError
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -49,7 +49,7 @@ class RowGroups:
     """All row groups of a data set, behind a cache that forgets the least recently used ones.
 
     Args:
-        root: The data set folder.
+        root: Where the data set is.
         manifest: Its manifest.
         channels: 1 or 3, what images are decoded to.
         size: (height, width) of images at the input size.
@@ -58,7 +58,7 @@ class RowGroups:
     """
 
     def __init__(
-        self, root: Path, manifest: Manifest, *, channels: int, size: Size, crop: bool, cache_bytes: int
+        self, root: Storage, manifest: Manifest, *, channels: int, size: Size, crop: bool, cache_bytes: int
     ) -> None:
         self.root = root
         self.channels = channels
@@ -122,9 +122,10 @@ class RowGroups:
             self._kept.move_to_end(key)
             return self._kept[key]
         file, row_group = self._places[split][number]
-        path = self.root / file
+        path = f"{self.root.uri}/{file}"
         try:
-            table = pq.ParquetFile(path).read_row_group(row_group, columns=["image", "label"], use_threads=False)
+            with self.root.open(file) as shard:
+                table = pq.ParquetFile(shard).read_row_group(row_group, columns=["image", "label"], use_threads=False)
         except (OSError, pa.ArrowException) as error:
             raise RunError(
                 f"{path}: row group {row_group} cannot be read ({error}); build the data set again"

@@ -4,9 +4,12 @@ Why here: Ray frees what belonged to a driver or controller that died, but not a
 that very moment, nor a guard (`PlacementGroupCleaner`) whose controller died before telling it to watch. The group
 holds its processors as long as the cluster lives, and the sweep would wait for them for ever; the guard holds 200 MB.
 A sweep remembers its drivers, and only what is theirs is touched. It must not know what runs in them.
+
+A driver that lives on meets a third kind: the group of a controller that ended while it started its workers.
 """
 
 import contextlib
+import time
 from collections.abc import Collection, Iterator
 
 from orchestrator.storage import Storage
@@ -37,6 +40,42 @@ def leftovers_freed(store: Storage, session: str) -> Iterator[int]:
     store.write_json(DRIVERS_FILE, {session: [*earlier, own]})
     yield num_left
     _end_guards([*earlier, own])
+
+
+def remove_ownerless_groups(patience_s: float = 10.0) -> int:
+    """Remove the placement groups of this job whose controller is dead: Ray keeps them until the job ends.
+
+    Args:
+        patience_s: Wait so long for one: a controller ends a moment after it has told its failure.
+
+    Returns:
+        How many were removed.
+    """
+    import gc
+
+    import ray
+    from ray._private.state import state  # no public call tells who made a group
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData
+    from ray.util.placement_group import PlacementGroup, remove_placement_group
+
+    gc.collect()  # the traceback of its failure holds on to a controller
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id()).binary()
+    end = time.monotonic() + patience_s
+    while True:
+        groups = map(PlacementGroupTableData.FromString, state._connect_and_get_accessor().get_placement_group_table())
+        left = [
+            group
+            for group in groups
+            if group.creator_job_id == job
+            and group.creator_actor_dead
+            and not group.is_detached
+            and group.state != PlacementGroupTableData.REMOVED
+        ]
+        for group in left:
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
+        if left or time.monotonic() > end:
+            return len(left)
+        time.sleep(0.2)
 
 
 def _remove_groups(jobs: Collection[str]) -> int:

@@ -78,7 +78,7 @@ class Job:
 
     Attributes:
         config: The resolved configuration.
-        data_root: Folder of the prepared images, on a path that all machines see.
+        data_root: Where the prepared images are, for all machines: a path or a URI.
     """
 
     config: Mapping[str, Any]

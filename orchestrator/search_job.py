@@ -4,9 +4,11 @@ Why here: the only file that knows Ray Train. What the workers compute stands in
 """
 
 import io
+import threading
 import traceback
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from orchestrator.checkpoints import Due, OneAtATime, snapshot
 from orchestrator.config import RunConfig
 from orchestrator.devices import measure_on_target
+from orchestrator.leftovers import remove_ownerless_groups
 from orchestrator.plan import WARMUP_KEY, Job, Trial
 from orchestrator.progress import poster
 from orchestrator.stages import Place, run_trial_stages, run_warmup
@@ -188,19 +191,39 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
 def _fit(run: RunConfig, key: str, folder: str, spec: Mapping[str, Any]) -> dict[str, str]:
     """Run the workers to their end and return what rank 0 returned.
 
-    Ray restarts workers; the process that controls them is restarted here, and goes on by the run's name.
+    Ray restarts workers, but not the process that controls them, nor a worker that dies while its function is handed
+    to it. Both are restarted here, and go on by the run's name.
 
     Raises:
         TrainingFailedError: If the workers failed too often.
-        RunError: If their controller did.
+        RunError: If they were restarted here too often.
     """
     for _ in range(run.checkpoint.max_failures + 1):
         try:
-            returned: dict[str, str] | None = _trainer(run, key, folder, spec).fit().return_value
+            returned: dict[str, str] | None = _in_thread(_trainer(run, key, folder, spec).fit).return_value
             return returned or {}
         except ray.exceptions.RayActorError as error:
-            lost = error
-    raise RunError(f"{key}: the controller of the workers was lost too often (checkpoint.max_failures): {lost}")
+            lost = str(error)
+        except ray.train.ControllerError as error:
+            if not isinstance(error.controller_failure, ray.exceptions.RayActorError):
+                raise
+            lost = str(error.controller_failure)
+        remove_ownerless_groups()
+    raise RunError(f"{key}: the workers or their controller were lost too often (checkpoint.max_failures): {lost}")
+
+
+def _in_thread(fit: Callable[[], ray.train.Result]) -> ray.train.Result:
+    """Call it in a thread of its own: in the main one Ray Train takes Ctrl-C over, and keeps its controller alive."""
+    outcome: Future[ray.train.Result] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(fit())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return outcome.result()
 
 
 def _trainer(run: RunConfig, key: str, folder: str, spec: Mapping[str, Any]) -> TorchTrainer:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from pyarrow import fs
 
 from supernet.errors import InputError
@@ -20,7 +21,8 @@ class Storage:
     """A folder at a URI: a local or shared path, `s3://...`, `gs://...`.
 
     Args:
-        uri: Where. A plain path is made absolute.
+        uri: Where. A plain path is made absolute; options of an object store follow a question mark, as in
+            `s3://bucket/folder?endpoint_override=...`.
 
     Raises:
         InputError: If the URI's scheme is not known.
@@ -42,7 +44,8 @@ class Storage:
 
     def child(self, *parts: str) -> "Storage":
         """Return the folder below this one."""
-        return Storage("/".join([self.uri.rstrip("/"), *parts]))
+        place, mark, query = self.uri.partition("?")  # an object store's options
+        return Storage("/".join([place.rstrip("/"), *parts]) + mark + query)
 
     def _path(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}"
@@ -57,6 +60,10 @@ class Storage:
         with self.filesystem.open_input_stream(self._path(name)) as stream:
             content: bytes = stream.read()
         return content
+
+    def open(self, name: str) -> pa.NativeFile:
+        """Open a file to read parts of it."""
+        return self.filesystem.open_input_file(self._path(name))
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, whole or not at all."""

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -72,28 +71,23 @@ def prepare(config: RunConfig, console: Console) -> Job:
 
 
 def _prepare_data(config: RunConfig, console: Console) -> tuple[str, int]:
-    """Return the folder of shards and its number of classes; converts the source once."""
+    """Return where the shards are and their number of classes; converts the source once."""
     source = config.data.source
-    if (Path(source) / MANIFEST_NAME).is_file():
-        return str(Path(source).absolute()), read_manifest(Path(source)).num_classes
-    root = Storage(config.storage)
-    if not root.is_local:
-        raise InputError(
-            f"data.source {source!r}: with storage {config.storage!r}, give a folder of prepared shards that all "
-            "machines see (`onepath data build`)"
-        )
+    given = Storage(source)
+    if given.exists(MANIFEST_NAME):
+        return given.uri, read_manifest(given).num_classes
     name = "".join(c if c.isalnum() else "-" for c in source).strip("-")
-    folder = Path(root.uri) / "data" / f"{name}-s{config.seed}"
-    if not folder.exists():
-        console.print(f"[dim]data[/dim] converting {source} to {folder}", soft_wrap=True)
+    store = Storage(config.storage).child("data", f"{name}-s{config.seed}")
+    if not store.exists(MANIFEST_NAME):
+        console.print(f"[dim]data[/dim] converting {source} to {store.uri}", soft_wrap=True)
     manifest = build(
         source,
-        folder,
+        store.uri,
         validation_fraction=config.data.validation_fraction,
         test_fraction=config.data.test_fraction,
         seed=config.seed,
     )
-    return str(folder), manifest.num_classes
+    return store.uri, manifest.num_classes
 
 
 def _refuse_changes(stored: dict[str, Any], asked: dict[str, Any], job: Job) -> None:

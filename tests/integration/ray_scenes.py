@@ -4,6 +4,7 @@ Why apart: Ray reads its settings when it is imported, so a scene cannot share a
 Prints one line of JSON.
 """
 
+import contextlib
 import hashlib
 import json
 import signal
@@ -51,10 +52,23 @@ def strike(job: Job, step: int, seen: dict) -> None:
     seen["ranks"] = len(ranks)
 
 
-def resume(folder: Path) -> dict:
-    """Two warm-ups, of which one loses a rank right after a checkpoint was written; then a trial without its device.
+def strike_launch(job: Job, step: int, seen: dict) -> None:
+    """SIGKILL one rank while the function that it shall run is handed to it."""
+    while True:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "run_train_fn" in " ".join(process.cmdline()[:1]):
+                    process.send_signal(signal.SIGKILL)
+                    seen["launched"] = True
+                    return
+        time.sleep(0.002)
 
-    Only the rank that derives a network finds out that the device is missing, while the other waits for its choice.
+
+def resume(folder: Path) -> dict:
+    """Three warm-ups: one loses a rank as it is launched, one right after a checkpoint was written, one none.
+
+    Then a trial without its device: only the rank that derives a network finds out, while the other waits for its
+    choice.
     """
     definition = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
     changes = {
@@ -67,10 +81,10 @@ def resume(folder: Path) -> dict:
     with connect([], min_cpus=2):
         from orchestrator.search_job import run_job
 
-        for name in ("struck", "quiet"):
+        for name, strike_at in (("launched", strike_launch), ("struck", strike), ("quiet", None)):
             job, seen = job_of(folder, name, **changes), {}
-            if name == "struck":
-                threading.Thread(target=strike, args=(job, 25, seen), daemon=True).start()
+            if strike_at:
+                threading.Thread(target=strike_at, args=(job, 25, seen), daemon=True).start()
             run_job(job)
             starts = job.store.child("starts").read_json("warmup.json")["starts"]
             digest = hashlib.sha256(job.store.read(WARMUP_FILE)).hexdigest()

@@ -43,6 +43,13 @@ def test_a_rank_killed_on_an_unregistered_checkpoint_changes_nothing(found):
 
 @pytest.mark.ray
 @pytest.mark.timeout(600)
+def test_a_rank_killed_while_its_work_is_handed_to_it_changes_nothing(found):
+    assert found["launched"]["launched"]
+    assert found["launched"]["weights"] == found["quiet"]["weights"]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
 def test_an_error_on_one_rank_ends_all_of_them(found):
     assert "no node of the cluster measured target 'ort-cpu-1t'" in found["alone"]["error"]
     assert found["alone"]["seconds"] < 400, "the other rank was waited for"

@@ -15,13 +15,14 @@ from sklearn.datasets import load_digits
 
 from orchestrator.data_build import build
 from orchestrator.data_format import Manifest, decode, read_manifest
+from orchestrator.storage import Storage
 from supernet.errors import InputError
 
 FRACTIONS = {"validation_fraction": 0.25, "test_fraction": 0.25, "seed": 0}
 
 
 def rows_of(root: Path, split: str) -> list[tuple[bytes, int]]:
-    manifest = read_manifest(root)
+    manifest = read_manifest(Storage(str(root)))
     rows: list[tuple[bytes, int]] = []
     for shard in manifest.shards:
         if shard.split == split:
@@ -43,7 +44,7 @@ def image_folder(root: Path, *, classes: int = 3, each: int = 8, gray: bool = Fa
 
 def test_digits_are_kept_without_loss(tmp_path: Path) -> None:
     manifest = build("digits", tmp_path / "d", rows_per_group=100, groups_per_file=4, **FRACTIONS)
-    assert manifest == read_manifest(tmp_path / "d")
+    assert manifest == read_manifest(Storage(str(tmp_path / "d")))
     assert (manifest.num_classes, manifest.channels, manifest.image_size) == (10, 1, (8, 8))
     assert sum(manifest.counts.values()) == 1797
     seen = [row for split in manifest.counts for row in rows_of(tmp_path / "d", split)]
@@ -212,7 +213,7 @@ def test_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["num_classes"] == manifest.num_classes
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
     with pytest.raises(InputError, match="format version 99, this onepath reads 1"):
-        read_manifest(tmp_path / "d")
+        read_manifest(Storage(str(tmp_path / "d")))
     path.write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
-        read_manifest(tmp_path / "d")
+        read_manifest(Storage(str(tmp_path / "d")))
