@@ -201,7 +201,7 @@ def _leftovers(folder: Path, *, dashboard: bool) -> dict:
         sweep, before = Storage(str(folder / "sweep")), Storage(str(folder / "before"))
         before.write_json(DRIVERS_FILE, {"an earlier session": sweep.read_json(DRIVERS_FILE)["session"]})
         freed = []
-        for store in (before, sweep, sweep):
+        for store in (before, sweep):
             with leftovers_freed(store, "session") as num_left:
                 freed.append(num_left)
         groups = {name: placement_group_table()[ids["group"]]["state"] for name, ids in left.items()}

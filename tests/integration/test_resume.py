@@ -58,7 +58,7 @@ def test_an_error_on_one_rank_ends_all_of_them(found):
 @pytest.mark.ray
 def test_what_killed_drivers_left_is_freed_by_the_next_one(tmp_path):
     found = play("leftovers", tmp_path)
-    assert found["freed"] == [0, 2, 0]  # in another session of the cluster the same numbers are other jobs
+    assert found["freed"] == [0, 2]  # in another session of the cluster the same numbers are other jobs
     assert found["groups"] == {"sweep": "REMOVED", "other": "CREATED"}
     assert found["guards"] == {"sweep": "DEAD", "other": "ALIVE"}
 
@@ -66,6 +66,6 @@ def test_what_killed_drivers_left_is_freed_by_the_next_one(tmp_path):
 @pytest.mark.ray
 def test_a_head_without_a_dashboard_cannot_list_guards_and_frees_the_groups(tmp_path):
     found = play("leftovers_unlisted", tmp_path)
-    assert found["freed"] == [0, 1, 0]
+    assert found["freed"] == [0, 1]
     assert found["groups"] == {"sweep": "REMOVED", "other": "CREATED"}
     assert found["guards"] == {"sweep": "ALIVE", "other": "ALIVE"}
