@@ -35,8 +35,8 @@ MAX_NETWORK_ERROR, MAX_CHAIN_ERROR, MAX_ROW_NOISE = 0.02, 0.05, 0.015
 the last in a whole network, or the table is not written."""
 
 ROW_TOLERANCE = 0.0018
-"""Times the root of the number of positions, chains that repeat so well are settled: errors of rows add up in quadrature,
-so each may be the larger, as a share of its own, the more rows a network is made of. 0.4 % at 6 positions, 0.8 % at 21."""
+"""Chains that repeat to this, times the root of the number of positions, are settled: errors of rows add up in
+quadrature, so each may be larger where a network is made of more. 0.4 % at 6 positions, 0.8 % at 21."""
 
 
 @dataclass(frozen=True)
