@@ -41,7 +41,7 @@ lint: $(INSTALLED)  ## Lint and type-check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-chaos: $(INSTALLED)  ## Kill workers and drivers of small sweeps at random, 50 times (about an hour)
+chaos: $(INSTALLED)  ## Kill workers and drivers of small sweeps at random, 50 times (about a quarter of an hour)
 	$(BIN)/python -m benchmarks.chaos --kills 50
 
 nodes: $(INSTALLED)  ## Run sweeps over separate nodes, network namespaces (root), and take nodes and links away
