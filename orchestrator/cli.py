@@ -119,7 +119,8 @@ def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
     limit = limit_text(best["latency_ms"], best["unit"])
     root = job.root.uri
     storage = "" if root == str(Path("onepath-runs").absolute()) else f" --storage {root}"
-    console.print(f"picture {job.store.uri}/front.png\nreport  {job.store.uri}/report.html\nnext:", soft_wrap=True)
+    picture, report = (job.store.child(file.name).uri for file in files)
+    console.print(f"picture {picture}\nreport  {report}\nnext:", soft_wrap=True)
     name = job.config["name"]
     console.print(f"  onepath pull {name} --target {best['target']} --max-ms {limit}{storage}", soft_wrap=True)
     uri = job.config["mlflow"]["tracking_uri"] or f"sqlite:///{root}/mlflow.db"

@@ -28,7 +28,7 @@ def placed(store: Storage, last: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="onepath-data-") as name:
             folder = Path(name)
             yield folder
-            upload(folder, store, last)
+            _upload(folder, store, last)
         return
     out = Path(store.root)
     folder = _beside(out)
@@ -39,7 +39,7 @@ def placed(store: Storage, last: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def upload(folder: Path, store: Storage, last: str) -> None:
+def _upload(folder: Path, store: Storage, last: str) -> None:
     """Copy the files of a folder to an object store, one of them after all others."""
     local = fs.LocalFileSystem()
     for file in sorted(folder.iterdir(), key=lambda file: (file.name == last, file.name)):
