@@ -35,26 +35,26 @@ class Accuracy:
     tau_told: float
 
 
-def accuracy(predicted: Sequence[float], measured: Sequence[float], repeats: Sequence[float] = ()) -> Accuracy:
+def accuracy(predicted: Sequence[float], measured: Sequence[float], errors: Sequence[float] = ()) -> Accuracy:
     """Compare predictions with what was measured, at least one value.
 
     Args:
         predicted: Values.
         measured: Values of the same things in the same unit.
-        repeats: To what fraction each measurement repeats; 0 if not given.
+        errors: Relative standard error of each measured value; 0 if not given.
     """
-    errors = [p / m - 1.0 for p, m in zip(predicted, measured, strict=True)]
-    num = len(errors)
+    misses = [p / m - 1.0 for p, m in zip(predicted, measured, strict=True)]
+    num = len(misses)
     return Accuracy(
         num_networks=num,
-        within_5=sum(abs(error) <= 0.05 for error in errors) / num,
-        within_10=sum(abs(error) <= 0.10 for error in errors) / num,
-        mape=sum(map(abs, errors)) / num,
-        bias=sum(errors) / num,
+        within_5=sum(abs(miss) <= 0.05 for miss in misses) / num,
+        within_10=sum(abs(miss) <= 0.10 for miss in misses) / num,
+        mape=sum(map(abs, misses)) / num,
+        bias=sum(misses) / num,
         rmse_ms=math.sqrt(sum((p - m) ** 2 for p, m in zip(predicted, measured, strict=True)) / num),
-        worst=max(map(abs, errors)),
+        worst=max(map(abs, misses)),
         tau=kendall_tau(predicted, measured),
-        tau_told=_tau_told(predicted, measured, repeats or [0.0] * num),
+        tau_told=_tau_told(predicted, measured, errors or [0.0] * num),
     )
 
 
@@ -73,13 +73,13 @@ def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
     return concordant / scale if scale else 0.0
 
 
-def _tau_told(predicted: Sequence[float], measured: Sequence[float], repeats: Sequence[float]) -> float:
-    """Return the mean agreement in order over pairs that differ by more than what either of them repeats to."""
+def _tau_told(predicted: Sequence[float], measured: Sequence[float], errors: Sequence[float]) -> float:
+    """Return the mean agreement in order over pairs that differ by more than twice the standard error of that."""
     agreements = [
         _sign(predicted[i] - predicted[j]) * _sign(measured[i] - measured[j])
         for i in range(len(measured))
         for j in range(i)
-        if abs(measured[i] - measured[j]) > max(repeats[i], repeats[j]) * min(measured[i], measured[j])
+        if abs(measured[i] - measured[j]) > 2.0 * math.hypot(errors[i] * measured[i], errors[j] * measured[j])
     ]
     return sum(agreements) / len(agreements) if agreements else 0.0
 

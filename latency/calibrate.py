@@ -16,8 +16,8 @@ class CalibrationNetwork:
     Attributes:
         architecture: Its id.
         sum_ms: Plain sum of its rows.
-        measured_ms: Its measured floor.
-        error_ms: Difference of the floors that two fresh processes found.
+        measured_ms: What it took.
+        error_ms: Standard error of it.
     """
 
     architecture: str

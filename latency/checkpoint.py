@@ -15,6 +15,7 @@ import numpy as np
 from latency.timing import Samples
 
 EVERY_SECONDS = 3.0
+COLUMNS = ("ms", "clean", "phase", "visit")
 
 
 @dataclass
@@ -40,12 +41,13 @@ class Checkpoint:
         with np.load(self.file, allow_pickle=False) as stored:
             keys = json.loads(str(stored["keys"]))
             found = {key: Samples() for key in keys}
-            columns = (stored[name].tolist() for name in ("item", "ms", "clean", "phase"))
-            for item, ms, clean, phase in zip(*columns, strict=True):
+            columns = (stored[name].tolist() for name in ("item", *COLUMNS))
+            for item, ms, clean, phase, visit in zip(*columns, strict=True):
                 samples = found[keys[item]]
                 samples.ms.append(ms)
                 samples.clean.append(clean)
                 samples.phases.append(phase)
+                samples.visits.append(visit)
         return found
 
     def save(self, samples: Mapping[str, Samples], seconds: float) -> None:
@@ -53,14 +55,15 @@ class Checkpoint:
         if self.file is None or seconds - self.last < EVERY_SECONDS:
             return
         self.last = seconds
-        columns: dict[str, list[Any]] = {"item": [], "ms": [], "clean": [], "phase": []}
+        columns: dict[str, list[Any]] = {name: [] for name in ("item", *COLUMNS)}
         for index, one in enumerate(samples.values()):
             columns["item"] += [index] * len(one.ms)
             columns["ms"] += one.ms
             columns["clean"] += one.clean
             columns["phase"] += one.phases
+            columns["visit"] += one.visits
         self.file.parent.mkdir(parents=True, exist_ok=True)
         part = self.file.with_suffix(".part.npz")
-        item, ms, clean, phase = (np.array(columns[name]) for name in ("item", "ms", "clean", "phase"))
-        np.savez(part, keys=np.array(json.dumps(list(samples))), item=item, ms=ms, clean=clean, phase=phase)
+        arrays = {name: np.array(values) for name, values in columns.items()}
+        np.savez(part, allow_pickle=False, keys=np.array(json.dumps(list(samples))), **arrays)
         part.replace(self.file)

@@ -5,8 +5,10 @@ sent to standard error. It ends when its parent no longer reads.
 """
 
 import json
+import math
 import os
 import random
+import statistics
 import sys
 import time
 from collections.abc import Mapping
@@ -19,8 +21,9 @@ import torch
 from latency.checkpoint import Checkpoint
 from latency.job import INPUT_ERROR_EXIT, RUN_ERROR_EXIT
 from latency.phases import ForkedPhases, Phases, Report, SharedPhases
-from latency.sentinels import PREFIX, SENTINELS, judge_sentinel
-from latency.timing import HostClock, Plan, Samples, sample, summarise
+from latency.sentinels import PREFIX, judge_sentinel
+from latency.summary import summarise
+from latency.timing import HostClock, Plan, Samples, sample
 from supernet.errors import InputError, RunError
 
 
@@ -56,37 +59,45 @@ def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, A
     start, plan = time.monotonic(), Plan(**job["plan"])
     phases = Phases.of(job, FilePath(job["work_folder"] or folder), report)
     opener = ForkedPhases(phases) if phases.target.cpu else SharedPhases(phases)
-    sentinels = [PREFIX + name for name in SENTINELS] if phases.target.runtime != "command" else []
+    sentinels = [PREFIX + name for name in opener.sentinels]
     weights = {item["key"]: int(item["visits"]) for item in job["items"]}
     weights |= dict.fromkeys(sentinels, max(1, sum(weights.values()) // 10))
     checkpoint = Checkpoint.of(job)
     num_rounds = 0
 
+    def of_items(samples: Mapping[str, Samples]) -> dict[str, Samples]:
+        return {key: samples[key] for key in phases.items}
+
     def after_round(seconds: float, samples: Mapping[str, Samples]) -> None:
         nonlocal num_rounds
         num_rounds += 1
         report("measuring", min(1.0, seconds / plan.seconds))
-        checkpoint.save({key: one for key, one in samples.items() if key in phases.items}, seconds)
+        checkpoint.save(of_items(samples), seconds)
+
+    def settled(samples: Mapping[str, Samples]) -> bool:
+        errors = [stats.relative_error for stats in summarise(of_items(samples)).stats.values()]
+        return math.sqrt(statistics.fmean(error**2 for error in errors)) <= plan.tolerance
 
     samples = sample(
-        list(phases.items),
         opener.open,
         plan,
         HostClock(),
         random.Random(job["seed"]),
+        settled=settled,
         weights=weights,
-        always=sentinels,
         known=checkpoint.load(),
         before_round=opener.before_round,
         after_round=after_round,
     )
     calls = [ok for key in phases.items for ok in samples[key].clean]
+    summary = summarise(of_items(samples))
     return {
-        "stats": {key: asdict(summarise(samples[key], plan)) for key in phases.items},
+        "stats": {key: asdict(stats) for key, stats in summary.stats.items()},
         "sentinels": {key.removeprefix(PREFIX): asdict(judge_sentinel(samples[key])) for key in sentinels},
         "clean_share": sum(calls) / len(calls),
+        "moved": summary.moved,
         "num_rounds": num_rounds,
-        "num_phases": 1 + max(samples[key].phases[-1] for key in phases.items),
+        "num_phases": summary.num_phases,
         "parity": phases.parity,
         "prepare_seconds": phases.prepare_seconds,
         "measure_seconds": time.monotonic() - start - phases.prepare_seconds,

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -18,9 +18,10 @@ from latency.errors import NotRunnable
 from latency.machine import measuring_lock, not_installed
 from latency.model import Choice
 from latency.runtimes.registry import entry, load_runtime
-from latency.sentinels import SentinelStats
+from latency.sentinels import MAX_DRIFT, SentinelStats
+from latency.summary import Stats
 from latency.target import Target
-from latency.timing import Plan, Stats
+from latency.timing import Plan
 from supernet.errors import InputError, RunError
 from supernet.space import Space
 
@@ -98,8 +99,9 @@ class JobResult:
         stats: Per item.
         sentinels: Per reference kernel, without prefix.
         clean_share: Undisturbed calls among all.
+        moved: By how much slower the machine was in its slowest phase than in its fastest, as a fraction.
         num_rounds: Interleaved rounds.
-        num_phases: Phases of rounds, each in fresh processes; also those of an interrupted run.
+        num_phases: Phases of rounds that count, each in fresh processes; also those of an interrupted run.
         parity: For items with `check`: largest difference from the module's outputs, relative to the largest output.
         prepare_seconds: Time spent making models runnable.
         measure_seconds: Time spent timing.
@@ -108,6 +110,7 @@ class JobResult:
     stats: dict[str, Stats]
     sentinels: dict[str, SentinelStats]
     clean_share: float
+    moved: float
     num_rounds: int
     num_phases: int
     parity: dict[str, float]
@@ -117,18 +120,16 @@ class JobResult:
 
 def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance: float = 0.01) -> Plan:
     """Return the plan of a target: an external program warms up by itself and is started as rarely as possible."""
+    plan = Plan(seconds=seconds, max_seconds=3.0 * seconds, visit_ms=visit_ms, tolerance=tolerance)
     if target.runtime != "command":
-        return Plan(seconds=seconds, max_seconds=5.0 * seconds, visit_ms=visit_ms, tolerance=tolerance)
-    return Plan(
-        seconds=seconds,
-        max_seconds=5.0 * seconds,
-        min_rounds=2,
+        return plan
+    return replace(
+        plan,
+        min_rounds=1,
         visit_ms=0.0,
         min_calls=int(target.options.get("runs", 10)),
         warm_ms=0.0,
         warm_calls=0,
-        tolerance=tolerance,
-        min_clean=2,
     )
 
 
@@ -223,6 +224,7 @@ def _read_result(found: Mapping[str, Any]) -> JobResult:
         stats={key: Stats(**stats) for key, stats in found["stats"].items()},
         sentinels={key: SentinelStats(**stats) for key, stats in found["sentinels"].items()},
         clean_share=found["clean_share"],
+        moved=found["moved"],
         num_rounds=found["num_rounds"],
         num_phases=found["num_phases"],
         parity=found["parity"],
@@ -239,24 +241,28 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
         keys: Items that matter.
         max_error: Largest relative error of an item, see `Stats`.
     """
-    from latency.sentinels import MAX_DRIFT
-
     if result.clean_share < MIN_CLEAN_SHARE:
         return f"only {result.clean_share:.0%} of the calls ran undisturbed ({MIN_CLEAN_SHARE:.0%} are needed)"
+    if result.num_phases < 2:
+        return f"{result.num_phases} phases in which every item had an undisturbed call (2 are needed)"
     for name, sentinel in result.sentinels.items():
         if sentinel.drift > MAX_DRIFT:
             return (
                 f"the reference kernel {name!r} slowed down by {sentinel.drift:.1%} within the run "
                 f"({MAX_DRIFT:.0%} allowed)"
             )
-    bad = [key for key in keys if result.stats[key].relative_error > max_error]
+    if result.moved > MAX_MOVED:
+        return f"all items together slowed down by {result.moved:.1%} within the run ({MAX_MOVED:.0%} allowed)"
+    bad = [key for key in keys if not result.stats[key].relative_error <= max_error]
     if bad:
         worst = max(bad, key=lambda key: result.stats[key].relative_error)
         return (
-            f"{len(bad)} of {len(keys)} items repeat worse than {max_error:.1%} "
+            f"{len(bad)} of {len(keys)} items are known worse than to {max_error:.1%} "
             f"(worst: {worst}, {result.stats[worst].relative_error:.1%})"
         )
     return ""
 
 
 MIN_CLEAN_SHARE = 0.3
+MAX_MOVED = 0.15
+"""What slows down all items alike is taken out of their figures; if it is more than this, hardly all alike."""

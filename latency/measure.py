@@ -26,8 +26,8 @@ class Measurement:
     """What was measured.
 
     Attributes:
-        latency_ms: Fastest undisturbed call: what the hardware needs.
-        error_ms: Difference of the floors that two fresh processes found.
+        latency_ms: An undisturbed call, while the machine was as in the faster half of the phases.
+        error_ms: Its standard error, from the spread over fresh processes.
         median_ms: Median of all calls: what is typical at the moment.
         num_samples: Timed calls.
         parity: Largest difference from the module's outputs in fp32, relative to the largest; None for a file, and
@@ -62,7 +62,7 @@ def measure_network(
         weights: `state_dict` of `build_network`; random ones if None (latency does not depend on them, int8
             outputs do).
         images: To calibrate int8 quantisation with, float32, shape (M, C, H, W), normalised as in training.
-        seconds: Measuring time wanted; up to five times as much is spent if phases do not agree.
+        seconds: Measuring time wanted; up to three times as much is spent if phases do not agree.
         progress: Called with what is being done and its share done.
 
     Raises:
@@ -126,7 +126,7 @@ def _measure(
 def _measurement(result: JobResult) -> Measurement:
     stats = result.stats["model"]
     return Measurement(
-        latency_ms=stats.floor_ms,
+        latency_ms=stats.latency_ms,
         error_ms=stats.error_ms,
         median_ms=stats.median_ms,
         num_samples=stats.num_samples,

@@ -1,7 +1,7 @@
 """Makes the items of a job ready to be timed: on processors each in a fresh process, elsewhere all in this one.
 
 Why fresh in every phase: where a process happens to lie in memory moves short networks by up to 10 %, the same way in
-all its calls. A floor that two processes found is the network's own.
+all its calls. Over several processes that averages out, and their spread says how well it is known.
 """
 
 import importlib
@@ -45,7 +45,7 @@ class Phases:
         report: Called with what is being done.
         parity: Found so far: per checked item, the difference from the module's outputs.
         prepare_seconds: Spent so far on making items ready.
-        graphs: Made so far, per item: a table opens most of its chains several times.
+        graphs: Made so far, per item: each is opened several times.
     """
 
     target: Target
@@ -112,6 +112,8 @@ def prepare_item(
 class ForkedPhases:
     """On processors: a worker for each item, new in every phase; the reference kernels stay the same throughout."""
 
+    sentinels: Sequence[str] = SENTINELS
+
     def __init__(self, phases: Phases) -> None:
         self.phases = phases
         for name in entry(phases.target.runtime).imports:
@@ -126,15 +128,13 @@ class ForkedPhases:
             self._fork(PREFIX + name, partial(_sentinel, name, host)).ready()
 
     @contextmanager
-    def open(self, keys: Sequence[str]) -> Iterator[dict[str, TimeCalls]]:
-        """Fork workers for these items; end them afterwards."""
+    def open(self) -> Iterator[dict[str, TimeCalls]]:
+        """Fork workers for the items; end them afterwards."""
         phases, start = self.phases, time.monotonic()
-        own = [key for key in keys if not key.startswith(PREFIX)]
         unready: deque[str] = deque()
         at_once = max(1, len(self.cores.cores) // phases.target.threads)
-        for index, key in enumerate(own):
-            phases.report("preparing models", index / len(own))
-            item = phases.items[key]
+        for index, (key, item) in enumerate(phases.items.items()):
+            phases.report("preparing models", index / len(phases.items))
             # Graphs, and the memory to stream, are made here, once; each worker only makes its own runnable.
             host = Host(HostClock(), streaming(item["stream_bytes"]))
             self._fork(key, partial(prepare_item, item, phases.forms(item), phases.target, host))
@@ -145,9 +145,9 @@ class ForkedPhases:
             self._wait_for(key)
         phases.prepare_seconds += time.monotonic() - start
         try:
-            yield {key: partial(self._time, key) for key in keys}
+            yield {key: partial(self._time, key) for key in self.workers}
         finally:
-            for key in own:
+            for key in phases.items:
                 worker = self.workers.pop(key)
                 self.past_cpu_seconds += worker.cpu_seconds
                 worker.close()
@@ -173,23 +173,21 @@ class SharedPhases:
 
     def __init__(self, phases: Phases) -> None:
         self.phases = phases
-        self.programs: dict[str, Program] = {}
-        if phases.target.device.startswith("cuda"):
-            self.programs = {PREFIX + name: device_sentinel(name, phases.target) for name in SENTINELS}
+        self.sentinels: Sequence[str] = SENTINELS if phases.target.runtime.startswith("cuda") else ()
+        self.programs = {PREFIX + name: device_sentinel(name, phases.target) for name in self.sentinels}
 
     @contextmanager
-    def open(self, keys: Sequence[str]) -> Iterator[dict[str, TimeCalls]]:
+    def open(self) -> Iterator[dict[str, TimeCalls]]:
         """Prepare what is not prepared yet."""
         phases, start = self.phases, time.monotonic()
-        for index, key in enumerate(keys):
+        for index, (key, item) in enumerate(phases.items.items()):
             if key not in self.programs:
-                phases.report("preparing models", index / len(keys))
-                item = phases.items[key]
+                phases.report("preparing models", index / len(phases.items))
                 program, facts = prepare_item(item, phases.forms(item), phases.target, Host(HostClock()))
                 self.programs[key] = program
                 phases.parity |= {key: facts["parity"]} if "parity" in facts else {}
         phases.prepare_seconds += time.monotonic() - start
-        yield {key: self.programs[key].time for key in keys}
+        yield {key: program.time for key, program in self.programs.items()}
 
     def before_round(self) -> None:
         """Nothing is to be done."""

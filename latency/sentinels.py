@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency.runtimes.base import Host, Program, do_nothing, host_program
+from latency.summary import summarise
 from latency.timing import Samples
 
 PREFIX = "sentinel:"
-MAX_DRIFT = 0.03
-"""A floor that moves by more than this between the thirds of a run: the machine was not the same throughout."""
-
+MAX_DRIFT = 0.05
+"""If it moves by more than this from phase to phase, the machine was not the same throughout."""
 
 SENTINELS = ("cache", "stream")
 
@@ -61,30 +61,15 @@ class SentinelStats:
     """What a sentinel saw.
 
     Attributes:
-        floor_ms: Its fastest clean call.
-        drift: Largest relative rise of its floor among the first, middle and last third of the run.
-        slowdown: Median over floor, less 1: how disturbed a typical call was.
+        latency_ms: Milliseconds of an undisturbed call, while the machine was as in the faster half of the phases.
+        drift: By how much slower it was in its slowest phase than in its fastest.
     """
 
-    floor_ms: float
+    latency_ms: float
     drift: float
-    slowdown: float
 
 
 def judge_sentinel(samples: Samples) -> SentinelStats:
     """Reduce the calls of one sentinel, which stays the same program through all phases."""
-    third = max(1, -(-len(samples.ms) // 3))
-    parts = [
-        [
-            ms
-            for ms, ok in zip(samples.ms[start : start + third], samples.clean[start : start + third], strict=True)
-            if ok
-        ]
-        for start in range(0, len(samples.ms), third)
-    ]
-    floors = [min(part, default=float("inf")) for part in parts]
-    floor = min(floors)
-    if floor == float("inf"):
-        return SentinelStats(min(samples.ms), float("inf"), float("inf"))
-    median = sorted(samples.ms)[len(samples.ms) // 2]
-    return SentinelStats(floor, max(floors) / floor - 1.0, median / floor - 1.0)
+    summary = summarise({"": samples})
+    return SentinelStats(summary.stats[""].latency_ms, summary.moved)

@@ -19,7 +19,7 @@ from supernet.errors import InputError
 from supernet.network import chosen_layers
 from supernet.space import Architecture, Space, read_space
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Row:
         op: Short name of the candidate.
         raw_ms: Cost in context: the chain with it less the chain before it, shared by the equal layers in the chain;
             never below 0.
-        error_ms: What fresh processes differ by, for both chains together, shared likewise.
-        chain_ms: Floor of the chain with it.
-        before_ms: Floor of the chain before it, 0 if it is the first layer.
+        error_ms: Standard error of it.
+        chain_ms: The chain with it.
+        before_ms: The chain before it, 0 if it is the first layer.
         median_ms: Median of the chain with it.
         p10_ms: 10th percentile of the chain with it.
         num_samples: Timed calls of the chain with it.
@@ -62,7 +62,7 @@ class LatencyTable:
         rows: One per layer and candidate; layers without a choice have one.
         calibration: From sums of rows to whole networks.
         fingerprint: What it was measured on.
-        sentinels: Floors of the reference kernels, in milliseconds.
+        sentinels: What the reference kernels took, in milliseconds.
         info: How it was measured: seconds, rounds, share of undisturbed calls, time of day.
     """
 

@@ -22,10 +22,10 @@ from supernet.cost import macs_table
 from supernet.errors import InputError
 from supernet.space import Architecture, Path, Space
 
-SECONDS = 24.0
+SECONDS = 40.0
 """Measuring time wanted, unless another is asked for."""
 MAX_REPEAT_MEDIAN = 0.015
-"""Floors of two fresh processes must agree to this, in the median, or nothing can be told."""
+"""Odd and even phases must agree to this, in the median over the networks, or nothing can be told."""
 MAX_MOVE = 0.03
 """Reference kernels and calibration networks must be as fast as when the table was measured, within this."""
 
@@ -68,8 +68,9 @@ class Probe:
         bar_ms: Half-width of the table's error bar.
         sum_ms: Plain sum of rows, not calibrated.
         num_macs: Multiply-accumulates.
-        measured_ms: Floor.
-        repeat: Relative difference of the floors that two fresh processes found.
+        measured_ms: What it took.
+        error: Standard error of that, relative.
+        repeat: Relative difference of what odd and even phases found.
         judged_ms: By the table's rows with the scale of the verifying run.
     """
 
@@ -81,6 +82,7 @@ class Probe:
     sum_ms: float
     num_macs: float
     measured_ms: float
+    error: float
     repeat: float
     judged_ms: float = math.nan
 
@@ -97,7 +99,7 @@ class Report:
             the calibration networks of this run.
         drift: How much slower the calibration networks are in this run than in the table's own, as a factor: the
             median.
-        repeat_median: Median of the measurement's own relative differences: no prediction can be better.
+        repeat_median: Median of the differences between odd and even phases: no prediction can be much better.
         repeat_mean: Mean of them.
         in_bar: Share of the networks within the table's error bar.
         probes: All networks.
@@ -172,7 +174,7 @@ def _measured_again(table: LatencyTable, result: JobResult) -> list[CalibrationN
     found = []
     for network in table.calibration.networks:
         stats = result.stats[anchor(network.architecture)]
-        found.append(replace(network, measured_ms=stats.floor_ms, error_ms=stats.error_ms))
+        found.append(replace(network, measured_ms=stats.latency_ms, error_ms=stats.error_ms))
     return found
 
 
@@ -187,8 +189,9 @@ def _probe(table: LatencyTable, kind: str, name: str, path: Path, result: JobRes
         bar_ms=bar,
         sum_ms=table.sum_ms(architecture),
         num_macs=macs_table(table.space).total(path),
-        measured_ms=result.stats[key].floor_ms,
-        repeat=result.stats[key].relative_error,
+        measured_ms=result.stats[key].latency_ms,
+        error=result.stats[key].relative_error,
+        repeat=result.stats[key].repeat,
     )
 
 
@@ -212,7 +215,7 @@ def judge(table: LatencyTable, probes: Sequence[Probe], result: JobResult) -> Re
             name: accuracy(
                 [predictor(probe) for probe in probes if probe.kind == kind],
                 [probe.measured_ms for probe in probes if probe.kind == kind],
-                [probe.repeat for probe in probes if probe.kind == kind],
+                [probe.error for probe in probes if probe.kind == kind],
             )
             for name, predictor in predictors.items()
         }
@@ -249,7 +252,7 @@ def noise(table: LatencyTable, result: JobResult, repeats: Sequence[float], drif
         found.append(f"the same networks repeat to {repeat:.1%} in the median ({MAX_REPEAT_MEDIAN:.1%} needed)")
     for name, sentinel in result.sentinels.items():
         then = table.sentinels.get(name)
-        move = sentinel.floor_ms / then - 1.0 if then else 0.0
+        move = sentinel.latency_ms / then - 1.0 if then else 0.0
         if abs(move) > MAX_MOVE:
             found.append(f"the reference kernel {name!r} moved by {move:+.1%} since the table was measured")
     if abs(drift - 1.0) > MAX_MOVE:
