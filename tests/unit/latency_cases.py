@@ -7,9 +7,9 @@ from latency.calibrate import Calibration
 from latency.fingerprint import fingerprint
 from latency.job import Job, JobResult, Progress
 from latency.sentinels import SentinelStats
+from latency.summary import Stats
 from latency.table import LatencyTable, Row
 from latency.target import Target, load_target
-from latency.timing import Stats
 from supernet.presets import load_space
 from supernet.space import Space
 
@@ -38,18 +38,19 @@ def made_up_table(space: Space | None = None, target: Target | None = None, seed
 
 
 def stats(ms: float, error: float = 0.001) -> Stats:
-    """Return the figures of an item with a floor and a relative error."""
-    return Stats(ms, error * ms, 1.1 * ms, 1.02 * ms, 100, 90)
+    """Return the figures of an item with a latency and a relative error."""
+    return Stats(ms, error * ms, error, 1.1 * ms, 1.02 * ms, 100, 90)
 
 
-def made_up_result(floors: Mapping[str, float], **changes: object) -> JobResult:
-    """Return a quiet run that found these floors."""
+def made_up_result(latencies: Mapping[str, float], **changes: object) -> JobResult:
+    """Return a quiet run that found these milliseconds."""
     quiet = {
-        "stats": {key: stats(ms) for key, ms in floors.items()},
-        "sentinels": {name: SentinelStats(ms, 0.001, 0.01) for name, ms in SENTINELS.items()},
+        "stats": {key: stats(ms) for key, ms in latencies.items()},
+        "sentinels": {name: SentinelStats(ms, 0.001) for name, ms in SENTINELS.items()},
         "clean_share": 0.9,
+        "moved": 0.01,
         "num_rounds": 10,
-        "num_phases": 2,
+        "num_phases": 5,
         "parity": {},
         "prepare_seconds": 1.0,
         "measure_seconds": 5.0,
@@ -61,9 +62,9 @@ def simulated_run(job: Job, progress: Progress, scale: float = 1.0, overhead_ms:
     """Measure a job on a machine where chains cost the sum of true costs, and networks `scale` times that."""
     assert job.space is not None
     costs = true_costs(job.space)
-    floors = {}
+    latencies = {}
     for item in job.items:
         total = sum(costs[choice] for choice in item.choices)
-        floors[item.key] = total if item.stream_bytes else scale * total + overhead_ms
+        latencies[item.key] = total if item.stream_bytes else scale * total + overhead_ms
     progress("measuring", 1.0)
-    return made_up_result(floors)
+    return made_up_result(latencies)

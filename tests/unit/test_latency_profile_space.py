@@ -87,7 +87,7 @@ def test_a_valid_table_is_kept(tmp_path: Path) -> None:
     assert again == first
 
 
-@pytest.mark.parametrize("kind", ["unclean", "drift", "network", "chain", "rows"])
+@pytest.mark.parametrize("kind", ["unclean", "drift", "moved", "phases", "network", "chain", "rows"])
 def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) -> None:
     def disturbed(job, progress):
         quiet = simulated_run(job, progress)
@@ -95,21 +95,27 @@ def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) 
         if kind == "unclean":
             return replace(quiet, clean_share=0.1)
         if kind == "drift":
-            return replace(quiet, sentinels={"cache": SentinelStats(0.1, 0.2, 0.5)})
+            return replace(quiet, sentinels={"cache": SentinelStats(0.1, 0.2)})
+        if kind == "moved":
+            return replace(quiet, moved=0.2)
+        if kind == "phases":
+            return replace(quiet, num_phases=1)
         if kind == "rows":  # each chain repeats well enough, all together do not
-            short = {key: stats(one.floor_ms, error=0.045) for key, one in worse.items() if key.count("-") < 2}
+            short = {key: stats(one.latency_ms, error=0.045) for key, one in worse.items() if key.count("-") < 2}
             return replace(quiet, stats={**worse, **short})
         network = max(worse, key=len)
         key = network if kind == "network" else next(iter(worse))
-        worse[key] = stats(worse[key].floor_ms, error=0.05 if kind == "network" else 0.09)
+        worse[key] = stats(worse[key].latency_ms, error=0.05 if kind == "network" else 0.09)
         return replace(quiet, stats=worse)
 
     wanted = {
         "unclean": "only 10% of the calls ran undisturbed",
         "drift": "'cache' slowed down by 20.0%",
-        "network": r"1 of 10 items repeat worse than 2\.0%",
-        "chain": r"repeat worse than 5\.0%",
-        "rows": r"what its rows repeat to adds up to [2-9]\.\d% of a network \(1\.5% allowed\)",
+        "moved": "all items together slowed down by 20.0%",
+        "phases": "1 phases in which every item had an undisturbed call",
+        "network": r"1 of 10 items are known worse than to 2\.0%",
+        "chain": r"known worse than to 5\.0%",
+        "rows": r"the errors of its rows add up to [2-9]\.\d% of a network \(1\.5% allowed\)",
     }[kind]
     with pytest.raises(MachineTooNoisy, match=wanted) as caught:
         build_table(SPACE, TARGET, tmp_path, run=disturbed)
@@ -123,9 +129,9 @@ def test_a_difference_below_zero_counts_as_nothing(tmp_path: Path) -> None:
     def run(job, progress):
         quiet = simulated_run(job, progress)
         plan = next(plan for plan in plan_chains(SPACE) if plan.layer == "classifier")
-        floors = {key: one.floor_ms for key, one in quiet.stats.items()}
-        floors[chain_key(plan.chain)] = 0.9 * floors[chain_key(plan.before)]
-        return made_up_result(floors)
+        latencies = {key: one.latency_ms for key, one in quiet.stats.items()}
+        latencies[chain_key(plan.chain)] = 0.9 * latencies[chain_key(plan.before)]
+        return made_up_result(latencies)
 
     table = build_table(SPACE, TARGET, tmp_path, run=run)
     row = next(row for row in table.rows if row.layer == "classifier")

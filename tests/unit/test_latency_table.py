@@ -11,7 +11,7 @@ from latency_cases import made_up_table, true_costs
 from latency.errors import ForeignTable, MissingLatency
 from latency.estimate import cost_table, predict
 from latency.fingerprint import differences, fingerprint, space_hash
-from latency.table import load_table, read_table, stored_table, table_path, write_table
+from latency.table import SCHEMA_VERSION, load_table, read_table, stored_table, table_path, write_table
 from latency.target import load_target
 from supernet.errors import InputError
 from supernet.presets import load_space
@@ -105,9 +105,11 @@ def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     path = write_table(made_up_table(), tmp_path)
     stored = parquet.read_table(path)
-    text = stored.schema.metadata[b"onepath_latency"].replace(b'"schema_version": 1', b'"schema_version": 99')
+    text = stored.schema.metadata[b"onepath_latency"].replace(
+        f'"schema_version": {SCHEMA_VERSION}'.encode(), b'"schema_version": 99'
+    )
     parquet.write_table(stored.replace_schema_metadata({"onepath_latency": text}), path)
-    with pytest.raises(InputError, match="schema version 99, this release reads 1"):
+    with pytest.raises(InputError, match=f"schema version 99, this release reads {SCHEMA_VERSION}"):
         read_table(path)
 
 

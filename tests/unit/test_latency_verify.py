@@ -12,9 +12,9 @@ from latency.estimate import predict
 from latency.probe_networks import random_paths, structured_paths
 from latency.profile_space import calibration_paths
 from latency.sentinels import SentinelStats
+from latency.summary import Stats
 from latency.table import LatencyTable
 from latency.target import load_target
-from latency.timing import Stats
 from latency.verify import GOALS, GOALS_INT8, Probe, Report, Verdict, anchor, judge, shortcomings
 from supernet.cost import macs_table
 from supernet.presets import load_space
@@ -38,7 +38,7 @@ def judged(
     noise: float, target: str = "ort-cpu-1t", repeat: float = 0.005, moved: float = 1.0, **changes: object
 ) -> Report:
     """Judge a table on networks that cost what it predicts, give or take `noise`, on a machine `moved` times slower."""
-    table, rng, probes, floors = calibrated_table(target), random.Random(4), [], {}
+    table, rng, probes, latencies = calibrated_table(target), random.Random(4), [], {}
     named = [("random", str(i), path) for i, path in enumerate(random_paths(PAPER, 30, 1))]
     named += [("structured", name, path) for name, path in structured_paths(PAPER).items()]
     for kind, name, path in named:
@@ -46,10 +46,10 @@ def judged(
         predicted, bar = predict(table, architecture)
         measured = moved * predicted * (1 + rng.uniform(-noise, noise))
         macs, total = macs_table(PAPER).total(path), table.sum_ms(architecture)
-        probes.append(Probe(kind, name, architecture.id, predicted, bar, total, macs, measured, repeat))
-        floors[f"{kind} {name}"] = measured
-    floors |= {anchor(network.architecture): moved * network.measured_ms for network in table.calibration.networks}
-    return judge(table, probes, made_up_result(floors, **changes))
+        probes.append(Probe(kind, name, architecture.id, predicted, bar, total, macs, measured, repeat, repeat))
+        latencies[f"{kind} {name}"] = measured
+    latencies |= {anchor(network.architecture): moved * network.measured_ms for network in table.calibration.networks}
+    return judge(table, probes, made_up_result(latencies, **changes))
 
 
 def test_networks_of_the_paper_are_many_distinct_and_fresh() -> None:
@@ -115,8 +115,8 @@ def test_a_bad_table_falls_short_and_says_in_what() -> None:
     ("changes", "reason"),
     [
         ({"clean_share": 0.2}, "only 20% of the calls ran undisturbed"),
-        ({"sentinels": {"cache": SentinelStats(0.1, 0.4, 0.5)}}, "slowed down by 40.0%"),
-        ({"sentinels": {"cache": SentinelStats(1.06 * SENTINELS["cache"], 0.0, 0.0)}}, "moved by +6.0% since"),
+        ({"sentinels": {"cache": SentinelStats(0.1, 0.4)}}, "slowed down by 40.0%"),
+        ({"sentinels": {"cache": SentinelStats(1.06 * SENTINELS["cache"], 0.0)}}, "moved by +6.0% since"),
         ({"repeat": 0.03}, "repeat to 3.0% in the median"),
         ({"moved": 1.05}, "the calibration networks moved by +5.0% since"),
     ],
@@ -142,5 +142,5 @@ def test_int8_has_goals_of_its_own() -> None:
 
 
 def test_an_item_without_clean_calls_makes_the_run_noisy() -> None:
-    uncertain = Stats(9.0, float("inf"), 10.0, 9.0, 20, 1)
-    assert judged(0.01, repeat=uncertain.relative_error).verdict == Verdict.TOO_NOISY
+    uncertain = Stats(9.0, float("inf"), float("inf"), 10.0, 9.0, 20, 1)
+    assert judged(0.01, repeat=uncertain.repeat).verdict == Verdict.TOO_NOISY
