@@ -65,6 +65,8 @@ def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, A
     checkpoint = Checkpoint.of(job)
     num_rounds = 0
 
+    whole = [key for key, item in phases.items.items() if not item["stream_bytes"]]
+
     def of_items(samples: Mapping[str, Samples]) -> dict[str, Samples]:
         return {key: samples[key] for key in phases.items}
 
@@ -75,7 +77,7 @@ def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, A
         checkpoint.save(of_items(samples), seconds)
 
     def settled(samples: Mapping[str, Samples]) -> bool:
-        errors = [stats.relative_error for stats in summarise(of_items(samples)).stats.values()]
+        errors = [stats.relative_error for stats in summarise(of_items(samples), whole).stats.values()]
         return math.sqrt(statistics.fmean(error**2 for error in errors)) <= plan.tolerance
 
     samples = sample(
@@ -90,7 +92,7 @@ def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, A
         after_round=after_round,
     )
     calls = [ok for key in phases.items for ok in samples[key].clean]
-    summary = summarise(of_items(samples))
+    summary = summarise(of_items(samples), whole)
     return {
         "stats": {key: asdict(stats) for key, stats in summary.stats.items()},
         "sentinels": {key.removeprefix(PREFIX): asdict(judge_sentinel(samples[key])) for key in sentinels},

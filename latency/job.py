@@ -18,7 +18,7 @@ from latency.errors import NotRunnable
 from latency.machine import measuring_lock, not_installed
 from latency.model import Choice
 from latency.runtimes.registry import entry, load_runtime
-from latency.sentinels import MAX_DRIFT, SentinelStats
+from latency.sentinels import SentinelStats
 from latency.summary import Stats
 from latency.target import Target
 from latency.timing import Plan
@@ -246,10 +246,10 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
     if result.num_phases < 2:
         return f"{result.num_phases} phases in which every item had an undisturbed call (2 are needed)"
     for name, sentinel in result.sentinels.items():
-        if sentinel.drift > MAX_DRIFT:
+        if sentinel.drift > MAX_MOVED:
             return (
                 f"the reference kernel {name!r} slowed down by {sentinel.drift:.1%} within the run "
-                f"({MAX_DRIFT:.0%} allowed)"
+                f"({MAX_MOVED:.0%} allowed)"
             )
     if result.moved > MAX_MOVED:
         return f"all items together slowed down by {result.moved:.1%} within the run ({MAX_MOVED:.0%} allowed)"
@@ -265,4 +265,5 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
 
 MIN_CLEAN_SHARE = 0.3
 MAX_MOVED = 0.15
-"""What slows down all items alike is taken out of their figures; if it is more than this, hardly all alike."""
+"""What slows down all items alike is taken out of their figures. If they, or a reference kernel, slow down by more than
+this from phase to phase, it was hardly all alike."""

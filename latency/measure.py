@@ -26,7 +26,7 @@ class Measurement:
     """What was measured.
 
     Attributes:
-        latency_ms: An undisturbed call, while the machine was as in the faster half of the phases.
+        latency_ms: Fastest undisturbed call: what the hardware needs.
         error_ms: Its standard error, from the spread over fresh processes.
         median_ms: Median of all calls: what is typical at the moment.
         num_samples: Timed calls.

@@ -34,9 +34,9 @@ MAX_NETWORK_ERROR, MAX_CHAIN_ERROR, MAX_ROW_NOISE = 0.02, 0.05, 0.015
 """Standard errors of calibration networks and of chains, and what those of chains add up to in a whole network, must be
 no more than these, or the table is not written."""
 
-ROW_TOLERANCE = 0.003
+ROW_TOLERANCE = 0.0026
 """Chains are settled at this, times the root of the number of positions: errors of rows add up in quadrature, so each
-may be larger where a network is made of more. 0.7 % at 6 positions, 1.4 % at 21."""
+may be larger where a network is made of more. 0.6 % at 6 positions, 1.2 % at 21."""
 
 
 @dataclass(frozen=True)

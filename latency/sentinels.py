@@ -16,8 +16,6 @@ from latency.summary import summarise
 from latency.timing import Samples
 
 PREFIX = "sentinel:"
-MAX_DRIFT = 0.05
-"""If it moves by more than this from phase to phase, the machine was not the same throughout."""
 
 SENTINELS = ("cache", "stream")
 
@@ -61,7 +59,7 @@ class SentinelStats:
     """What a sentinel saw.
 
     Attributes:
-        latency_ms: Milliseconds of an undisturbed call, while the machine was as in the faster half of the phases.
+        latency_ms: Its fastest undisturbed call.
         drift: By how much slower it was in its slowest phase than in its fastest.
     """
 

@@ -1,12 +1,13 @@
 """From timed calls to figures: what all items do together is the machine's doing, what is left is their own.
 
 Pure numbers. A shared machine is some per cent slower in one phase than in the next, and every item with it; because
-each phase times every item, their ratios are free of that. The fastest call of an item is not: it depends on luck.
+each phase times every item, their ratios are free of that. What the hardware needs is told by the fastest calls, but
+which item had its luckiest one is chance: how far below the usual they lie is taken from the median of many.
 """
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from latency.timing import Samples
@@ -20,7 +21,7 @@ class Stats:
     """What is known of one item.
 
     Attributes:
-        latency_ms: Milliseconds of an undisturbed call, while the machine was as in the faster half of the phases.
+        latency_ms: Milliseconds of a call that nothing disturbs: what the hardware needs. A lone item's fastest.
         error_ms: Standard error of it, from the spread over the phases; that of the level, which all items share, is
             left out. Infinite with fewer than two phases.
         repeat: Relative difference of what odd and even phases found, the machine's moves taken out.
@@ -59,10 +60,14 @@ class Summary:
     num_phases: int
 
 
-def summarise(samples: Mapping[str, Samples]) -> Summary:
+def summarise(samples: Mapping[str, Samples], level: Collection[str] = ()) -> Summary:
     """Reduce the calls of a run; each item has at least one.
 
     log(time of an item in a phase) = the item's + the phase's + noise. The phase's is the median over the items.
+
+    Args:
+        samples: Of all items.
+        level: Items whose fastest calls tell how far below the usual time the undisturbed one is; all by default.
     """
     logs = {key: _phases(one) for key, one in samples.items()}
     phases = sorted(set.intersection(*(set(one) for one in logs.values())))
@@ -70,17 +75,17 @@ def summarise(samples: Mapping[str, Samples]) -> Summary:
         return Summary({key: _stats(one, None) for key, one in samples.items()}, math.inf, len(phases))
     usual = {key: statistics.fmean(one[phase] for phase in phases) for key, one in logs.items()}
     state = {phase: statistics.median(logs[key][phase] - usual[key] for key in logs) for phase in phases}
-    level = fast_half(state.values())
+    below = statistics.median(_fastest(samples[key]) - usual[key] for key in level or logs)
     few = len(logs) < MIN_ITEMS
     stats = {}
     for key, one in samples.items():
         own = [logs[key][phase] - (0.0 if few else state[phase]) for phase in phases]
-        stats[key] = _stats(one, (math.exp(usual[key] + level), own))
+        stats[key] = _stats(one, (math.exp(usual[key] + below), own))
     return Summary(stats, math.exp(max(state.values()) - min(state.values())) - 1.0, len(phases))
 
 
 def fast_half(values: Iterable[float]) -> float:
-    """Return the mean of the smaller half: disturbances only add, and luck has less of a say than in the smallest."""
+    """Return the mean of the smaller half: disturbances only add."""
     ordered = sorted(values)
     return statistics.fmean(ordered[: (len(ordered) + 1) // 2])
 
@@ -97,6 +102,11 @@ def _phases(samples: Samples) -> dict[int, float]:
     for (phase, _), ms in visits.items():
         fastest.setdefault(phase, []).append(math.log(ms))
     return {phase: fast_half(values) for phase, values in fastest.items()}
+
+
+def _fastest(samples: Samples) -> float:
+    """Return the logarithm of the fastest undisturbed call, of which there is one."""
+    return math.log(min(ms for ms, clean in zip(samples.ms, samples.clean, strict=True) if clean))
 
 
 def _stats(samples: Samples, found: tuple[float, Sequence[float]] | None) -> Stats:

@@ -51,8 +51,8 @@ class Plan:
 
     seconds: float = 8.0
     max_seconds: float = 24.0
-    phases: int = 5
-    min_rounds: int = 3
+    phases: int = 8
+    min_rounds: int = 2
     visit_ms: float = 3.0
     min_calls: int = 4
     warm_ms: float = 10.0

@@ -48,7 +48,7 @@ class Machine:
 
 
 TRUTH = {"short": 0.02, "middle": 0.7, "long": 9.0, "other": 1.3, "another": 0.4, "sixth": 2.1}
-QUICK = Plan(seconds=2.0, max_seconds=6.0)
+QUICK = Plan(seconds=2.0, max_seconds=6.0, phases=5, min_rounds=3)
 
 
 def phases_of(programs: Mapping[str, TimeCalls]):
@@ -102,7 +102,7 @@ def test_what_slows_all_items_alike_is_the_machines() -> None:
     found = summarise(measure(machine, open_phase=slower(machine, phases)))
     assert found.moved == pytest.approx(0.08, abs=0.004)
     for key, stats in found.stats.items():
-        assert stats.latency_ms == pytest.approx(TRUTH[key], rel=0.006), "the level is that of the faster half"
+        assert stats.latency_ms == pytest.approx(TRUTH[key], rel=0.006), "the level is that of the fastest calls"
         assert stats.relative_error < 0.003
         assert stats.repeat < 0.006
 
@@ -110,7 +110,7 @@ def test_what_slows_all_items_alike_is_the_machines() -> None:
 def test_ratios_survive_a_machine_that_changes_all_the_time() -> None:
     """Slow for most of the time, in modes shorter than a phase: levels move, ratios hardly."""
     machine = Machine(slowdown=lambda seconds: 1.0 if seconds % 0.5 < 0.15 else 1.1)
-    found = summarise(measure(machine, Plan(seconds=20.0, max_seconds=20.0))).stats
+    found = summarise(measure(machine, Plan(seconds=20.0, max_seconds=20.0, phases=5))).stats
     for key, stats in found.items():
         ratio = stats.latency_ms / found["middle"].latency_ms
         assert ratio == pytest.approx(TRUTH[key] / TRUTH["middle"], rel=0.02)
@@ -249,7 +249,7 @@ def test_state_of_the_caches_is_restored_outside_the_time() -> None:
 
 
 def test_sentinel_tells_a_machine_that_became_slower() -> None:
-    plan = Plan(seconds=3.0, max_seconds=3.0)
+    plan = Plan(seconds=3.0, max_seconds=3.0, phases=5)
     steady = judge_sentinel(measure(Machine(), plan)["middle"])
     slower = judge_sentinel(measure(Machine(slowdown=lambda seconds: 1.0 if seconds < 2 else 1.2), plan)["middle"])
     assert steady.drift < 0.01
