@@ -30,13 +30,13 @@ CALIBRATION_SEED = 20190
 
 WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
-MAX_NETWORK_ERROR, MAX_CHAIN_ERROR, MAX_ROW_NOISE = 0.02, 0.05, 0.015
-"""Standard errors of calibration networks and of chains, and what those of chains add up to in a whole network, must be
-no more than these, or the table is not written."""
+MAX_NETWORK_ERROR, MAX_CHAIN_ERROR = 0.02, 0.05
+"""Standard errors of a whole network, measured or added up from those of its chains, and of a single chain must be no
+more than these, or the table is not written."""
 
-ROW_TOLERANCE = 0.0026
+ROW_TOLERANCE = 0.003
 """Chains are settled at this, times the root of the number of positions: errors of rows add up in quadrature, so each
-may be larger where a network is made of more. 0.6 % at 6 positions, 1.2 % at 21."""
+may be larger where a network is made of more. 0.7 % at 6 positions, 1.4 % at 21."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def build_table(
     )
     table = assemble(space, target, plans, networks, result)
     noise = row_noise(plans, networks.values(), result)
-    if not reason and not noise <= MAX_ROW_NOISE:
-        reason = f"the errors of its rows add up to {noise:.1%} of a network ({MAX_ROW_NOISE:.1%} allowed)"
+    if not reason and not noise <= MAX_NETWORK_ERROR:
+        reason = f"the errors of its rows add up to {noise:.1%} of a network ({MAX_NETWORK_ERROR:.1%} allowed)"
     if reason:
         raise MachineTooNoisy(
             f"latency table {space.name} on {target.name} not written: {reason}. Other processes disturb this "

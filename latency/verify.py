@@ -24,9 +24,11 @@ from supernet.space import Architecture, Path, Space
 
 SECONDS = 40.0
 """Measuring time wanted, unless another is asked for."""
+TOLERANCE = 0.006
+"""Measuring goes on until the networks are known to this: the ruler must be finer than what it judges."""
 MAX_REPEAT_MEDIAN = 0.015
 """Odd and even phases must agree to this, in the median over the networks, or nothing can be told."""
-MAX_MOVE = 0.03
+MAX_MOVE = 0.05
 """Reference kernels and calibration networks must be as fast as when the table was measured, within this."""
 
 
@@ -159,7 +161,10 @@ def verify(
         )
         for id in (network.architecture for network in table.calibration.networks)
     ]
-    result = run_job(Job(table.target, tuple(items), space, plan_for(table.target, seconds), seed=seed), progress)
+    result = run_job(
+        Job(table.target, tuple(items), space, plan_for(table.target, seconds, tolerance=TOLERANCE), seed=seed),
+        progress,
+    )
     probes = [_probe(table, kind, name, path, result, key) for key, (kind, name, path) in zip(keys, named, strict=True)]
     return judge(table, probes, result)
 

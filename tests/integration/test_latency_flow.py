@@ -109,7 +109,7 @@ def test_verification_has_three_answers(tables: Path) -> None:
     assert done.returncode == {"holds": 0, "falls short": 1, "too noisy": 3}[report["verdict"]]
     assert bool(report["reasons"]) == (report["verdict"] != "holds")
     assert {"random", "structured"} == set(report["accuracies"])
-    assert set(report["accuracies"]["random"]) == {"table", "sum", "macs"}
+    assert set(report["accuracies"]["random"]) == {"table", "table_as_written", "sum", "macs"}
     assert all(probe["measured_ms"] > 0 for probe in report["probes"])
     assert (tables / "v.png").stat().st_size > 10_000
 

@@ -115,7 +115,7 @@ def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) 
         "phases": "1 phases in which every item had an undisturbed call",
         "network": r"1 of 10 items are known worse than to 2\.0%",
         "chain": r"known worse than to 5\.0%",
-        "rows": r"the errors of its rows add up to [2-9]\.\d% of a network \(1\.5% allowed\)",
+        "rows": r"the errors of its rows add up to [2-9]\.\d% of a network \(2\.0% allowed\)",
     }[kind]
     with pytest.raises(MachineTooNoisy, match=wanted) as caught:
         build_table(SPACE, TARGET, tmp_path, run=disturbed)

@@ -118,7 +118,7 @@ def test_a_bad_table_falls_short_and_says_in_what() -> None:
         ({"sentinels": {"cache": SentinelStats(0.1, 0.4)}}, "slowed down by 40.0%"),
         ({"sentinels": {"cache": SentinelStats(1.06 * SENTINELS["cache"], 0.0)}}, "moved by +6.0% since"),
         ({"repeat": 0.03}, "repeat to 3.0% in the median"),
-        ({"moved": 1.05}, "the calibration networks moved by +5.0% since"),
+        ({"moved": 1.06}, "the calibration networks moved by +6.0% since"),
     ],
 )
 def test_a_noisy_machine_tells_nothing_good_or_bad(changes: dict, reason: str) -> None:
