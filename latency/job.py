@@ -125,6 +125,7 @@ def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance
         return plan
     return replace(
         plan,
+        phases=3,
         min_rounds=1,
         visit_ms=0.0,
         min_calls=int(target.options.get("runs", 10)),
