@@ -50,7 +50,7 @@ class Comparison:
         ratios_first: Cost ratios per stage on the first target (see `stage_ratios`).
         ratios_second: The same on the second.
         tau: Kendall's rank correlation of random networks' costs.
-        inversions: Candidates ranked differently, beyond what the rows repeat to; the clearest first.
+        inversions: Candidates ranked differently, by more than twice the errors of the rows; the clearest first.
     """
 
     space: str
@@ -145,10 +145,10 @@ def inversions(
 
 
 def row_margins(table: LatencyTable) -> list[float]:
-    """Return, per position, the largest measuring error of its rows, calibrated."""
+    """Return, per position, twice the largest standard error of its rows, calibrated."""
     errors: dict[str, float] = {}
     for row in table.rows:
-        errors[row.layer] = max(errors.get(row.layer, 0.0), table.calibration.scale * row.error_ms)
+        errors[row.layer] = max(errors.get(row.layer, 0.0), 2.0 * table.calibration.scale * row.error_ms)
     return [errors.get(position.name, 0.0) for position in table.space.positions]
 
 

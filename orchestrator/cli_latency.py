@@ -204,8 +204,8 @@ def compare(
         f"Cost ratios on {found.first} / {found.second}",
         ("stage", *names),
         rows,
-        f"Kendall tau over random networks: {found.tau:.3f}; pairs of candidates ranked differently, beyond what the "
-        f"rows repeat to: {len(found.inversions)}",
+        f"Kendall tau over random networks: {found.tau:.3f}; pairs of candidates ranked differently, by more than "
+        f"twice the errors of the rows: {len(found.inversions)}",
     )
     for pair in found.inversions[:12]:
         a, b = pair.faster_first, pair.faster_second

@@ -109,9 +109,9 @@ def test_ranked_differently_is_found_and_noise_is_not() -> None:
     assert inversions(space, first, first, none, none) == []
 
 
-def test_margins_are_the_largest_error_of_the_position_calibrated() -> None:
+def test_margins_are_twice_the_largest_error_of_the_position_calibrated() -> None:
     table = made_up_table()
-    assert row_margins(table) == pytest.approx([1.1 * 0.001] * 6)
+    assert row_margins(table) == pytest.approx([2 * 1.1 * 0.001] * 6)
 
 
 def test_two_kept_tables_are_compared_wherever_they_were_measured(tmp_path: Path) -> None:
