@@ -194,7 +194,7 @@ def build_table(
 
 
 def row_noise(plans: Sequence[Chains], networks: Iterable[Sequence[Choice]], result: JobResult) -> float:
-    """Return what the errors of rows add up to in a whole network, as a fraction of their sum: of the worst network.
+    """Return what the errors of rows add up to in a whole network, as a fraction of it: of the worst network.
 
     A network takes some chains several times, and the same chain with plus and minus: what a chain is off by counts as
     often.
@@ -207,9 +207,8 @@ def row_noise(plans: Sequence[Chains], networks: Iterable[Sequence[Choice]], res
             plan = of[choice]
             times[plan.chain] += 1.0 / plan.num_layers
             times[plan.before] -= 1.0 / plan.num_layers
-        stats = [(share, result.stats[chain_key(chain)]) for chain, share in times.items() if chain]
-        total = sum(share * one.latency_ms for share, one in stats)
-        shares.append(math.sqrt(sum((share * one.error_ms) ** 2 for share, one in stats)) / total)
+        errors = [share * result.stats[chain_key(chain)].error_ms for chain, share in times.items() if chain]
+        shares.append(math.hypot(*errors) / result.stats[chain_key(choices)].latency_ms)
     return max(shares)
 
 

@@ -10,7 +10,15 @@ from latency_cases import made_up_result, simulated_run, stats, true_costs
 
 from latency.errors import MachineTooNoisy
 from latency.model import build_chain
-from latency.profile_space import build_table, calibration_paths, chain_key, network_bytes, plan_chains
+from latency.profile_space import (
+    build_table,
+    calibration_paths,
+    chain_key,
+    network_bytes,
+    network_choices,
+    plan_chains,
+    row_noise,
+)
 from latency.sentinels import SentinelStats
 from latency.table import load_table
 from latency.target import load_target
@@ -121,6 +129,22 @@ def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) 
         build_table(SPACE, TARGET, tmp_path, run=disturbed)
     assert "--seconds" in str(caught.value)
     assert not list(tmp_path.glob("*.parquet"))
+
+
+def test_the_error_of_a_chain_counts_as_often_as_a_network_takes_it() -> None:
+    """Two equal layers are measured in one chain: with the candidate in both, a network has the chain's error once."""
+    plans = plan_chains(SPACE)
+    plan = next(plan for plan in plans if (plan.layer, plan.op) == ("stage1.1", "k3e3"))
+    both, one = (network_choices(SPACE, path) for path in ((0, 0, 0, 0, 6, 6), (0, 0, 6, 0, 6, 6)))
+    keys = {chain_key(chain) for p in plans for chain in (p.chain, p.before)} | {chain_key(both), chain_key(one)}
+    quiet = made_up_result(dict.fromkeys(keys, 2.0))
+    exact = {key: stats(2.0, error=0.0) for key in keys}
+    noisy = replace(quiet, stats={**exact, chain_key(plan.chain): stats(2.0, error=0.01)})
+    assert plan.num_layers == 2
+    assert row_noise(plans, [both], noisy) == pytest.approx(0.01)
+    assert row_noise(plans, [one], noisy) == pytest.approx(0.005)
+    before = replace(quiet, stats={**exact, chain_key(plan.before): stats(2.0, error=0.01)})
+    assert row_noise(plans, [both], before) == pytest.approx(0.02), "stage2.0 is measured against it too"
 
 
 def test_a_difference_below_zero_counts_as_nothing(tmp_path: Path) -> None:
