@@ -73,9 +73,14 @@ def test_wrong_input_is_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], 
     assert message in onepath(*arguments, *where, status=2)
 
 
+def board(script: Path, runs: int) -> dict:
+    """Return a target whose times a script prints."""
+    command = [sys.executable, str(script), "{model}", "{runs}"]
+    return {"name": "board", "runtime": "command", "device": "a board", "options": {"command": command, "runs": runs}}
+
+
 def test_an_external_program_is_a_target(tmp_path: Path) -> None:
     """A small script around another runtime, as one would write for a phone or a board."""
-    (tmp_path / "small.yaml").write_text(SMALL)
     script = tmp_path / "bench.py"
     script.write_text(
         "import sys, time, numpy, onnxruntime\n"
@@ -86,13 +91,7 @@ def test_an_external_program_is_a_target(tmp_path: Path) -> None:
         "    start = time.perf_counter(); session.run(None, {entry.name: x})\n"
         "    print((time.perf_counter() - start) * 1e3)\n"
     )
-    definition = {
-        "name": "board",
-        "runtime": "command",
-        "device": "a board",
-        "options": {"command": [sys.executable, str(script), "{model}", "{runs}"], "runs": 30},
-    }
-    (tmp_path / "board.yaml").write_text(json.dumps(definition))
+    definition = board(script, runs=30)
     target = read_target(definition, "board")
     found = measure_network(DIGITS, DIGITS.architecture((0,) * 6), target, seconds=1.0)
     assert found.num_samples >= 3 * 30
@@ -117,12 +116,7 @@ def test_a_table_of_an_external_program(tmp_path: Path) -> None:
         "ms = sum(size[n] for node in graph.node if node.op_type in ('Conv', 'Gemm') for n in node.input[1:2])\n"
         "print(*[0.5 + ms / 1000] * int(sys.argv[2]))\n"
     )
-    definition = {
-        "name": "board",
-        "runtime": "command",
-        "device": "a board",
-        "options": {"command": [sys.executable, str(script), "{model}", "{runs}"], "runs": 5},
-    }
+    definition = board(script, runs=5)
     (tmp_path / "board.yaml").write_text(json.dumps(definition))
     common = ("--space", tmp_path / "small.yaml", "--target", tmp_path / "board.yaml", "--folder", tmp_path)
     built = json.loads(onepath("build", *common, "--seconds", 1, "--json"))
