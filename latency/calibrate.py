@@ -1,12 +1,18 @@
-"""One scale from block costs to whole networks, fitted on a handful of them. Pure numbers.
+"""From sums of block costs to whole networks: a scale and little more, fitted on a handful of them. Pure numbers.
 
-Every plain sum of block costs is biased, by an amount that differs by target and run; after one scale what is
-left is about what the measurement itself repeats to (`docs/latency.md`).
+Every plain sum of block costs is biased, by an amount that differs by target and run; after the fit what is left is
+about what the measurement itself repeats to (`docs/latency.md`).
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+TERMS = ((), ("offset_ms",), ("params_ms",), ("offset_ms", "params_ms"))
+"""What may stand beside the scale."""
 
 
 @dataclass(frozen=True)
@@ -15,12 +21,14 @@ class CalibrationNetwork:
 
     Attributes:
         architecture: Its id.
+        num_params: Its parameters.
         sum_ms: Plain sum of its rows.
         measured_ms: What it took.
         error_ms: Standard error of it.
     """
 
     architecture: str
+    num_params: float
     sum_ms: float
     measured_ms: float
     error_ms: float
@@ -28,59 +36,76 @@ class CalibrationNetwork:
 
 @dataclass(frozen=True)
 class Calibration:
-    """prediction = scale * sum + offset_ms.
+    """prediction = scale * sum + offset_ms + params_ms * millions of parameters.
 
     Attributes:
         scale: Factor on every row.
-        offset_ms: Constant, 0 unless it predicted left-out networks better.
+        offset_ms: Constant.
+        params_ms: Milliseconds per million parameters, never negative: a network's weights crowd each other out of the
+            caches, those of a chain do not.
         rms: Root mean square of the relative errors on networks left out of the fit in turn.
         networks: What it was fitted on.
     """
 
     scale: float
-    offset_ms: float
-    rms: float
-    networks: tuple[CalibrationNetwork, ...]
+    offset_ms: float = 0.0
+    params_ms: float = 0.0
+    rms: float = 0.0
+    networks: tuple[CalibrationNetwork, ...] = ()
+
+    def predict(self, sum_ms: float, num_params: float) -> float:
+        """Return the milliseconds of a whole network.
+
+        Args:
+            sum_ms: Plain sum of its rows.
+            num_params: Its parameters.
+        """
+        return self.scale * sum_ms + self.offset_ms + self.params_ms * num_params / 1e6
 
 
 def fit(networks: Sequence[CalibrationNetwork]) -> Calibration:
-    """Fit by least squares of relative errors; take an offset only if it predicts left-out networks better."""
-    pairs = [(network.sum_ms, network.measured_ms) for network in networks]
-    choices = [_fit_scale, _fit_line] if len(pairs) >= 4 and _plausible(pairs) else [_fit_scale]
-    best = min(choices, key=lambda choice: _left_out_rms(choice, pairs))
-    scale, offset = best(pairs)
-    return Calibration(scale, offset, _left_out_rms(best, pairs), tuple(networks))
+    """Fit by least squares of relative errors; offset and cost of parameters each stay only if left-out networks are
+    predicted better with it.
+    """
+    plain = _solve(networks, ())
+    tried = [terms for terms in TERMS if not terms or _tells(networks, terms, plain.scale)]
+    best = min(tried, key=lambda terms: _left_out_rms(networks, terms))
+    return replace(_solve(networks, best), rms=_left_out_rms(networks, best), networks=tuple(networks))
 
 
-Pair = tuple[float, float]
+def _solve(networks: Sequence[CalibrationNetwork], terms: Sequence[str]) -> Calibration:
+    """Minimise the sum of (prediction / measured - 1)^2."""
+    matrix = _matrix(networks, terms)
+    found = np.linalg.lstsq(matrix, np.ones(len(matrix)))[0].tolist()
+    return Calibration(**dict(zip(("scale", *terms), found, strict=True)))
 
 
-def _fit_scale(pairs: Sequence[Pair]) -> Pair:
-    ratios = [total / measured for total, measured in pairs]
-    return sum(ratios) / sum(ratio * ratio for ratio in ratios), 0.0
+def _matrix(networks: Sequence[CalibrationNetwork], terms: Sequence[str]) -> NDArray[np.float64]:
+    """Return what scale and terms are multiplied with, relative to what was measured, a row per network."""
+    columns = {
+        "scale": [network.sum_ms for network in networks],
+        "offset_ms": [1.0 for _ in networks],
+        "params_ms": [network.num_params / 1e6 for network in networks],
+    }
+    matrix = np.array([columns[name] for name in ("scale", *terms)], np.float64)
+    return (matrix / [network.measured_ms for network in networks]).T
 
 
-def _fit_line(pairs: Sequence[Pair]) -> Pair:
-    """Minimise sum((scale * total + offset) / measured - 1)^2."""
-    aa = sum((total / measured) ** 2 for total, measured in pairs)
-    ab = sum(total / measured**2 for total, measured in pairs)
-    bb = sum(1.0 / measured**2 for _, measured in pairs)
-    a = sum(total / measured for total, measured in pairs)
-    b = sum(1.0 / measured for _, measured in pairs)
-    determinant = aa * bb - ab * ab
-    return (a * bb - b * ab) / determinant, (aa * b - ab * a) / determinant
+def _tells(networks: Sequence[CalibrationNetwork], terms: Sequence[str], plain_scale: float) -> bool:
+    """Whether the networks tell the terms from the scale: where they cost alike, or have parameters in proportion to
+    their cost, the scale comes out of another size than the plain one, or as anything.
+    """
+    if len(networks) < len(terms) + 3 or np.linalg.matrix_rank(_matrix(networks, terms), rtol=1e-6) <= len(terms):
+        return False
+    found = _solve(networks, terms)
+    return 0.5 <= found.scale / plain_scale <= 2.0 and found.params_ms >= 0.0
 
 
-def _plausible(pairs: Sequence[Pair]) -> bool:
-    """Whether the line's scale is of the size of the plain one: networks that cost alike do not tell a line."""
-    return 0.5 <= _fit_line(pairs)[0] / _fit_scale(pairs)[0] <= 2.0
-
-
-def _left_out_rms(fit_pairs: Callable[[Sequence[Pair]], Pair], pairs: Sequence[Pair]) -> float:
-    if len(pairs) == 1:
+def _left_out_rms(networks: Sequence[CalibrationNetwork], terms: Sequence[str]) -> float:
+    if len(networks) == 1:
         return 0.0
     errors = []
-    for index, (total, measured) in enumerate(pairs):
-        scale, offset = fit_pairs([*pairs[:index], *pairs[index + 1 :]])
-        errors.append((scale * total + offset) / measured - 1.0)
+    for index, network in enumerate(networks):
+        others = _solve([*networks[:index], *networks[index + 1 :]], terms)
+        errors.append(others.predict(network.sum_ms, network.num_params) / network.measured_ms - 1.0)
     return math.sqrt(sum(error * error for error in errors) / len(errors))

@@ -27,7 +27,8 @@ def predict(table: LatencyTable, architecture: Architecture) -> tuple[float, flo
     Raises:
         MissingLatency: If the architecture needs an entry that the table lacks.
     """
-    ms = table.calibration.scale * table.sum_ms(architecture) + table.calibration.offset_ms
+    num_params = params_table(table.space).total(table.space.path(architecture))
+    ms = table.calibration.predict(table.sum_ms(architecture), num_params)
     return ms, 2.0 * table.calibration.rms * ms
 
 

@@ -24,9 +24,13 @@ from supernet.cost import LayerTrace, macs_table, params_table, trace
 from supernet.errors import InputError
 from supernet.space import Path, Space
 
-NUM_RANDOM_NETWORKS, NUM_SHALLOW_NETWORKS, SKIPPED_SHARE = 5, 3, 0.7
+NUM_CALIBRATION_NETWORKS = 16
 CALIBRATION_SEED = 20190
 """Calibration networks are the same in every table of a space; verification draws from other seeds."""
+
+HEAVINESS, HEAVINESS_SPREAD = (-1.0, 1.5), 0.2
+"""Of the layers of a calibration network: the range at its two ends, and how far they lie about the line between. From
+0 to 1 are the candidates in the order of their MACs; below is the lightest, above the heaviest."""
 
 WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
@@ -98,20 +102,24 @@ def _typical(layer: LayerTrace) -> int:
 
 
 def calibration_paths(space: Space) -> list[Path]:
-    """Return the smallest and the largest network by MACs, and some random ones, deep and shallow.
+    """Return the smallest and the largest network by MACs, and some that go from light to heavy, or back, between.
 
-    Uniform random networks lie close together; the shallow ones fill the range down to the smallest.
+    Uniform random networks would not do: they cost nearly alike, and have parameters in proportion to their cost. These
+    are shallow and deep, and wide early (much cost, few parameters) or late.
     """
-    costs = macs_table(space).candidates
-    smallest = tuple(min(range(len(row)), key=row.__getitem__) for row in costs)
-    largest = tuple(max(range(len(row)), key=row.__getitem__) for row in costs)
+    ranked = [sorted(range(len(row)), key=row.__getitem__) for row in macs_table(space).candidates]
     rng = random.Random(CALIBRATION_SEED)
-    others = [tuple(rng.randrange(len(row)) for row in costs) for _ in range(NUM_RANDOM_NETWORKS)]
-    for _ in range(NUM_SHALLOW_NETWORKS):
-        drawn = tuple(rng.randrange(len(row)) for row in costs)
-        skips = [min(row) == 0.0 and rng.random() < SKIPPED_SHARE for row in costs]
-        others.append(tuple(light if skip else c for light, skip, c in zip(smallest, skips, drawn, strict=True)))
-    return list(dict.fromkeys([smallest, largest, *others]))
+    found = dict.fromkeys([tuple(order[0] for order in ranked), tuple(order[-1] for order in ranked)])
+    for _ in range(10 * NUM_CALIBRATION_NETWORKS):
+        if len(found) >= NUM_CALIBRATION_NETWORKS:
+            break
+        first, last = rng.uniform(*HEAVINESS), rng.uniform(*HEAVINESS)
+        path = []
+        for index, order in enumerate(ranked):
+            heaviness = rng.gauss(first + (last - first) * index / max(1, len(ranked) - 1), HEAVINESS_SPREAD)
+            path.append(order[max(0, min(len(order) - 1, math.floor(heaviness * len(order))))])
+        found[tuple(path)] = None
+    return list(found)
 
 
 def network_choices(space: Space, path: Path) -> tuple[Choice, ...]:
@@ -272,11 +280,12 @@ def assemble(
             )
         )
     rows += [Row(layer.name, op.short, 0.0) for layer in space.layers for op in layer.candidates if op.name == "zero"]
-    raw = {(row.layer, row.op): row.raw_ms for row in rows}
+    raw, params = {(row.layer, row.op): row.raw_ms for row in rows}, params_table(space)
     calibration = fit(
         [
             CalibrationNetwork(
                 architecture=space.architecture(path).id,
+                num_params=params.total(path),
                 sum_ms=sum(raw[space.layers[i].name, space.layers[i].candidates[c].short] for i, c in choices),
                 measured_ms=result.stats[chain_key(choices)].latency_ms,
                 error_ms=result.stats[chain_key(choices)].error_ms,

@@ -43,7 +43,7 @@ def published_table(space: Space, target: Target) -> LatencyTable:
         space=space,
         target=target,
         rows=tuple(rows),
-        calibration=Calibration(scale=1.0, offset_ms=0.0, rms=float(stored["rms"]), networks=()),
+        calibration=Calibration(scale=1.0, rms=float(stored["rms"])),
         fingerprint={"published": target.options["table"]},
         sentinels={},
         info={"remedy": f"{target.name} is a published table of fixed shapes; measure a target of your own"},

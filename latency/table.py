@@ -14,12 +14,12 @@ from latency.calibrate import Calibration, CalibrationNetwork
 from latency.errors import ForeignTable, MissingLatency
 from latency.fingerprint import differences, fingerprint, space_hash
 from latency.target import Target, read_target
-from supernet.cost import CostTable
+from supernet.cost import CostTable, params_table
 from supernet.errors import InputError
 from supernet.network import chosen_layers
 from supernet.space import Architecture, Space, read_space
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,18 @@ class LatencyTable:
         Raises:
             MissingLatency: If entries are missing.
         """
-        scale, pairs = self.calibration.scale, list(zip(self.space.layers, self.costs(), strict=True))
-        fixed = self.calibration.offset_ms + scale * sum(costs[0] for layer, costs in pairs if not layer.searched)
+        calibration, params = self.calibration, params_table(self.space)
+        scale, per_param = calibration.scale, calibration.params_ms / 1e6
+        pairs = list(zip(self.space.layers, self.costs(), strict=True))
+        searched = [costs for layer, costs in pairs if layer.searched]
         return CostTable(
             name=self.target.name,
             unit="ms",
-            fixed=fixed,
-            candidates=tuple(tuple(scale * ms for ms in costs) for layer, costs in pairs if layer.searched),
+            fixed=calibration.predict(sum(costs[0] for layer, costs in pairs if not layer.searched), params.fixed),
+            candidates=tuple(
+                tuple(scale * ms + per_param * num for ms, num in zip(costs, nums, strict=True))
+                for costs, nums in zip(searched, params.candidates, strict=True)
+            ),
         )
 
     def sum_ms(self, architecture: Architecture) -> float:

@@ -1,6 +1,6 @@
 """Predicted against measured, on networks that were not used to calibrate: does the table hold?
 
-The calibration networks are measured again beside them, and the table is judged by its rows with the scale of this run:
+The calibration networks are measured again beside them, and the table is judged by its rows with the fit of this run:
 what whole networks have moved by since is the machine's doing, and told apart.
 Three answers: it holds, it falls short, or the machine is too noisy to tell. The goals stand here as numbers.
 """
@@ -18,7 +18,7 @@ from latency.job import Item, Job, JobResult, Progress, noise_reason, plan_for, 
 from latency.probe_networks import random_paths, structured_paths
 from latency.profile_space import network_choices
 from latency.table import LatencyTable
-from supernet.cost import macs_table
+from supernet.cost import macs_table, params_table
 from supernet.errors import InputError
 from supernet.space import Architecture, Path, Space
 
@@ -69,11 +69,12 @@ class Probe:
         predicted_ms: By the table as written.
         bar_ms: Half-width of the table's error bar.
         sum_ms: Plain sum of rows, not calibrated.
+        num_params: Parameters.
         num_macs: Multiply-accumulates.
         measured_ms: What it took.
         error: Standard error of that, relative.
         repeat: Relative difference of what odd and even phases found.
-        judged_ms: By the table's rows with the scale of the verifying run.
+        judged_ms: By the table's rows with the fit of the verifying run.
     """
 
     kind: str
@@ -82,6 +83,7 @@ class Probe:
     predicted_ms: float
     bar_ms: float
     sum_ms: float
+    num_params: float
     num_macs: float
     measured_ms: float
     error: float
@@ -96,7 +98,7 @@ class Report:
     Attributes:
         verdict: The answer.
         reasons: What falls short, or what was noisy.
-        accuracies: By kind of network, then by predictor: `table`, the rows with the scale of this run;
+        accuracies: By kind of network, then by predictor: `table`, the rows with the fit of this run;
             `table_as_written`, with the table's own; `sum`, without any; `macs`, a straight line through the MACs of
             the calibration networks of this run.
         drift: How much slower the calibration networks are in this run than in the table's own, as a factor: the
@@ -193,6 +195,7 @@ def _probe(table: LatencyTable, kind: str, name: str, path: Path, result: JobRes
         predicted_ms=predicted,
         bar_ms=bar,
         sum_ms=table.sum_ms(architecture),
+        num_params=params_table(table.space).total(path),
         num_macs=macs_table(table.space).total(path),
         measured_ms=result.stats[key].latency_ms,
         error=result.stats[key].relative_error,
@@ -207,7 +210,7 @@ def judge(table: LatencyTable, probes: Sequence[Probe], result: JobResult) -> Re
     drift = statistics.median(
         n.measured_ms / then.measured_ms for n, then in zip(again, table.calibration.networks, strict=True)
     )
-    probes = [replace(probe, judged_ms=now.scale * probe.sum_ms + now.offset_ms) for probe in probes]
+    probes = [replace(probe, judged_ms=now.predict(probe.sum_ms, probe.num_params)) for probe in probes]
     predictors: dict[str, Callable[[Probe], float]] = {
         "table": lambda probe: probe.judged_ms,
         "table_as_written": lambda probe: probe.predicted_ms,

@@ -37,7 +37,7 @@ def print_report(report: "Report") -> None:
         ("networks", "predictor", "within 5 %", "10 %", "mean error", "bias", "RMSE ms", "worst", "tau", "told apart"),
         rows,
         f"the machine moved by {report.drift - 1:+.1%} since the table was measured (its calibration networks, taken "
-        f"again); `table` and `macs` have the scale of this run; it repeats to {report.repeat_median:.1%} (median), "
+        f"again); `table` and `macs` are fitted to this run; it repeats to {report.repeat_median:.1%} (median), "
         f"{report.in_bar:.0%} of networks within the table's error bar, {report.clean_share:.0%} of calls undisturbed, "
         f"{report.seconds:.0f} s",
     )

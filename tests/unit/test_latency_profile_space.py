@@ -1,5 +1,7 @@
 """Filling a table: the right chains, known truth recovered, noisy runs never written."""
 
+import random
+import statistics
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 import torch
 from latency_cases import made_up_result, simulated_run, stats, true_costs
 
+from latency.calibrate import CalibrationNetwork, fit
 from latency.errors import MachineTooNoisy
 from latency.model import build_chain
 from latency.profile_space import (
@@ -22,7 +25,7 @@ from latency.profile_space import (
 from latency.sentinels import SentinelStats
 from latency.table import load_table
 from latency.target import load_target
-from supernet.cost import count_cost, trace
+from supernet.cost import count_cost, macs_table, params_table, trace
 from supernet.errors import InputError
 from supernet.presets import load_space, preset_names
 
@@ -71,8 +74,24 @@ def test_calibration_has_the_smallest_and_the_largest_network() -> None:
     assert paths[1] == (5,) * 6
     assert macs[0] == min(macs)
     assert macs[1] == max(macs)
-    assert len(set(paths)) == len(paths) == 10
+    assert len(set(paths)) == len(paths) == 16
     assert paths == calibration_paths(load_space("digits"))
+
+
+def test_calibration_networks_tell_what_parameters_cost() -> None:
+    """Wide early and wide late ones among them: uniform networks would leave the figure three times as uncertain."""
+    space, rng = load_space("proxyless-imagenet"), random.Random(0)
+    params, macs = params_table(space), macs_table(space)
+    found = []
+    for _ in range(20):
+        networks = []
+        for path in calibration_paths(space):
+            total, num_params = macs.total(path) / 1e8, params.total(path)
+            measured = (1.1 * total - 0.2 + 0.1 * num_params / 1e6) * rng.gauss(1.0, 0.01)
+            networks.append(CalibrationNetwork("", num_params, total, measured, 0.0))
+        found.append(fit(networks).params_ms)
+    assert statistics.fmean(found) == pytest.approx(0.1, abs=0.01)
+    assert statistics.stdev(found) < 0.03
 
 
 @pytest.mark.parametrize(("scale", "overhead"), [(1.0, 0.0), (1.18, 0.0), (1.05, 0.4)])
@@ -121,7 +140,7 @@ def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) 
         "drift": "'cache' slowed down by 20.0%",
         "moved": "all items together slowed down by 20.0%",
         "phases": "1 phases in which every item had an undisturbed call",
-        "network": r"1 of 10 items are known worse than to 2\.0%",
+        "network": r"1 of 16 items are known worse than to 2\.0%",
         "chain": r"known worse than to 5\.0%",
         "rows": r"the errors of its rows add up to [2-9]\.\d% of a network \(2\.0% allowed\)",
     }[kind]
