@@ -143,15 +143,18 @@ def verify(
         progress: Called with what is being done and its share done.
 
     Raises:
-        InputError: If the space has no choice to draw from.
+        InputError: If calibration took all networks of the space.
         NotRunnable: If this machine cannot run the target.
         RunError: If the measuring process fails.
     """
     space = table.space
-    if not space.positions:
-        raise InputError(f"space {space.name}: no positions, so there is nothing to predict but one network")
     named = [("random", str(i), path) for i, path in enumerate(random_paths(space, num_random, seed))]
     named += [("structured", name, path) for name, path in structured_paths(space).items()]
+    if not named:
+        raise InputError(
+            f"space {space.name}: calibration takes all of its networks ({space.num_architectures}), so none is left to "
+            "predict; verify a space with more"
+        )
     keys = [f"{kind} {name}" for kind, name, _ in named]
     items = [
         Item(key, choices=network_choices(space, path), input_shape=space.input_size)

@@ -15,8 +15,9 @@ from latency.sentinels import SentinelStats
 from latency.summary import Stats
 from latency.table import LatencyTable
 from latency.target import load_target
-from latency.verify import GOALS, GOALS_INT8, Probe, Report, Verdict, anchor, judge, shortcomings
+from latency.verify import GOALS, GOALS_INT8, Probe, Report, Verdict, anchor, judge, shortcomings, verify
 from supernet.cost import macs_table, params_table
+from supernet.errors import InputError
 from supernet.presets import load_space
 
 PAPER = load_space("proxyless-imagenet")
@@ -144,3 +145,8 @@ def test_int8_has_goals_of_its_own() -> None:
 def test_an_item_without_clean_calls_makes_the_run_noisy() -> None:
     uncertain = Stats(9.0, float("inf"), float("inf"), 10.0, 9.0, 20, 1)
     assert judged(0.01, repeat=uncertain.repeat).verdict == Verdict.TOO_NOISY
+
+
+def test_a_space_without_networks_beside_the_calibration_is_refused() -> None:
+    with pytest.raises(InputError, match=r"mobilenet-v2: calibration takes all of its networks \(1\)"):
+        verify(made_up_table(load_space("mobilenet-v2")))
