@@ -169,7 +169,7 @@ def build_table(
     plans, paths = plan_chains(space), calibration_paths(space)
     networks = {path: network_choices(space, path) for path in paths}
     items = _items(space, target, plans, list(networks.values()))
-    wanted = max(5.0, min(60.0, 0.4 * len(items))) if seconds is None else seconds
+    wanted = max(5.0, min(60.0, 0.35 * len(items))) if seconds is None else seconds
     work_folder = FilePath(folder) / "unfinished" / f"{space.name}@{target.name}"
     job = Job(
         target=target,

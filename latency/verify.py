@@ -22,7 +22,7 @@ from supernet.cost import macs_table, params_table
 from supernet.errors import InputError
 from supernet.space import Architecture, Path, Space
 
-SECONDS = 40.0
+SECONDS = 60.0
 """Measuring time wanted, unless another is asked for."""
 TOLERANCE = 0.006
 """Measuring goes on until the networks are known to this: the ruler must be finer than what it judges."""
@@ -152,8 +152,8 @@ def verify(
     named += [("structured", name, path) for name, path in structured_paths(space).items()]
     if not named:
         raise InputError(
-            f"space {space.name}: calibration takes all of its networks ({space.num_architectures}), so none is left to "
-            "predict; verify a space with more"
+            f"space {space.name}: calibration takes all of its networks ({space.num_architectures}), so none is "
+            "left to predict; verify a space with more"
         )
     keys = [f"{kind} {name}" for kind, name, _ in named]
     items = [

@@ -182,6 +182,24 @@ def test_a_difference_below_zero_counts_as_nothing(tmp_path: Path) -> None:
     assert row.chain_ms < row.before_ms
 
 
+def test_short_chains_are_visited_more_often_than_networks(tmp_path: Path) -> None:
+    """A row is the difference of two chains: its error must not be that of a few visits."""
+    jobs = []
+
+    def recorded(job, progress):
+        jobs.append(job)
+        return simulated_run(job, progress)
+
+    build_table(SPACE, TARGET, tmp_path, run=recorded)
+    plans = plan_chains(SPACE)
+    befores = {chain_key(plan.before) for plan in plans if plan.before}
+    visits = {item.key: item.visits for item in jobs[0].items}
+    networks = {chain_key(network_choices(SPACE, path)) for path in calibration_paths(SPACE)}
+    assert {visits[key] for key in networks} == {1}
+    assert {visits[key] for key in befores} == {4}
+    assert {visits[chain_key(plan.chain)] for plan in plans} == {2, 4}
+
+
 def test_counted_targets_cannot_be_measured(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to measure"):
         build_table(SPACE, load_target("macs"), tmp_path)
