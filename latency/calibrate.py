@@ -76,7 +76,7 @@ def fit(networks: Sequence[CalibrationNetwork]) -> Calibration:
 def _solve(networks: Sequence[CalibrationNetwork], terms: Sequence[str]) -> Calibration:
     """Minimise the sum of (prediction / measured - 1)^2."""
     matrix = _matrix(networks, terms)
-    found = np.linalg.lstsq(matrix, np.ones(len(matrix)))[0].tolist()
+    found = np.linalg.lstsq(matrix, np.ones(len(matrix)), rcond=None)[0].tolist()
     return Calibration(**dict(zip(("scale", *terms), found, strict=True)))
 
 
@@ -95,7 +95,8 @@ def _tells(networks: Sequence[CalibrationNetwork], terms: Sequence[str], plain_s
     """Whether the networks tell the terms from the scale: where they cost alike, or have parameters in proportion to
     their cost, the scale comes out of another size than the plain one, or as anything.
     """
-    if len(networks) < len(terms) + 3 or np.linalg.matrix_rank(_matrix(networks, terms), rtol=1e-6) <= len(terms):
+    rank = np.linalg.lstsq(_matrix(networks, terms), np.ones(len(networks)), rcond=1e-6)[2]
+    if len(networks) < len(terms) + 3 or rank <= len(terms):
         return False
     found = _solve(networks, terms)
     return 0.5 <= found.scale / plain_scale <= 2.0 and found.params_ms >= 0.0
