@@ -41,8 +41,8 @@ class Calibration:
     Attributes:
         scale: Factor on every row.
         offset_ms: Constant.
-        params_ms: Milliseconds per million parameters, never negative: a network's weights crowd each other out of the
-            caches, those of a chain do not.
+        params_ms: Milliseconds per million parameters, never negative: most likely the weights of a network crowd each
+            other out of the caches, which those of a chain do not.
         rms: Root mean square of the relative errors on networks left out of the fit in turn.
         networks: What it was fitted on.
     """
