@@ -78,6 +78,22 @@ def test_calibration_has_the_smallest_and_the_largest_network() -> None:
     assert paths == calibration_paths(load_space("digits"))
 
 
+def test_calibration_leaves_half_of_a_small_space_to_verify_with() -> None:
+    rows = tuple(row for row in SPACE.rows if row.name != "stage2")
+    small = replace(SPACE, rows=tuple(replace(row, candidates=row.candidates[:2], num_blocks=1) for row in rows))
+    assert small.num_architectures == 2
+    assert len(calibration_paths(small)) == 2
+    small = replace(SPACE, rows=tuple(replace(row, candidates=row.candidates[:3]) for row in rows))
+    assert small.num_architectures == 3 * 4 * 4
+    assert len(calibration_paths(small)) == 16
+    small = replace(
+        SPACE,
+        rows=tuple(replace(row, candidates=row.candidates[:2], num_blocks=min(2, row.num_blocks)) for row in rows),
+    )
+    assert small.num_architectures == 2 * 3
+    assert len(calibration_paths(small)) == 3
+
+
 def test_calibration_networks_tell_what_parameters_cost() -> None:
     """Wide early and wide late ones among them: uniform networks would leave the figure three times as uncertain."""
     space, rng = load_space("proxyless-imagenet"), random.Random(0)
