@@ -21,7 +21,7 @@ from subprocess import Popen
 import psutil
 
 from benchmarks.clusters import LOOPBACK, RAY, Processes, clean_environment, free_port, kill, probe, wait_for, workers
-from orchestrator.leftovers import GUARD
+from orchestrator.cluster.leftovers import GUARD
 
 CONFIG = Path(__file__).with_name("small_sweep.yaml")
 DRIVER_SHARE = 0.3
@@ -67,7 +67,7 @@ class Cluster:
 
     def sweep(self, name: str) -> "Popen[bytes]":
         """Start the driver of a sweep, or continue it."""
-        command = [sys.executable, "-m", "orchestrator.cli", "sweep", str(CONFIG), "--name", name]
+        command = [sys.executable, "-m", "orchestrator.cli.main", "sweep", str(CONFIG), "--name", name]
         return self.processes.start([*command, "--storage", str(self.folder / "runs")], self.client, f"{name}.log")
 
     def leftovers(self, *, ended: bool) -> list[str]:

@@ -105,7 +105,7 @@ class Cluster:
             self.add_training(node)
             # One after the other: nodes of one machine share a folder for sockets, whatever their addresses are.
             wait_for(node, lambda count=count: len(self.alive()) == count, 180)
-        serve = [sys.executable, "-m", "orchestrator.cli", "device", "serve", "--target", str(self.target)]
+        serve = [sys.executable, "-m", "orchestrator.cli.main", "device", "serve", "--target", str(self.target)]
         serve += ["--address", HEAD, "--node-ip", "10.77.0.4"]
         command = [*network.inside("device"), *serve]
         self.nodes["device"] = self.processes.start(command, self.environment, "device.log")
@@ -138,7 +138,7 @@ class Cluster:
         config["measure"] = {"table_seconds": 4, "network_seconds": 4, "wait_minutes": 5}
         file = self.folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump(config))
-        command = [sys.executable, "-m", "orchestrator.cli", "sweep", str(file), "--name", name]
+        command = [sys.executable, "-m", "orchestrator.cli.main", "sweep", str(file), "--name", name]
         command += ["--storage", str(self.folder / "runs")]
         return self.processes.start([*self.network.inside("head"), *command], self.client, f"{name}.log")
 

@@ -142,8 +142,8 @@ def _figures(batch: int, num_ranks: int, space: Space, records: dict[str, list[d
 
 def data_seconds(pixels: int, batch: int, num_ranks: int, repeats: int = 10) -> float:
     """Return the time of one rank's slice of a batch of digits, augmented and scaled up; the median."""
-    from orchestrator.data import ImageData
-    from orchestrator.data_build import build
+    from orchestrator.data.batches import ImageData
+    from orchestrator.data.build import build
 
     with tempfile.TemporaryDirectory(prefix="sync-data-") as folder:
         build("digits", Path(folder) / "digits", validation_fraction=0.2, test_fraction=0.2, seed=0)

@@ -14,14 +14,15 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.cluster import announced, connect, require_shared
-from orchestrator.config import RunConfig
-from orchestrator.config_check import check_run, resolved
-from orchestrator.data_build import build
-from orchestrator.data_format import MANIFEST_NAME, read_manifest
-from orchestrator.leftovers import leftovers_freed
-from orchestrator.live import LiveView
-from orchestrator.plan import (
+from orchestrator.cluster.leftovers import leftovers_freed
+from orchestrator.cluster.session import announced, connect, require_shared
+from orchestrator.data.build import build
+from orchestrator.data.format import MANIFEST_NAME, read_manifest
+from orchestrator.data.storage import Storage
+from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.config import RunConfig
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import (
     CONFIG_FILE,
     WARMUP_FILE,
     Job,
@@ -29,10 +30,9 @@ from orchestrator.plan import (
     plan_trials,
     stored_results,
 )
-from orchestrator.registering import Registering
-from orchestrator.report_rows import cost_text
-from orchestrator.result import TrialResult
-from orchestrator.storage import Storage
+from orchestrator.registry.queue import Registering
+from orchestrator.report.live import LiveView
+from orchestrator.report.rows import cost_text
 from supernet.errors import InputError, RunError
 
 
@@ -136,7 +136,7 @@ def _run_trials(
     targets = list(dict.fromkeys(trial.target for trial in pending))
     measured = [target.name for target in run.load_targets() if target.measured]
     with connect(measured, min_cpus=needed) as connection:
-        from orchestrator.progress import reader, start_board
+        from orchestrator.cluster.progress import reader, start_board
 
         board = start_board()
         freed = contextlib.nullcontext(0) if connection.embedded else leftovers_freed(job.store, connection.session)
@@ -158,8 +158,8 @@ def _run_trials(
 
 def _build_tables(job: Job, targets: Iterable[str], view: LiveView) -> None:
     """Measure the latency tables of the targets that are there, before anything else keeps the machine busy."""
-    from orchestrator.devices import table_on_target
-    from orchestrator.progress import News, poster
+    from orchestrator.cluster.devices import table_on_target
+    from orchestrator.cluster.progress import News, poster
 
     post = poster()
     for name in targets:
@@ -176,7 +176,7 @@ def _warm_up(job: Job, view: LiveView) -> None:
     """Train the shared supernet, unless that is done."""
     if job.store.exists(WARMUP_FILE):
         return
-    from orchestrator.search_job import run_job
+    from orchestrator.trial.search_job import run_job
 
     run_job(job)
     view.forget("supernet")
@@ -189,7 +189,7 @@ def _run_on_tune(
     """Run trials and hand their results on; return the failed ones by key."""
     if not trials:
         return {}
-    from orchestrator.tuning import tune_trials
+    from orchestrator.trial.tuning import tune_trials
 
     failed: dict[str, TrialResult] = {}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from orchestrator.data_build import build
+from orchestrator.data.build import build
 
 
 def build_photos(folder: Path) -> Path:

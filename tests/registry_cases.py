@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from orchestrator.registry import Registry
-from orchestrator.result import TrialResult
+from orchestrator.plan.result import TrialResult
+from orchestrator.registry.store import Registry
 
 ARCHITECTURE = {"space": "tiny", "candidates": ["k3e3", "skip"]}
 

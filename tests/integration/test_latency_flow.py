@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from latency_command import SMALL, onepath
 
-from latency.measure import measure_network
-from latency.table import load_table, table_path
+from latency.measuring.measure import measure_network
+from latency.tables.table import load_table, table_path
 from latency.target import load_target
 from supernet.presets import load_space
 
@@ -41,7 +41,15 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def patiently(*arguments: object) -> str:
     """Run a measuring command, again if the machine was too noisy; a wrong table is never written."""
     for seconds in (2, 4, 8):
-        command = [sys.executable, "-m", "orchestrator.cli", "latency", *map(str, arguments), "--seconds", str(seconds)]
+        command = [
+            sys.executable,
+            "-m",
+            "orchestrator.cli.main",
+            "latency",
+            *map(str, arguments),
+            "--seconds",
+            str(seconds),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=280)
         if done.returncode == 0:
             return done.stdout
@@ -85,7 +93,7 @@ def test_two_targets_are_compared(tables: Path) -> None:
 
 def test_verification_has_three_answers(tables: Path) -> None:
     common = ("--space", tables / "small.yaml", "--target", "ort-cpu-1t", "--folder", tables)
-    command = [sys.executable, "-m", "orchestrator.cli", "latency", "verify", *map(str, common)]
+    command = [sys.executable, "-m", "orchestrator.cli.main", "latency", "verify", *map(str, common)]
     options = ["--random", "4", "--seconds", "2", "--png", str(tables / "v.png"), "--json"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=280)
     report = json.loads(done.stdout)
@@ -101,7 +109,7 @@ def test_an_interrupted_build_goes_on(tmp_path: Path) -> None:
     """Killed while it measures: the next build takes the samples over."""
     (tmp_path / "small.yaml").write_text(SMALL)
     common = ("build", "--space", str(tmp_path / "small.yaml"), "--target", "ort-cpu-1t", "--folder", str(tmp_path))
-    command = [sys.executable, "-m", "orchestrator.cli", "latency", *common, "--seconds", "60"]
+    command = [sys.executable, "-m", "orchestrator.cli.main", "latency", *common, "--seconds", "60"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     end = time.monotonic() + 120
     while not (kept := list((tmp_path / "unfinished").rglob("samples-*[0-9a-f].npz"))):
@@ -121,7 +129,7 @@ def test_an_interrupted_build_goes_on(tmp_path: Path) -> None:
 
 def test_a_busy_neighbour_changes_nothing_or_is_noticed() -> None:
     """A process of the check itself keeps the same core busy."""
-    command = [sys.executable, "-m", "orchestrator.cli", "latency", "verify", "--under-load", "--json"]
+    command = [sys.executable, "-m", "orchestrator.cli.main", "latency", "verify", "--under-load", "--json"]
     done = subprocess.run(
         [*command, "--space", "digits", "--target", "ort-cpu-1t", "--seconds", "4"],
         capture_output=True,

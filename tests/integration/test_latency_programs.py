@@ -9,8 +9,8 @@ import pytest
 import torch
 from latency_command import SMALL, onepath
 
-from latency.export import export_onnx
-from latency.measure import measure_file, measure_network
+from latency.graphs.export import export_onnx
+from latency.measuring.measure import measure_file, measure_network
 from latency.target import load_target, read_target
 from supernet.errors import InputError, RunError
 from supernet.network import build_network

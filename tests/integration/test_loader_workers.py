@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from photos import build_photos
 
-from orchestrator.data import ImageData
+from orchestrator.data.batches import ImageData
 
 
 def test_loader_workers_give_the_same_stream_and_leave_the_global_generator_alone(tmp_path: Path) -> None:

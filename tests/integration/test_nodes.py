@@ -1,7 +1,7 @@
 """Devices on nodes of their own: one dies in mid-measurement, one never comes."""
 
 import pytest
-from test_resume import play
+from ray_play import play
 
 
 @pytest.mark.ray

@@ -9,18 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
 from pyarrow import fs
+from repository import ROOT
 
-from orchestrator.data import ImageData
-from orchestrator.data_build import build
-from orchestrator.storage import Storage
+from orchestrator.data.batches import ImageData
+from orchestrator.data.build import build
+from orchestrator.data.storage import Storage
 from supernet.errors import InputError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +89,7 @@ def test_a_killed_sweep_goes_on_from_the_bucket(bucket, tmp_path):
         definition[stage]["num_steps"] = num_steps
     definition |= {"workers": 1, "mlflow": {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"}}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(definition))
-    command = [sys.executable, "-m", "orchestrator.cli", "sweep", "small.yaml", "--storage", f"{bucket}/sweeps"]
+    command = [sys.executable, "-m", "orchestrator.cli.main", "sweep", "small.yaml", "--storage", f"{bucket}/sweeps"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     store = Storage(f"{bucket}/sweeps/small")
     runs, registry = store.child("train", "params-f0.4"), "checkpoint_manager_snapshot.json"

@@ -14,7 +14,7 @@ import torch
 from registry_cases import ARCHITECTURE, make_network, make_result, open_registry, register, state_of
 from safetensors.torch import load_file
 
-from orchestrator.registry import Registry
+from orchestrator.registry.store import Registry
 from supernet.errors import InputError, RunError
 
 

@@ -1,26 +1,7 @@
 """A rank dies at the worst moment, or fails alone: the job goes on bit for bit, or ends at once with the reason."""
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-
-
-def play(scene: str, folder: Path) -> dict:
-    command = [sys.executable, str(Path(__file__).with_name("ray_scenes.py")), scene, str(folder)]
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(command, cwd=root, env=_environment(root), capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def _environment(root: Path) -> dict[str, str]:
-    import os
-
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+from ray_play import play
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.plan import RESULT_FILE
+from orchestrator.plan.trials import RESULT_FILE
 from supernet.presets import read_preset
 
 ONEPATH = str(Path(sys.executable).parent / "onepath")

@@ -7,8 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from repository import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_installed_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) -> No
 
 def run(environment: Path, folder: Path, *arguments: str) -> str:
     """Run the command with the environment's Python; return where the packages lie, and what it printed."""
-    code = f"import sys, orchestrator.cli as cli; print(cli.__file__); sys.argv[1:] = {arguments!r}; cli.main()"
+    code = f"import sys, orchestrator.cli.main as cli; print(cli.__file__); sys.argv[1:] = {arguments!r}; cli.main()"
     done = subprocess.run(
         [str(environment / "bin" / "python"), "-I", "-c", code], cwd=folder, capture_output=True, text=True, timeout=100
     )

@@ -4,8 +4,8 @@ import ast
 from pathlib import Path
 
 import pytest
+from repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = {
     "supernet": {"ray", "mlflow", "latency", "orchestrator", "benchmarks"},
     "latency": {"ray", "mlflow", "orchestrator", "benchmarks"},
@@ -48,6 +48,6 @@ def f():
     if True:
         import ray.train as r
     from mlflow import log_metric
-    importlib.import_module("latency.table")
+    importlib.import_module("latency.tables.table")
 """
     assert {"ray", "mlflow", "latency"} <= imported(source)

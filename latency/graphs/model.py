@@ -1,0 +1,162 @@
+"""What is measured: layers of a space, a whole network, or a file; and the forms of it that runtimes ask for.
+
+Why here: a measuring process rebuilds its models from plain data and files. Nothing is unpickled.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from latency.graphs.onnx_graph import onnx_bytes
+from latency.graphs.quantise import quantise
+from supernet import ops
+from supernet.errors import InputError
+from supernet.network import Block
+from supernet.space import Space
+
+Choice = tuple[int, int]
+"""(layer index, candidate index) of a space."""
+
+
+@dataclass(frozen=True)
+class ModelForms:
+    """A model in the forms of `runtimes.base.Model`, each made when asked for.
+
+    Attributes:
+        example: Example input, shape (N, C, H, W).
+        make_module: Makes the module, in eval mode.
+        make_onnx: Makes the ONNX graph.
+        make_images: Makes images to calibrate quantisation with, shape (M, C, H, W).
+        cache: Folder to keep quantised graphs in: quantising takes seconds.
+    """
+
+    example: NDArray[np.float32]
+    make_module: Callable[[], nn.Module]
+    make_onnx: Callable[[], bytes]
+    make_images: Callable[[], NDArray[np.float32]]
+    cache: FilePath | None = None
+
+    def module(self) -> nn.Module:
+        """Return it as a module in eval mode."""
+        return self.make_module()
+
+    def onnx(self) -> bytes:
+        """Return it as a serialised ONNX model with a fixed batch."""
+        return self.make_onnx()
+
+    def int8(self) -> bytes:
+        """Return it as an int8 ONNX model, made once per graph and images if there is a folder to keep it in."""
+        serialised, images = self.onnx(), self.make_images()
+        if self.cache is None:
+            return quantise(serialised, images)
+        name = hashlib.sha256(serialised + images.tobytes()).hexdigest()[:24]
+        file = self.cache / f"int8-{name}.onnx"
+        if not file.is_file():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            part = file.with_suffix(".part")
+            part.write_bytes(quantise(serialised, images))
+            part.replace(file)
+        return file.read_bytes()
+
+
+def example_input(shape: Sequence[int], seed: int = 0) -> NDArray[np.float32]:
+    """Return standard normal numbers: zeros would run faster on some devices."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def module_forms(
+    module: nn.Module, input_shape: tuple[int, ...], images: NDArray[np.float32] | None = None
+) -> ModelForms:
+    """Return the forms of a module: it is put in eval mode.
+
+    Args:
+        module: One tensor in, one out.
+        input_shape: (N, C, H, W).
+        images: To calibrate quantisation with; random numbers if None, which is enough for timing.
+    """
+    module.eval()
+    return ModelForms(
+        example=example_input(input_shape),
+        make_module=lambda: module,
+        make_onnx=lambda: onnx_bytes(module, input_shape),
+        make_images=lambda: example_input((4, *input_shape[1:]), seed=1) if images is None else images,
+    )
+
+
+def build_chain(space: Space, choices: Sequence[Choice], seed: int = 0) -> nn.Module:
+    """Build some layers of a space in sequence, each with its shortcut, in eval mode."""
+    ops.load_operators(space.operators)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        blocks = []
+        for index, candidate in choices:
+            layer = space.layers[index]
+            blocks.append(Block(ops.build(layer.candidates[candidate], layer), layer.residual))
+    return nn.Sequential(*blocks).eval()
+
+
+def file_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None = None) -> ModelForms:
+    """Return the forms of an ONNX file, or of a torch export (`.pt2`).
+
+    Raises:
+        InputError: If it is neither, does not read, or has open dimensions beside the batch.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    if file.suffix == ".onnx":
+        return _onnx_forms(file, batch, images)
+    if file.suffix == ".pt2":
+        program = torch.export.load(file)
+        inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+        shape = (batch, *(int(n) for n in inputs[0].meta["val"].shape[1:]))
+        module = program.module()
+        forms = module_forms(nn.Identity(), shape, images)
+        return ModelForms(
+            forms.example, lambda: module, lambda: onnx_bytes_of_program(program, shape), forms.make_images
+        )
+    raise InputError(f"{file}: unknown kind of model; give .onnx, .pt2, an architecture file or a network's name")
+
+
+def onnx_bytes_of_program(program: torch.export.ExportedProgram, shape: tuple[int, ...]) -> bytes:
+    """Return an exported program as ONNX."""
+    exported = torch.onnx.export(program, dynamo=True, verbose=False)
+    assert exported is not None
+    return fixed_batch(exported.model_proto.SerializeToString(), shape[0])
+
+
+def fixed_batch(serialised: bytes, batch: int) -> bytes:
+    """Return an ONNX model with its input's first dimension set: some runtimes are faster with fixed shapes."""
+    import onnx
+
+    model = onnx.load_from_string(serialised)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = batch
+    del model.graph.value_info[:]
+    fixed: bytes = model.SerializeToString()
+    return fixed
+
+
+def _onnx_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None) -> ModelForms:
+    import onnx
+
+    try:
+        model = onnx.load(str(file))
+    except Exception as error:  # protobuf raises its own classes
+        raise InputError(f"{file}: not an ONNX model: {error}") from error
+    dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    if len(dims) != 4 or not all(dims[1:]):
+        raise InputError(f"{file}: input shape {dims}; expected (N, C, H, W) with only N open")
+    shape = (batch, *dims[1:])
+    serialised = fixed_batch(model.SerializeToString(), batch)
+
+    def module() -> nn.Module:
+        raise InputError(f"{file}: an ONNX file cannot run on a torch target; give a network's name or a .pt2 file")
+
+    forms = module_forms(nn.Identity(), shape, images)
+    return ModelForms(forms.example, module, lambda: serialised, forms.make_images)

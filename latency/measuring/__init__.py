@@ -1,0 +1,1 @@
+"""Milliseconds of given models on a target that can be believed. Knows no tables and no search."""

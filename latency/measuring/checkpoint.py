@@ -1,0 +1,69 @@
+"""Samples of an unfinished run on disk, so that a killed build goes on where it was. Knows no tables.
+
+The file's name is a hash of the job: another job never goes on from it. Written whole, then renamed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+
+from latency.measuring.timing import Samples
+
+EVERY_SECONDS = 3.0
+COLUMNS = ("ms", "clean", "phase", "visit")
+
+
+@dataclass
+class Checkpoint:
+    """Where the samples of one job are kept; without a file it keeps nothing."""
+
+    file: FilePath | None
+    last: float = field(default=0.0)
+
+    @classmethod
+    def of(cls, job: Mapping[str, Any]) -> "Checkpoint":
+        """Return the checkpoint of a job (`Job.to_dict`)."""
+        if not job["work_folder"]:
+            return cls(None)
+        same = {key: value for key, value in job.items() if key not in ("plan", "work_folder")}
+        name = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
+        return cls(FilePath(job["work_folder"]) / f"samples-{name}.npz")
+
+    def load(self) -> dict[str, Samples]:
+        """Return the samples of an interrupted run, or nothing."""
+        if self.file is None or not self.file.is_file():
+            return {}
+        with np.load(self.file, allow_pickle=False) as stored:
+            keys = json.loads(str(stored["keys"]))
+            found = {key: Samples() for key in keys}
+            columns = (stored[name].tolist() for name in ("item", *COLUMNS))
+            for item, ms, clean, phase, visit in zip(*columns, strict=True):
+                samples = found[keys[item]]
+                samples.ms.append(ms)
+                samples.clean.append(clean)
+                samples.phases.append(phase)
+                samples.visits.append(visit)
+        return found
+
+    def save(self, samples: Mapping[str, Samples], seconds: float) -> None:
+        """Write the samples if the last time is some seconds ago."""
+        if self.file is None or seconds - self.last < EVERY_SECONDS:
+            return
+        self.last = seconds
+        columns: dict[str, list[Any]] = {name: [] for name in ("item", *COLUMNS)}
+        for index, one in enumerate(samples.values()):
+            columns["item"] += [index] * len(one.ms)
+            columns["ms"] += one.ms
+            columns["clean"] += one.clean
+            columns["phase"] += one.phases
+            columns["visit"] += one.visits
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        part = self.file.with_suffix(".part.npz")
+        arrays = {name: np.array(values) for name, values in columns.items()}
+        np.savez(part, allow_pickle=False, keys=np.array(json.dumps(list(samples))), **arrays)
+        part.replace(self.file)

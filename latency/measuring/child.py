@@ -1,0 +1,110 @@
+"""The measuring process: `python -m latency.measuring.child FOLDER` reads `job.json` there and writes `result.json`.
+
+It needs no command line of ours. Progress goes to standard output as JSON lines; what libraries print there is
+sent to standard error. It ends when its parent no longer reads.
+"""
+
+import json
+import math
+import os
+import random
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path as FilePath
+from typing import Any, TextIO
+
+import torch
+
+from latency.measuring.checkpoint import Checkpoint
+from latency.measuring.job import INPUT_ERROR_EXIT, RUN_ERROR_EXIT
+from latency.measuring.phases import ForkedPhases, Phases, Report, SharedPhases
+from latency.measuring.sentinels import PREFIX, judge_sentinel
+from latency.measuring.summary import summarise
+from latency.measuring.timing import HostClock, Plan, Samples, sample
+from supernet.errors import InputError, RunError
+
+
+def main() -> None:
+    """Run the job in the folder named on the command line."""
+    folder = FilePath(sys.argv[1])
+    # Libraries print to file descriptor 1; keep ours apart from it.
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        result = run(json.loads((folder / "job.json").read_text()), folder, reporter(channel))
+    except InputError as error:
+        (folder / "failure.txt").write_text(str(error))
+        sys.exit(INPUT_ERROR_EXIT)
+    except RunError as error:
+        (folder / "failure.txt").write_text(str(error))
+        sys.exit(RUN_ERROR_EXIT)
+    (folder / "result.json").write_text(json.dumps(result))
+
+
+def reporter(channel: TextIO) -> Report:
+    """Return a function that writes one JSON line per report."""
+
+    def report(text: str, share: float) -> None:
+        print(json.dumps({"text": text, "share": round(share, 4)}), file=channel, flush=True)
+
+    return report
+
+
+def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, Any]:
+    """Time all items of a job, and return what was found."""
+    torch.set_num_threads(1)  # threads do not survive a fork, so none may start here
+    start, plan = time.monotonic(), Plan(**job["plan"])
+    phases = Phases.of(job, FilePath(job["work_folder"] or folder), report)
+    opener = ForkedPhases(phases) if phases.target.cpu else SharedPhases(phases)
+    sentinels = [PREFIX + name for name in opener.sentinels]
+    weights = {item["key"]: int(item["visits"]) for item in job["items"]}
+    weights |= dict.fromkeys(sentinels, max(1, sum(weights.values()) // 10))
+    checkpoint = Checkpoint.of(job)
+    num_rounds = 0
+
+    whole = [key for key, item in phases.items.items() if not item["stream_bytes"]]
+
+    def of_items(samples: Mapping[str, Samples]) -> dict[str, Samples]:
+        return {key: samples[key] for key in phases.items}
+
+    def after_round(seconds: float, samples: Mapping[str, Samples]) -> None:
+        nonlocal num_rounds
+        num_rounds += 1
+        report("measuring", min(1.0, seconds / plan.seconds))
+        checkpoint.save(of_items(samples), seconds)
+
+    def settled(samples: Mapping[str, Samples]) -> bool:
+        errors = [stats.relative_error for stats in summarise(of_items(samples), whole).stats.values()]
+        return math.sqrt(statistics.fmean(error**2 for error in errors)) <= plan.tolerance
+
+    samples = sample(
+        opener.open,
+        plan,
+        HostClock(),
+        random.Random(job["seed"]),
+        settled=settled,
+        weights=weights,
+        known=checkpoint.load(),
+        before_round=opener.before_round,
+        after_round=after_round,
+    )
+    calls = [ok for key in phases.items for ok in samples[key].clean]
+    summary = summarise(of_items(samples), whole)
+    return {
+        "stats": {key: asdict(stats) for key, stats in summary.stats.items()},
+        "sentinels": {key.removeprefix(PREFIX): asdict(judge_sentinel(samples[key])) for key in sentinels},
+        "clean_share": sum(calls) / len(calls),
+        "moved": summary.moved,
+        "num_rounds": num_rounds,
+        "num_phases": summary.num_phases,
+        "parity": phases.parity,
+        "prepare_seconds": phases.prepare_seconds,
+        "measure_seconds": time.monotonic() - start - phases.prepare_seconds,
+    }
+
+
+if __name__ == "__main__":
+    main()

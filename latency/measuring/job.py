@@ -1,0 +1,270 @@
+"""One measuring job: plain data in a folder, run by a fresh process, plain data back. Knows no tables.
+
+Why a process of its own: thread counts and allocator settings take effect at start-up only, and a Ray worker, a
+notebook and a shell would each measure something else. One process measures everything that is to be compared.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from latency.errors import NotRunnable
+from latency.graphs.model import Choice
+from latency.measuring.machine import measuring_lock, not_installed
+from latency.measuring.sentinels import SentinelStats
+from latency.measuring.summary import Stats
+from latency.measuring.timing import Plan
+from latency.runtimes.registry import entry, load_runtime
+from latency.target import Target
+from supernet.errors import InputError, RunError
+from supernet.space import Space
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and how much of it is done, 0..1."""
+
+INPUT_ERROR_EXIT, RUN_ERROR_EXIT = 2, 1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to time: layers of the job's space in sequence, or a model file.
+
+    Attributes:
+        key: Its name in the result.
+        choices: (layer, candidate) pairs, or empty for a file.
+        input_shape: (C, H, W) of the first of them.
+        file: `.onnx` or `.pt2`.
+        weights: Safetensors file with the weights of `choices`; random ones if empty.
+        visits: Visits per round.
+        stream_bytes: Memory to read through before each timed call, as the rest of a network would.
+        check: Compare the outputs with the module's.
+    """
+
+    key: str
+    choices: tuple[Choice, ...] = ()
+    input_shape: tuple[int, ...] = ()
+    file: str = ""
+    weights: str = ""
+    visits: int = 1
+    stream_bytes: int = 0
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process measures.
+
+    Attributes:
+        target: On what.
+        items: What, all in the same interleaved rounds.
+        space: The space of the items' choices, if any.
+        plan: How long and how carefully.
+        images: `.npy` file with images to calibrate quantisation, shape (M, C, H, W); random if empty.
+        work_folder: Where checkpoints and prepared files survive an interruption; empty for none.
+        seed: Order of the rounds.
+    """
+
+    target: Target
+    items: tuple[Item, ...]
+    space: Space | None = None
+    plan: Plan = field(default_factory=Plan)
+    images: str = ""
+    work_folder: str = ""
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for the process."""
+        return {
+            "target": self.target.to_dict(),
+            "items": [asdict(item) for item in self.items],
+            "space": None if self.space is None else self.space.to_dict(),
+            "plan": asdict(self.plan),
+            "images": self.images,
+            "work_folder": self.work_folder,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What the process found.
+
+    Attributes:
+        stats: Per item.
+        sentinels: Per reference kernel, without prefix.
+        clean_share: Undisturbed calls among all.
+        moved: By how much slower the machine was in its slowest phase than in its fastest, as a fraction.
+        num_rounds: Interleaved rounds.
+        num_phases: Phases of rounds that count, each in fresh processes; also those of an interrupted run.
+        parity: For items with `check`: largest difference from the module's outputs, relative to the largest output.
+        prepare_seconds: Time spent making models runnable.
+        measure_seconds: Time spent timing.
+    """
+
+    stats: dict[str, Stats]
+    sentinels: dict[str, SentinelStats]
+    clean_share: float
+    moved: float
+    num_rounds: int
+    num_phases: int
+    parity: dict[str, float]
+    prepare_seconds: float
+    measure_seconds: float
+
+
+def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance: float = 0.01) -> Plan:
+    """Return the plan of a target: an external program warms up by itself and is started as rarely as possible."""
+    plan = Plan(seconds=seconds, max_seconds=3.0 * seconds, visit_ms=visit_ms, tolerance=tolerance)
+    if target.runtime != "command":
+        return plan
+    return replace(
+        plan,
+        phases=3,
+        min_rounds=1,
+        visit_ms=0.0,
+        min_calls=int(target.options.get("runs", 10)),
+        warm_ms=0.0,
+        warm_calls=0,
+    )
+
+
+def require_runnable(target: Target) -> None:
+    """Check that this machine can run a target.
+
+    Raises:
+        NotRunnable: If a package or device is missing, naming the extra that brings it.
+    """
+    reason = why_not(target)
+    if reason:
+        raise NotRunnable(f"target {target.name}: {reason}")
+
+
+def why_not(target: Target) -> str:
+    """Say why this machine cannot measure the target, or return an empty string."""
+    known = entry(target.runtime)
+    missing = not_installed(known.needs)
+    if missing:
+        extra = f"onepath[{known.extra}]" if known.extra else " ".join(missing)
+        return f"needs {', '.join(missing)}, not installed; pip install '{extra}'"
+    return load_runtime(target.runtime).missing(target)
+
+
+def run_job(job: Job, progress: Progress = lambda text, share: None) -> JobResult:
+    """Measure in a fresh process with a controlled environment.
+
+    Raises:
+        NotRunnable: If this machine cannot run the target.
+        InputError: If a model cannot be prepared for it.
+        RunError: If the process fails.
+    """
+    require_runnable(job.target)
+    with tempfile.TemporaryDirectory(prefix="onepath-measure-") as name, measuring_lock(job.target.device):
+        folder = FilePath(name)
+        (folder / "job.json").write_text(json.dumps(job.to_dict()))
+        with (folder / "errors.txt").open("w+") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "latency.measuring.child", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=child_environment(job.target, os.environ),
+            )
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    report = json.loads(line)
+                    progress(report["text"], report["share"])
+                code = process.wait()
+            finally:
+                process.kill()
+                process.wait()
+            errors.seek(0)
+            _check_exit(job.target, code, errors.read(), folder)
+        return _read_result(json.loads((folder / "result.json").read_text()))
+
+
+def child_environment(target: Target, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of the measuring process: thread counts set, pinning by others removed."""
+    kept = {
+        key: value
+        for key, value in inherited.items()
+        if not key.startswith(("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_"))
+    }
+    threads = str(target.threads)
+    return {
+        **kept,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONDONTWRITEBYTECODE": inherited.get("PYTHONDONTWRITEBYTECODE", ""),
+        **load_runtime(target.runtime).environment(target),
+    }
+
+
+def _check_exit(target: Target, code: int, errors: str, folder: FilePath) -> None:
+    failure = folder / "failure.txt"
+    if code == INPUT_ERROR_EXIT and failure.is_file():
+        raise InputError(failure.read_text())
+    if code == RUN_ERROR_EXIT and failure.is_file():
+        raise RunError(failure.read_text())
+    if code != 0:
+        tail = "\n".join(errors.strip().splitlines()[-12:])
+        raise RunError(f"target {target.name}: the measuring process ended with status {code}:\n{tail}")
+
+
+def _read_result(found: Mapping[str, Any]) -> JobResult:
+    return JobResult(
+        stats={key: Stats(**stats) for key, stats in found["stats"].items()},
+        sentinels={key: SentinelStats(**stats) for key, stats in found["sentinels"].items()},
+        clean_share=found["clean_share"],
+        moved=found["moved"],
+        num_rounds=found["num_rounds"],
+        num_phases=found["num_phases"],
+        parity=found["parity"],
+        prepare_seconds=found["prepare_seconds"],
+        measure_seconds=found["measure_seconds"],
+    )
+
+
+def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> str:
+    """Say why a run was too disturbed to be believed, or return an empty string.
+
+    Args:
+        result: The run.
+        keys: Items that matter.
+        max_error: Largest relative error of an item, see `Stats`.
+    """
+    if result.clean_share < MIN_CLEAN_SHARE:
+        return f"only {result.clean_share:.0%} of the calls ran undisturbed ({MIN_CLEAN_SHARE:.0%} are needed)"
+    if result.num_phases < 2:
+        return f"{result.num_phases} phases in which every item had an undisturbed call (2 are needed)"
+    for name, sentinel in result.sentinels.items():
+        if sentinel.drift > MAX_MOVED:
+            return (
+                f"the reference kernel {name!r} slowed down by {sentinel.drift:.1%} within the run "
+                f"({MAX_MOVED:.0%} allowed)"
+            )
+    if result.moved > MAX_MOVED:
+        return f"all items together slowed down by {result.moved:.1%} within the run ({MAX_MOVED:.0%} allowed)"
+    bad = [key for key in keys if not result.stats[key].relative_error <= max_error]
+    if bad:
+        worst = max(bad, key=lambda key: result.stats[key].relative_error)
+        return (
+            f"{len(bad)} of {len(keys)} items are known worse than to {max_error:.1%} "
+            f"(worst: {worst}, {result.stats[worst].relative_error:.1%})"
+        )
+    return ""
+
+
+MIN_CLEAN_SHARE = 0.3
+MAX_MOVED = 0.15
+"""What slows down all items alike is taken out of their figures. If they, or a reference kernel, slow down by more than
+this from phase to phase, it was hardly all alike."""

@@ -1,0 +1,135 @@
+"""Measures one whole network or model file on a target, in a fresh process.
+
+The same answer from a shell, a notebook or a Ray worker: the process sets its own threads, allocator and cores.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latency.measuring.job import Item, Job, JobResult, Progress, noise_reason, plan_for, run_job
+from latency.tables.profiling import network_choices
+from latency.target import Target
+from supernet.errors import InputError
+from supernet.space import Architecture, Space
+
+MAX_ERROR = 0.03
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured.
+
+    Attributes:
+        latency_ms: Fastest undisturbed call: what the hardware needs.
+        error_ms: Its standard error, from the spread over fresh processes.
+        median_ms: Median of all calls: what is typical at the moment.
+        num_samples: Timed calls.
+        parity: Largest difference from the module's outputs in fp32, relative to the largest; None for a file, and
+            for an external program, which gives times only.
+        noise: Why the machine was too disturbed for the figures to be believed, or empty.
+    """
+
+    latency_ms: float
+    error_ms: float
+    median_ms: float
+    num_samples: int
+    parity: float | None
+    noise: str
+
+
+def measure_network(
+    space: Space,
+    architecture: Architecture,
+    target: Target,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+    images: NDArray[np.float32] | None = None,
+    seconds: float = 3.0,
+    progress: Progress = lambda text, share: None,
+) -> Measurement:
+    """Measure the standalone network of an architecture.
+
+    Args:
+        space: Its space.
+        architecture: What to measure.
+        target: On what.
+        weights: `state_dict` of `build_network`; random ones if None (latency does not depend on them, int8
+            outputs do).
+        images: To calibrate int8 quantisation with, float32, shape (M, C, H, W), normalised as in training.
+        seconds: Measuring time wanted; up to three times as much is spent if phases do not agree.
+        progress: Called with what is being done and its share done.
+
+    Raises:
+        NotRunnable: If this machine cannot run the target.
+        RunError: If the measuring process fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="onepath-model-") as name:
+        file = ""
+        if weights is not None:
+            from safetensors.torch import save_file
+
+            file = str(FilePath(name) / "weights.safetensors")
+            save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, file)
+        choices = network_choices(space, space.path(architecture))
+        item = Item("model", choices=choices, input_shape=space.input_size, weights=file, check=True)
+        return _measure(item, space, target, images, FilePath(name), seconds, progress)
+
+
+def measure_file(
+    file: FilePath | str,
+    target: Target,
+    *,
+    images: NDArray[np.float32] | None = None,
+    seconds: float = 3.0,
+    progress: Progress = lambda text, share: None,
+) -> Measurement:
+    """Measure a model file: `.onnx` (runtimes that take ONNX) or `.pt2` (torch runtimes, and these too).
+
+    Args: as `measure_network`.
+
+    Raises:
+        InputError: If the file is neither, or the target cannot run it.
+        NotRunnable: If this machine cannot run the target.
+        RunError: If the measuring process fails.
+    """
+    path = FilePath(file).resolve()
+    if not path.is_file():
+        raise InputError(f"{file}: no such file")
+    with tempfile.TemporaryDirectory(prefix="onepath-model-") as name:
+        return _measure(Item("model", file=str(path)), None, target, images, FilePath(name), seconds, progress)
+
+
+def _measure(
+    item: Item,
+    space: Space | None,
+    target: Target,
+    images: NDArray[np.float32] | None,
+    folder: FilePath,
+    seconds: float,
+    progress: Progress,
+) -> Measurement:
+    if not target.measured:
+        raise InputError(f"target {target.name}: its costs are counted or published; there is nothing to measure")
+    if images is not None:
+        np.save(folder / "images.npy", images, allow_pickle=False)
+    plan = plan_for(target, seconds, visit_ms=20.0)
+    job = Job(target, (item,), space, plan, images=str(folder / "images.npy") if images is not None else "")
+    return _measurement(run_job(job, progress))
+
+
+def _measurement(result: JobResult) -> Measurement:
+    stats = result.stats["model"]
+    return Measurement(
+        latency_ms=stats.latency_ms,
+        error_ms=stats.error_ms,
+        median_ms=stats.median_ms,
+        num_samples=stats.num_samples,
+        parity=result.parity.get("model"),
+        noise=noise_reason(result, ["model"], MAX_ERROR),
+    )

@@ -1,0 +1,197 @@
+"""Makes the items of a job ready to be timed: on processors each in a fresh process, elsewhere all in this one.
+
+Why fresh in every phase: where a process happens to lie in memory moves short networks by up to 10 %, the same way in
+all its calls. Over several processes that averages out, and their spread says how well it is known.
+"""
+
+import importlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latency.graphs.model import ModelForms, build_chain, file_forms, module_forms
+from latency.measuring.machine import QuietCores, fast_cores, release_affinity
+from latency.measuring.sentinels import PREFIX, SENTINELS, host_sentinel, streaming
+from latency.measuring.timing import HostClock, TimeCalls
+from latency.measuring.workers import Worker, fork_worker
+from latency.runtimes.base import Host, Program
+from latency.runtimes.cuda import device_sentinel
+from latency.runtimes.registry import entry, load_runtime
+from latency.target import Target, read_target
+from supernet.space import Space, read_space
+
+Report = Callable[[str, float], None]
+
+
+@dataclass
+class Phases:
+    """Opens the phases of one job.
+
+    Attributes:
+        target: On what is measured.
+        items: The job's items by key, as plain data.
+        space: The space of the items' layers, if any.
+        images: To calibrate quantisation with, or None.
+        folder: Where quantised graphs are kept from phase to phase.
+        report: Called with what is being done.
+        parity: Found so far: per checked item, the difference from the module's outputs.
+        prepare_seconds: Spent so far on making items ready.
+        graphs: Made so far, per item: each is opened several times.
+    """
+
+    target: Target
+    items: Mapping[str, Mapping[str, Any]]
+    space: Space | None
+    images: NDArray[np.float32] | None
+    folder: FilePath
+    report: Report
+    parity: dict[str, float] = field(default_factory=dict)
+    prepare_seconds: float = 0.0
+    graphs: dict[str, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, job: Mapping[str, Any], folder: FilePath, report: Report) -> "Phases":
+        """Return the phases of a job (`Job.to_dict`)."""
+        return cls(
+            target=read_target(job["target"], "job.target"),
+            items={item["key"]: item for item in job["items"]},
+            space=None if job["space"] is None else read_space(job["space"], "job.space"),
+            images=np.load(job["images"], allow_pickle=False) if job["images"] else None,
+            folder=folder,
+            report=report,
+        )
+
+    def forms(self, item: Mapping[str, Any]) -> ModelForms:
+        """Return the forms of an item; the graph is made at once if the runtime takes it."""
+        forms = self._forms(item)
+        if not entry(self.target.runtime).takes_onnx:
+            return forms
+        if item["key"] not in self.graphs:
+            self.graphs[item["key"]] = forms.onnx()
+        return replace(forms, make_onnx=lambda: self.graphs[item["key"]], cache=self.folder)
+
+    def _forms(self, item: Mapping[str, Any]) -> ModelForms:
+        if item["file"]:
+            return file_forms(FilePath(item["file"]), self.target.batch, self.images)
+        assert self.space is not None
+        module = build_chain(self.space, [(layer, candidate) for layer, candidate in item["choices"]])
+        if item["weights"]:
+            from safetensors.torch import load_file
+
+            module.load_state_dict(load_file(item["weights"]))
+        shape = (self.target.batch, *item["input_shape"])
+        fits = self.images is not None and self.images.shape[1:] == shape[1:]
+        return module_forms(module, shape, self.images if fits else None)
+
+
+def prepare_item(
+    item: Mapping[str, Any], forms: ModelForms, target: Target, host: Host
+) -> tuple[Program, dict[str, Any]]:
+    """Make one item runnable, and compare its outputs with the module's if asked."""
+    torch.set_num_threads(target.threads)
+    wanted = None
+    if item["check"]:  # before a runtime may convert the module
+        with torch.inference_mode():
+            wanted = forms.module()(torch.from_numpy(forms.example)).numpy()
+    program = load_runtime(target.runtime).prepare(forms, target, host)
+    if wanted is None or program.output is None:
+        return program, {}
+    difference = np.abs(program.output() - wanted).max()
+    return program, {"parity": float(difference / np.abs(wanted).max())}
+
+
+class ForkedPhases:
+    """On processors: a worker for each item, new in every phase; the reference kernels stay the same throughout."""
+
+    sentinels: Sequence[str] = SENTINELS
+
+    def __init__(self, phases: Phases) -> None:
+        self.phases = phases
+        for name in entry(phases.target.runtime).imports:
+            importlib.import_module(name)
+        release_affinity()
+        self.cores = QuietCores(list(phases.target.options.get("cores", fast_cores())), phases.target.threads)
+        time.sleep(0.1)  # lets the counters show who is busy
+        self.past_cpu_seconds = 0.0
+        self.workers: dict[str, Worker] = {}
+        host = Host(HostClock())
+        for name in SENTINELS:
+            self._fork(PREFIX + name, partial(_sentinel, name, host)).ready()
+
+    @contextmanager
+    def open(self) -> Iterator[dict[str, TimeCalls]]:
+        """Fork workers for the items; end them afterwards."""
+        phases, start = self.phases, time.monotonic()
+        unready: deque[str] = deque()
+        at_once = max(1, len(self.cores.cores) // phases.target.threads)
+        for index, (key, item) in enumerate(phases.items.items()):
+            phases.report("preparing models", index / len(phases.items))
+            # Graphs, and the memory to stream, are made here, once; each worker only makes its own runnable.
+            host = Host(HostClock(), streaming(item["stream_bytes"]))
+            self._fork(key, partial(prepare_item, item, phases.forms(item), phases.target, host))
+            unready.append(key)
+            if len(unready) == at_once:
+                self._wait_for(unready.popleft())
+        for key in unready:
+            self._wait_for(key)
+        phases.prepare_seconds += time.monotonic() - start
+        try:
+            yield {key: partial(self._time, key) for key in self.workers}
+        finally:
+            for key in phases.items:
+                worker = self.workers.pop(key)
+                self.past_cpu_seconds += worker.cpu_seconds
+                worker.close()
+
+    def before_round(self) -> None:
+        """Move to the quietest cores."""
+        self.cores.move(self.past_cpu_seconds + sum(worker.cpu_seconds for worker in self.workers.values()))
+
+    def _fork(self, key: str, prepare: Callable[[], tuple[Program, dict[str, Any]]]) -> Worker:
+        self.workers[key] = fork_worker(key, prepare, list(self.workers.values()))
+        return self.workers[key]
+
+    def _wait_for(self, key: str) -> None:
+        facts = self.workers[key].ready()
+        self.phases.parity |= {key: facts["parity"]} if "parity" in facts else {}
+
+    def _time(self, key: str, num_calls: int) -> Any:
+        return self.workers[key].time(num_calls, sorted(self.cores.own))
+
+
+class SharedPhases:
+    """Elsewhere: everything is prepared once, in this process; phases are stretches of time."""
+
+    def __init__(self, phases: Phases) -> None:
+        self.phases = phases
+        self.sentinels: Sequence[str] = SENTINELS if phases.target.runtime.startswith("cuda") else ()
+        self.programs = {PREFIX + name: device_sentinel(name, phases.target) for name in self.sentinels}
+
+    @contextmanager
+    def open(self) -> Iterator[dict[str, TimeCalls]]:
+        """Prepare what is not prepared yet."""
+        phases, start = self.phases, time.monotonic()
+        for index, (key, item) in enumerate(phases.items.items()):
+            if key not in self.programs:
+                phases.report("preparing models", index / len(phases.items))
+                program, facts = prepare_item(item, phases.forms(item), phases.target, Host(HostClock()))
+                self.programs[key] = program
+                phases.parity |= {key: facts["parity"]} if "parity" in facts else {}
+        phases.prepare_seconds += time.monotonic() - start
+        yield {key: program.time for key, program in self.programs.items()}
+
+    def before_round(self) -> None:
+        """Nothing is to be done."""
+
+
+def _sentinel(name: str, host: Host) -> tuple[Program, dict[str, Any]]:
+    return host_sentinel(name, host), {}

@@ -1,0 +1,66 @@
+"""What a table was measured on: processor, runtime, versions, settings. Two that differ are not comparable.
+
+Why here: a stale table must be found without measuring anything, so nothing heavy is imported.
+"""
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path as FilePath
+from typing import Any
+
+from latency.measuring.machine import cpu_facts, versions
+from latency.runtimes.registry import entry, load_runtime
+from latency.target import Target
+from supernet.space import Space
+
+PROTOCOL = 2
+"""Raised when the way of measuring changes so that old tables no longer compare."""
+
+
+def fingerprint(space: Space, target: Target) -> dict[str, Any]:
+    """Return the fingerprint that a table of this space and target would have if it were built here now."""
+    runtime = load_runtime(target.runtime)
+    remote = target.runtime == "command" and target.device != "cpu"
+    settings = {key: value for key, value in target.to_dict().items() if key != "name"}
+    return {
+        "protocol": PROTOCOL,
+        "space": space_hash(space),
+        **settings,
+        **({} if remote else cpu_facts()),
+        "versions": versions(entry(target.runtime).needs),
+        **runtime.facts(target),
+    }
+
+
+def space_hash(space: Space) -> str:
+    """Return a hash of what decides latencies: input, layers, candidates, and the code of own operators."""
+    layers = [{key: value for key, value in asdict(layer).items() if key != "row"} for layer in space.layers]
+    definition = {"input_size": space.input_size, "layers": layers, "operators": _source_hash(space.operators)}
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(stored: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Return one text per field that differs, for messages."""
+    texts = []
+    for key in sorted(stored.keys() | here.keys()):
+        old, new = (json.loads(json.dumps(side.get(key))) for side in (stored, here))
+        if old != new:
+            texts.append(f"{key}: {_short(old)} in the table, {_short(new)} here")
+    return texts
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _source_hash(module: str) -> str:
+    if not module:
+        return ""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return module
+    return hashlib.sha256(FilePath(spec.origin).read_bytes()).hexdigest()[:16]

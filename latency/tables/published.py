@@ -1,0 +1,76 @@
+"""Tables that were measured elsewhere and are packaged: looked up by operator and shapes, never filled in.
+
+So a phone can be searched for without owning one. What the table lacks is an error that names the shapes.
+"""
+
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from latency.tables.calibrate import Calibration
+from latency.tables.table import LatencyTable, Row
+from latency.target import Target
+from supernet.cost import trace
+from supernet.errors import InputError, nearest
+from supernet.rows import Op
+from supernet.space import Space
+
+Key = tuple[Op, tuple[int, ...], tuple[int, ...], bool]
+"""(operator, input shape, output shape, shortcut)."""
+
+
+def published_table(space: Space, target: Target) -> LatencyTable:
+    """Return the rows of a packaged table that a space needs, as far as it has them.
+
+    Entries that it lacks are missing in the result: using them raises `MissingLatency`.
+
+    Raises:
+        InputError: If the target names no packaged table.
+    """
+    stored = _read(target)
+    known = published_entries(stored)
+    rows = []
+    for traced in trace(space):
+        layer = traced.layer
+        for op in layer.candidates:
+            key = (op, traced.in_shape, traced.out_shape, layer.residual)
+            ms = 0.0 if op.name == "zero" else known.get(key)
+            if ms is not None:
+                rows.append(Row(layer.name, op.short, ms))
+    return LatencyTable(
+        space=space,
+        target=target,
+        rows=tuple(rows),
+        calibration=Calibration(scale=1.0, rms=float(stored["rms"])),
+        fingerprint={"published": target.options["table"]},
+        sentinels={},
+        info={"remedy": f"{target.name} is a published table of fixed shapes; measure a target of your own"},
+    )
+
+
+def published_entries(stored: Mapping[str, Any]) -> dict[Key, float]:
+    """Return milliseconds by operator and shapes."""
+    entries: dict[Key, float] = {}
+    for block in stored["blocks"]:
+        args = (("kernel_size", block["kernel_size"]),) if "kernel_size" in block else ()
+        entries[Op(block["op"], args), tuple(block["input"]), tuple(block["output"]), block["shortcut"]] = block["ms"]
+    for block in stored["mbconv"]:
+        for name, ms in block.items():
+            if name in ("input", "output", "shortcut"):
+                continue
+            kernel_size, expand_ratio = int(name[1]), int(name[3])
+            op = Op("mbconv", (("kernel_size", kernel_size), ("expand_ratio", expand_ratio)))
+            entries[op, tuple(block["input"]), tuple(block["output"]), block["shortcut"]] = ms
+    return entries
+
+
+def _read(target: Target) -> Mapping[str, Any]:
+    folder = resources.files("configs") / "targets" / "tables"
+    names = [entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    name = str(target.options.get("table", ""))
+    if name not in names:
+        raise InputError(f"target {target.name}: options.table {name!r} is no published table{nearest(name, names)}")
+    stored: Mapping[str, Any] = yaml.safe_load((folder / f"{name}.yaml").read_text())
+    return stored

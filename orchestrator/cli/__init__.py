@@ -1,0 +1,1 @@
+"""The `onepath` command: thin functions from the command line to the rooms."""

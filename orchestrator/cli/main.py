@@ -1,0 +1,238 @@
+"""The `onepath` command: thin functions from the command line to the rooms. Decides nothing itself.
+
+Why so bare: `onepath --help` must answer at once, so everything heavy is imported inside the commands.
+Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
+"""
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+
+from supernet.errors import InputError, RunError
+
+app = typer.Typer(
+    help="Finds, for each device and each latency limit, a network specialised for it: measured and registered.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+data_app = typer.Typer(help="Images to Parquet shards.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Storage = Annotated[str, typer.Option(envvar="ONEPATH_STORAGE", help="Folder or object store that holds the sweeps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; turn the errors a user can mend into one message and an exit code."""
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error), 2)
+    except RunError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; the same command continues from here", 130)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"onepath: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _console(*, stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+@app.command()
+def sweep(
+    config: Annotated[str, typer.Argument(help="Preset name or YAML file.")],
+    name: Annotated[str | None, typer.Option(help="Name of the sweep, instead of the configuration's.")] = None,
+    storage: Annotated[str | None, typer.Option(envvar="ONEPATH_STORAGE", help="Where to keep everything.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and forecast; start nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Search every target under every latency limit, train, measure and register the networks; or continue."""
+    from orchestrator.plan.check import load_run
+
+    run = load_run(config, name=name, storage=storage)
+    console = _console(stderr=json)
+    if dry_run:
+        from orchestrator.plan.forecast import forecast, forecast_table
+
+        found = forecast(run)
+        if json:
+            print(jsonlib.dumps(found))
+        else:
+            console.print(forecast_table(found))
+        return
+    from orchestrator.sweep import prepare, require_success, run_sweep
+
+    job = prepare(run, console)
+    console.print(f"[bold]onepath[/bold] sweep [bold]{run.name}[/bold] in {job.store.uri}", soft_wrap=True)
+    end = run_sweep(job, console)
+    if end.resumed == len(end.results):
+        console.print(f"sweep {run.name!r} is finished: nothing left to do, this is its front", soft_wrap=True)
+    _show(job, end.results, console, json=json)
+    require_success(end)
+
+
+def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
+    """Write the front's files, print its table or JSON, and say what to type next."""
+    import yaml
+
+    from orchestrator.report.front import front_notes, front_png, front_rows, front_table, report_html
+    from orchestrator.report.rows import limit_text
+
+    rows = front_rows(results)
+    if json:
+        print(jsonlib.dumps(rows, indent=1))
+    else:
+        console.print(front_table(rows))
+        for note in front_notes(rows):
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+    if not any(result.done for result in results):
+        return
+    settings = yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
+    with TemporaryDirectory() as folder:
+        files = [
+            front_png(rows, Path(folder) / "front.png"),
+            report_html(
+                rows,
+                Path(folder) / "report.html",
+                title=f"onepath sweep {job.config['name']}",
+                sections=[("Configuration", settings)],
+            ),
+        ]
+        for file in files:
+            job.store.write(file.name, file.read_bytes())
+    if json:
+        return
+    done = [row for row in rows if row["latency_ms"] is not None]
+    best = max(done, key=lambda row: row["top1"])
+    limit = limit_text(best["latency_ms"], best["unit"])
+    root = job.root.uri
+    storage = "" if root == str(Path("onepath-runs").absolute()) else f" --storage {root}"
+    picture, report = (job.store.child(file.name).uri for file in files)
+    console.print(f"picture {picture}\nreport  {report}\nnext:", soft_wrap=True)
+    name = job.config["name"]
+    console.print(f"  onepath pull {name} --target {best['target']} --max-ms {limit}{storage}", soft_wrap=True)
+    uri = job.config["mlflow"]["tracking_uri"] or f"sqlite:///{root}/mlflow.db"
+    console.print(f"  mlflow ui --backend-store-uri {uri}", soft_wrap=True)
+
+
+def _stored_job(name: str, storage: str) -> Any:
+    """Return a sweep that was started before.
+
+    Raises:
+        InputError: If the storage holds no sweep of this name.
+    """
+    from orchestrator.data.storage import Storage as Folder
+    from orchestrator.plan.trials import CONFIG_FILE, Job
+    from supernet.errors import nearest
+
+    root = Folder(storage)
+    store = root.child(name)
+    if not store.exists(CONFIG_FILE):
+        known = [found for found in root.names() if root.child(found).exists(CONFIG_FILE)]
+        raise InputError(f"no sweep {name!r} in {root.uri}{nearest(name, known)} (--storage names another place)")
+    plain = store.read_json(CONFIG_FILE)
+    plain["storage"] = root.uri
+    return Job(plain, "")
+
+
+@app.command()
+def front(
+    name: Annotated[str, typer.Argument(help="Name of the sweep.")],
+    storage: Storage = "onepath-runs",
+    json: Json = False,
+) -> None:
+    """Show the measured networks of a sweep, and which of them are on their target's front."""
+    from orchestrator.plan.trials import stored_results
+
+    job = _stored_job(name, storage)
+    results = list(stored_results(job).values())
+    if not results:
+        raise InputError(f"sweep {name!r} has no finished trial yet; continue it with `onepath sweep`")
+    _show(job, results, _console(), json=json)
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="Name of the sweep.")],
+    target: Annotated[str, typer.Option(help="Name of the target.")],
+    max_ms: Annotated[float, typer.Option(help="Highest measured latency, in milliseconds, or highest count.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; by default NAME-TARGET.")] = None,
+    storage: Storage = "onepath-runs",
+    json: Json = False,
+) -> None:
+    """Fetch the most accurate registered network within a latency: torch export, ONNX, weights, architecture."""
+    from orchestrator.registry.queue import open_registry
+    from orchestrator.report.rows import cost_text
+
+    registry = open_registry(_stored_job(name, storage), create=False)
+    folder = out or Path(f"{name}-{target}")
+    numbers = registry.pull(name, target, max_ms, folder)
+    if json:
+        print(jsonlib.dumps({**numbers, "folder": str(folder)}))
+        return
+    console = _console()
+    console.print(
+        f"{numbers['model_uri']}: top-1 {numbers['top1']:.1%}, "
+        f"{cost_text(numbers['latency_ms'], numbers['unit'])} on {target}, "
+        f"{numbers['num_params']:,} parameters\n{numbers['architecture']}",
+        soft_wrap=True,
+    )
+    console.print(f"in {folder}: {', '.join(numbers['files'])}", soft_wrap=True)
+    console.print(f"load it: torch.export.load('{folder}/model.pt2').module()", soft_wrap=True)
+
+
+@data_app.command("build")
+def data_build(
+    source: Annotated[str, typer.Argument(help="digits, torchvision:NAME:ROOT, or a folder of images by class.")],
+    out: Annotated[str, typer.Argument(help="Folder to make, or s3://BUCKET/FOLDER.")],
+    validation_fraction: Annotated[float, typer.Option(help="Share that judges architectures.")] = 0.1,
+    test_fraction: Annotated[float, typer.Option(help="Share for the test, where the source brings none.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    json: Json = False,
+) -> None:
+    """Convert images to Parquet shards, split into train, validation and test."""
+    from rich.progress import Progress
+
+    from orchestrator.data.build import build
+
+    with Progress(console=_console(stderr=json), transient=True) as bar:
+        task = bar.add_task("images", total=None)
+        manifest = build(
+            source,
+            out,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            seed=seed,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if json:
+        print(manifest.to_json())
+    else:
+        counts = ", ".join(f"{split} {count}" for split, count in manifest.counts.items())
+        _console().print(f"{out}: {manifest.num_classes} classes; {counts}", soft_wrap=True)
+
+
+def _add_rooms() -> None:
+    from orchestrator.cli import arch, device, latency
+
+    app.add_typer(arch.app, name="arch")
+    app.add_typer(latency.app, name="latency")
+    app.add_typer(device.app, name="device")
+
+
+_add_rooms()
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""How `onepath latency` prints: tables, JSON, progress. Knows no command; imports nothing heavy at the top."""
+
+import json as jsonlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from latency.checks.verify import Report
+    from latency.measuring.job import Progress
+    from latency.tables.table import LatencyTable
+    from supernet.cost import CostTable
+
+
+def print_report(report: "Report") -> None:
+    """Print a verification."""
+    rows: list[tuple[str, ...]] = []
+    for kind, predictors in report.accuracies.items():
+        for name, found in predictors.items():
+            rows.append(
+                (
+                    f"{kind} ({found.num_networks})",
+                    name.replace("_", " "),
+                    f"{found.within_5:.0%}",
+                    f"{found.within_10:.0%}",
+                    f"{found.mape:.1%}",
+                    f"{found.bias:+.1%}",
+                    f"{found.rmse_ms:.3g}",
+                    f"{found.worst:.1%}",
+                    f"{found.tau:.3f}",
+                    f"{found.tau_told:.3f}",
+                )
+            )
+    print_table(
+        f"{report.space} on {report.target}: {report.verdict}",
+        ("networks", "predictor", "within 5 %", "10 %", "mean error", "bias", "RMSE ms", "worst", "tau", "told apart"),
+        rows,
+        f"the machine moved by {report.drift - 1:+.1%} since the table was measured (its calibration networks, taken "
+        f"again); `table` and `macs` are fitted to this run; it repeats to {report.repeat_median:.1%} (median), "
+        f"{report.in_bar:.0%} of networks within the table's error bar, {report.clean_share:.0%} of calls undisturbed, "
+        f"{report.seconds:.0f} s",
+    )
+    for reason in report.reasons:
+        print(f"  {reason}")
+
+
+def table_summary(table: "LatencyTable", costs: "CostTable") -> dict[str, Any]:
+    """Return what is worth knowing of a table as plain data."""
+    return {
+        "space": table.space.name,
+        "target": table.target.name,
+        "num_rows": len(table.rows),
+        "min_ms": costs.minimum,
+        "max_ms": costs.maximum,
+        "calibration": asdict(table.calibration),
+        "sentinels_ms": dict(table.sentinels),
+        "fingerprint": dict(table.fingerprint),
+        **table.info,
+    }
+
+
+def print_json(content: Any) -> None:
+    """Print JSON for scripts."""
+    print(jsonlib.dumps(content, indent=1))
+
+
+def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str = "") -> None:
+    """Print a table: the first column to the left, the others to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(width=max(Console().width, 100))
+    console.print(title, soft_wrap=True)
+    console.print(table)
+    if caption:
+        console.print(caption, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar() -> "Iterator[Progress]":
+    """Show what is being done, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda text, share: bar.update(task, description=text, completed=share)

@@ -1,0 +1,212 @@
+"""Measuring on the machines that have the targets: every target is a Ray resource, one measurement at a time.
+
+Why here: a device that comes late makes its trials wait, one that never comes is said to be missing, and two
+measurements never share a device. What is measured and how stands in `latency`.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from latency.errors import MachineTooNoisy
+from latency.measuring.measure import Measurement, measure_network
+from latency.tables.estimate import cost_table
+from latency.tables.profiling import build_table
+from latency.tables.table import LatencyTable, read_table, table_path
+from latency.target import Target, read_target
+from orchestrator.cluster.session import announced, target_resources
+from orchestrator.data.storage import Storage
+from orchestrator.plan.trials import TABLES_FOLDER, Job
+from supernet.cost import CostTable
+from supernet.errors import InputError, RunError
+from supernet.presets import load_space
+from supernet.space import Architecture, Space, read_space
+
+ATTEMPTS = 3
+LOOK_SECONDS = 2.0
+"""Between two looks at whether a device is there."""
+
+
+def _measure(
+    space: Mapping[str, Any],
+    architectures: Sequence[str],
+    target: Mapping[str, Any],
+    weights: bytes | None,
+    seconds: float,
+) -> list[dict[str, Any]]:
+    """Measure networks one after the other; runs on the node of the target."""
+    from safetensors.torch import load
+
+    spaces, goal = read_space(space, "space"), read_target(target, "target")
+    found = []
+    for text in architectures:
+        for _ in range(ATTEMPTS):
+            measurement = measure_network(
+                spaces, Architecture.parse(text), goal, weights=load(weights) if weights else None, seconds=seconds
+            )
+            if not measurement.noise:
+                break
+        found.append(measurement.__dict__)
+    return found
+
+
+def measure_on_target(
+    job: Job, target: str, architectures: Sequence[Architecture], weights: bytes | None = None
+) -> list[Measurement]:
+    """Measure standalone networks on their target, wherever in the cluster it is; waits for the device.
+
+    A target that counts or is published needs no device: its table's figure is returned, without an error.
+
+    Args:
+        job: The sweep.
+        target: Name of the target.
+        architectures: Of the sweep's space.
+        weights: Safetensors of a single architecture; None for random ones.
+
+    Raises:
+        RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
+    """
+    space, goal = load_space(job.config["space"]), job.target(target)
+    if not goal.measured:
+        costs = cost_table(space, goal, "")
+        return [_exactly(costs.total(space.path(architecture))) for architecture in architectures]
+    remote = _remote(_measure, target).remote(
+        space.to_dict(),
+        [architecture.id for architecture in architectures],
+        goal.to_dict(),
+        weights,
+        job.run.measure.network_seconds,
+    )
+    return [Measurement(**record) for record in _result(remote, job, target)]
+
+
+def _exactly(cost: float) -> Measurement:
+    return Measurement(latency_ms=cost, error_ms=0.0, median_ms=cost, num_samples=1, parity=None, noise="")
+
+
+def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: bytes | None, seconds: float) -> bytes:
+    """Build a table, or confirm the known one, on the node of the target."""
+    where, goal = read_space(space, "space"), read_target(target, "target")
+    with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
+        path = table_path(folder, where, goal)
+        if known is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(known)
+        for attempt in range(ATTEMPTS):
+            try:
+                build_table(where, goal, folder, seconds=seconds * (attempt + 1))
+                return path.read_bytes()
+            except MachineTooNoisy as error:
+                reason = str(error)
+    raise RunError(reason)
+
+
+def target_costs(job: Job, name: str) -> CostTable:
+    """Return the costs of the sweep's space on a target: stored, counted or published; measured now if missing."""
+    target, space, tables = job.target(name), load_space(job.config["space"]), job.root.child(TABLES_FOLDER)
+    if not target.measured:
+        return cost_table(space, target, "")
+    if tables.exists(table_path("", space, target).name):
+        table = stored_table(tables, space, target)
+        if table.space == space and table.target == target:  # names are not unique over sweeps, what they mean is
+            return table.cost_table()
+    return table_on_target(job, target).cost_table()
+
+
+def table_on_target(job: Job, target: Target) -> LatencyTable:
+    """Return the latency table of the sweep's space on a target, measured there unless a valid one is kept.
+
+    Raises: as `measure_on_target`.
+    """
+    space, tables = load_space(job.config["space"]), job.root.child(TABLES_FOLDER)
+    name = table_path("", space, target).name
+    known = _stored(tables, name)
+    remote = _remote(_build_table, target.name).remote(
+        space.to_dict(), target.to_dict(), known, job.run.measure.table_seconds
+    )
+    content: bytes = _result(remote, job, target.name)
+    if _stored(tables, name) == known != content:  # else another trial was faster: all use the same table
+        tables.write(name, content)
+    return stored_table(tables, space, target)
+
+
+def _stored(tables: Storage, name: str) -> bytes | None:
+    return tables.read(name) if tables.exists(name) else None
+
+
+def stored_table(tables: Storage, space: Space, target: Target) -> LatencyTable:
+    """Read a table from storage as it stands."""
+    with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
+        return read_table(tables.fetch(table_path("", space, target).name, Path(folder)))
+
+
+def _remote(function: Any, target: str) -> Any:
+    """Return a task that runs where the target is, alone on it, outside any placement group of the caller.
+
+    A node that dies under it counts as a try; the next one waits for the target to come back or runs elsewhere.
+    """
+    where = target_resources([target])
+    return ray.remote(num_cpus=0, max_retries=100, resources=where, scheduling_strategy="DEFAULT")(function)
+
+
+class Patience:
+    """How long to wait for a target that no node announces.
+
+    Args:
+        minutes: Time without the target after which it is given up.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, minutes: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.minutes, self.clock = minutes, clock
+        self.seen_at = clock()
+
+    def lost(self, present: bool) -> bool:
+        """Take note of whether the target is there now; return whether to give up."""
+        now = self.clock()
+        if present:
+            self.seen_at = now
+        return now - self.seen_at > 60 * self.minutes
+
+
+def await_target(job: Job, target: str) -> None:
+    """Wait until some node announces a target, so that a trial holds no workers while it waits.
+
+    Raises:
+        RunError: If none does for `measure.wait_minutes`.
+    """
+    if not job.target(target).measured:
+        return
+    patience = Patience(job.run.measure.wait_minutes)
+    while not (present := announced([target])):
+        if patience.lost(bool(present)):
+            raise _missing(job, target)
+        time.sleep(LOOK_SECONDS)
+
+
+def _missing(job: Job, target: str) -> RunError:
+    return RunError(
+        f"no node of the cluster measured target {target!r} for {job.run.measure.wait_minutes:g} minutes; start one on "
+        f"its machine with `onepath device serve --target {target} --address HEAD:PORT`"
+    )
+
+
+def _result(remote: Any, job: Job, target: str) -> Any:
+    """Wait for a task; its own error comes as itself, without the traceback of the other machine."""
+    patience = Patience(job.run.measure.wait_minutes)
+    while not ray.wait([remote], timeout=LOOK_SECONDS)[0]:
+        if patience.lost(bool(announced([target]))):
+            ray.cancel(remote, force=True)
+            raise _missing(job, target)
+    try:
+        return ray.get(remote)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, InputError | RunError):
+            raise error.cause from None
+        raise RunError(f"measuring failed: {error.cause!r}") from error
+    except ray.exceptions.RayError as error:
+        raise RunError(f"measuring on {target} failed: {error}") from error

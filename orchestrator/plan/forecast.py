@@ -1,0 +1,110 @@
+"""What a sweep would do, take and cost, before anything is started.
+
+Why here: a night on a cluster is planned from this. Counts come from the configuration and the space; speeds
+are measured for a few seconds on this machine, and the page says so.
+"""
+
+import os
+import time
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch.nn import functional as F
+
+from orchestrator.plan.config import RunConfig
+from orchestrator.plan.trials import plan_trials
+from orchestrator.report.live import clock
+from supernet.cost import macs_table, params_table
+from supernet.network import Supernet
+from supernet.presets import load_space
+from supernet.space import Space
+
+# Seconds around one training job and one measurement: process starts, export, registration.
+JOB_SECONDS, MEASURE_SECONDS = 15.0, 8.0
+WEIGHT_COPIES = 4
+"""Weights, gradients and momentum of a supernet, and a copy while a checkpoint is written."""
+
+
+def forecast(run: RunConfig) -> dict[str, Any]:
+    """Return trials, sizes and times of a sweep as plain data; units stand in the names.
+
+    Times are for this machine's processor at the configured number of workers.
+    """
+    space, trials = load_space(run.space), plan_trials(run)
+    params, macs = params_table(space), macs_table(space)
+    image_seconds = _image_seconds(space)
+    cores = os.cpu_count() or 1
+    share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
+    warmup = run.warmup.num_steps * run.warmup.batch_size * share
+    arch_every = run.search.arch_every if run.search_settings.train_weights else 1
+    arch_batch = run.search.arch_batch_size or run.search.batch_size
+    weights = run.search.batch_size if run.search_settings.train_weights else 0
+    # An architecture step runs every candidate forward once: about as long as a weight step per two candidates.
+    candidates = max((len(p.candidates) for p in space.positions), default=1)
+    search = run.search.num_steps * (weights + arch_batch / max(arch_every, 1) * candidates / 2) * share
+    train = run.train.num_steps * run.train.batch_size * share
+    trial = search + train + JOB_SECONDS + MEASURE_SECONDS + 2 * run.measure.network_seconds
+    targets = [target for target in run.load_targets() if target.measured]
+    tables = len(targets) * (run.measure.table_seconds + MEASURE_SECONDS)
+    total = tables + warmup + JOB_SECONDS + trial * len(trials) / run.max_concurrent
+    return {
+        "name": run.name,
+        "space": space.name,
+        "num_architectures": space.num_architectures,
+        "targets": [target.name for target in run.load_targets()],
+        "trials": [{"key": t.key, "target": t.target, "kind": t.kind, "value": t.value} for t in trials],
+        "mode": run.mode,
+        "workers": run.workers.model_dump(),
+        "largest_network": {"num_params": int(params.maximum), "num_macs": int(macs.maximum)},
+        "supernet_mib": round(sum(p.numel() for p in _meta(space).parameters()) * 4 * WEIGHT_COPIES / 2**20, 1),
+        "images_per_second_per_core": round(1 / image_seconds, 1),
+        "table_seconds": round(tables, 1),
+        "warmup_seconds": round(warmup, 1),
+        "trial_seconds": round(trial, 1),
+        "total_seconds": round(total, 1),
+        "worker_hours": round(total / 3600 * run.workers.max, 2),
+    }
+
+
+def _meta(space: Space) -> Supernet:
+    with torch.device("meta"):
+        return Supernet(space)
+
+
+def _image_seconds(space: Space, seconds: float = 2.0) -> float:
+    """Return the time of one weight step per image on one core of this machine, mean over random paths."""
+    torch.set_num_threads(1)
+    supernet = Supernet(space)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(16, *space.input_size, generator=generator).to(memory_format=torch.channels_last)
+    labels = torch.zeros(16, dtype=torch.int64)
+    count, start = 0, time.perf_counter()
+    while count < 3 or time.perf_counter() - start < seconds:
+        if count == 2:
+            start = time.perf_counter()  # the first steps are slower
+        draws = [int(torch.randint(len(p.candidates), (), generator=generator)) for p in space.positions]
+        F.cross_entropy(supernet(images, tuple(draws)), labels).backward()  # type: ignore[no-untyped-call]
+        count += 1
+    return (time.perf_counter() - start) / ((count - 2) * 16)
+
+
+def forecast_table(found: dict[str, Any]) -> Table:
+    """Return the forecast as a table for the terminal."""
+    table = Table(title=f"sweep {found['name']}: a forecast, nothing was started", show_header=False)
+    largest = found["largest_network"]
+    rows = {
+        "space": f"{found['space']}, {found['num_architectures']:,} architectures",
+        "largest network": f"{largest['num_params']:,} parameters, {largest['num_macs']:,} MACs",
+        "trials": f"{len(found['trials'])}: " + ", ".join(trial["key"] for trial in found["trials"]),
+        "mode": f"{found['mode']}, {found['workers']['max']} workers",
+        "supernet in memory": f"{found['supernet_mib']} MiB a worker, activations aside",
+        "speed here": f"{found['images_per_second_per_core']} images a second and core (weight steps)",
+        "tables": clock(found["table_seconds"]),
+        "warm-up": clock(found["warmup_seconds"]),
+        "each trial": clock(found["trial_seconds"]),
+        "in all": f"{clock(found['total_seconds'])} on this machine's cores, {found['worker_hours']} worker-hours",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table

@@ -1,0 +1,114 @@
+"""The runs of MLflow as sweeps and trials: found by tag before they are made.
+
+Why here: a sweep that is killed and started again goes on in the runs it had. It must not import MLflow (it is handed
+the module by `orchestrator.registry.store`, the only file that does) and must not know models or versions.
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.plan.result import TrialResult
+from orchestrator.registry.values import METRICS, PARAMS, ROLE_TAG, SWEEP_TAG, TRIAL_TAG
+from supernet.errors import InputError, nearest
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Runs:
+    """The runs of one experiment.
+
+    Args:
+        mlflow: The module.
+        client: A client of the tracking store.
+        experiment_id: Id of the experiment.
+    """
+
+    def __init__(self, mlflow: Any, client: Any, experiment_id: str) -> None:
+        self._entities = mlflow.entities
+        self._client = client
+        self._experiment_id = experiment_id
+        self._last_step: dict[tuple[str, str], int] = {}
+
+    def open_sweep(self, sweep: str, config: Mapping[str, Any]) -> str:
+        """Return the id of the sweep's run, made or found again, with `config.json` in it."""
+        _check_name("sweep", sweep)
+        tags = {SWEEP_TAG: sweep, ROLE_TAG: "sweep"}
+        run = self._find(tags)
+        if run is None:
+            run = self._client.create_run(self._experiment_id, tags=tags, run_name=sweep)
+        else:
+            self._client.update_run(run.info.run_id, status="RUNNING")
+        self._client.log_dict(run.info.run_id, dict(config), "config.json")
+        return str(run.info.run_id)
+
+    def sweeps(self) -> list[str]:
+        """Return the names of all sweeps."""
+        return sorted({run.data.tags[SWEEP_TAG] for run in self._search({ROLE_TAG: "sweep"})})
+
+    def of_sweep(self, sweep: str) -> Any:
+        """Return the run of a sweep that was opened.
+
+        Raises:
+            InputError: If it was not.
+        """
+        run = self._find({SWEEP_TAG: sweep, ROLE_TAG: "sweep"}) if NAME.fullmatch(sweep) else None
+        if run is None:
+            raise InputError(f"no sweep {sweep!r} in this registry{nearest(sweep, self.sweeps())}")
+        return run
+
+    def of_trial(self, sweep: str, trial: str) -> Any:
+        """Return the run of a trial, a child of its sweep's, made if it is not there."""
+        _check_name("trial", trial)
+        tags = {SWEEP_TAG: sweep, TRIAL_TAG: trial}
+        run = self._find(tags)
+        if run is None:
+            tags |= {ROLE_TAG: "trial", "mlflow.parentRunId": self.of_sweep(sweep).info.run_id}
+            run = self._client.create_run(self._experiment_id, tags=tags, run_name=trial)
+        return run
+
+    def for_result(self, result: TrialResult) -> Any:
+        """Return the trial's run with parameters and metrics of the result; one with other parameters is replaced."""
+        params = {name: str(value) for name in PARAMS if (value := getattr(result, name)) is not None}
+        metrics = {name: float(value) for name in METRICS if (value := getattr(result, name)) is not None}
+        run = self.of_trial(result.sweep, result.trial)
+        if any(run.data.params.get(name, value) != value for name, value in params.items()):
+            self._client.delete_run(run.info.run_id)
+            run = self.of_trial(result.sweep, result.trial)
+        known = run.data.metrics
+        changed = {name: value for name, value in metrics.items() if known.get(name) != value}
+        self._log(run.info.run_id, changed, params, 0)
+        return run
+
+    def progress(self, sweep: str, trial: str, metrics: Mapping[str, float], step: int) -> None:
+        """Add points to the curves of a trial, except for steps the curve already has."""
+        run_id = self.of_trial(sweep, trial).info.run_id
+        fresh = {}
+        for name, value in metrics.items():
+            key = (run_id, name)
+            if key not in self._last_step:
+                history = self._client.get_metric_history(run_id, name)
+                self._last_step[key] = max((point.step for point in history), default=-1)
+            if step > self._last_step[key]:
+                fresh[name] = float(value)
+        self._log(run_id, fresh, {}, step)
+        self._last_step.update({(run_id, name): step for name in fresh})
+
+    def _search(self, tags: Mapping[str, str]) -> list[Any]:
+        where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        order = ["attributes.start_time ASC"]
+        return list(self._client.search_runs([self._experiment_id], where, max_results=10000, order_by=order))
+
+    def _find(self, tags: Mapping[str, str]) -> Any:
+        return next(iter(self._search(tags)), None)
+
+    def _log(self, run_id: str, metrics: Mapping[str, float], params: Mapping[str, str], step: int) -> None:
+        now = time.time_ns() // 1_000_000
+        points = [self._entities.Metric(name, value, now, step) for name, value in metrics.items()]
+        self._client.log_batch(run_id, points, [self._entities.Param(name, value) for name, value in params.items()])
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise InputError(f"{kind} name {name!r}: use letters, digits, '.', '_' and '-', a letter or digit first")

@@ -1,0 +1,159 @@
+"""The fronts of a sweep as a picture.
+
+Why here: for a README, a mail or a terminal that shows images. It must not know MLflow, ray or where rows come from.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from orchestrator.report.rows import (
+    BUDGET_COLOUR,
+    FRONT_COLOUR,
+    OTHER_COLOUR,
+    cost_label,
+    percent_text,
+    tick_text,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def front_png(rows: Sequence[Mapping[str, Any]], path: str | Path, *, title: str = "") -> Path:
+    """Draw the front of every target: top-1 against measured latency, or what is counted, one panel per target.
+
+    Error bars are the spread of the measurement, dotted lines the budgets, the step line is the best top-1 within a
+    latency.
+
+    Args:
+        rows: From `front_rows`.
+        path: The PNG to write.
+        title: Heading of the picture.
+
+    Returns:
+        The path.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    columns = max(1, min(len(targets), 3))
+    lines = max(1, -(-len(targets) // columns))
+    figure = Figure(figsize=(4.6 * columns + 0.6, 3.7 * lines + 0.8), dpi=144, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = np.atleast_1d(figure.subplots(lines, columns, squeeze=False)).ravel()
+    for panel, target in zip(panels, targets, strict=False):
+        _draw_target(panel, target, [row for row in rows if row["target"] == target])
+    for panel in panels[len(targets) :]:
+        panel.set_axis_off()
+    if title:
+        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path
+
+
+def _legend() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    dot: dict[str, Any] = {"marker": "o", "linestyle": "none"}
+    return [
+        Line2D([], [], color=FRONT_COLOUR, marker="o", markersize=7, linewidth=1.6, label="on the front"),
+        Line2D([], [], color=OTHER_COLOUR, markersize=5, label="beaten by another trial", **dot),
+        Line2D([], [], color=BUDGET_COLOUR, linestyle=":", linewidth=1.3, label="budget"),
+    ]
+
+
+def _draw_target(panel: "Axes", target: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    from matplotlib.ticker import EngFormatter
+
+    panel.set_title(target, fontsize=11, fontweight="bold", loc="left")
+    unit = rows[0]["unit"]
+    panel.set_xlabel(cost_label(target, unit))
+    if unit == "1":
+        panel.xaxis.set_major_formatter(EngFormatter())
+    panel.set_ylabel("top-1 on the test split (%)")
+    panel.grid(color="#e6e9ed", linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.locator_params(nbins=6)
+    done = [row for row in rows if row["latency_ms"] is not None and row["top1"] is not None]
+    if not done:
+        panel.text(0.5, 0.5, "no finished trial", ha="center", transform=panel.transAxes, color=OTHER_COLOUR)
+        return
+    front = [row for row in done if row["on_front"]]
+    _draw_points(panel, [row for row in done if not row["on_front"]], OTHER_COLOUR, size=5, layer=2)
+    _draw_points(panel, front, FRONT_COLOUR, size=7, layer=4)
+    budgets = sorted({row["budget_ms"] for row in rows if row["budget_ms"] is not None})
+    _frame(panel, budgets, [100 * row["top1"] for row in done])
+    if front:
+        _draw_front(panel, front)
+    for budget in budgets:
+        panel.axvline(budget, color=BUDGET_COLOUR, linestyle=":", linewidth=1.3, zorder=1)
+    if budgets:
+        above = panel.secondary_xaxis("top")
+        above.set_xticks(
+            budgets, [tick_text(budget, unit) for budget in budgets], rotation=45 if len(budgets) > 5 else 0
+        )
+        above.tick_params(colors=BUDGET_COLOUR, length=3, labelsize=8)
+        above.spines["top"].set_visible(False)
+
+
+def _draw_points(panel: "Axes", rows: Sequence[Mapping[str, Any]], colour: str, *, size: float, layer: int) -> None:
+    panel.errorbar(
+        [row["latency_ms"] for row in rows],
+        [100 * row["top1"] for row in rows],
+        xerr=[row["latency_error_ms"] or 0.0 for row in rows],
+        fmt="o",
+        color=colour,
+        markersize=size,
+        capsize=3,
+        elinewidth=1.2,
+        zorder=layer,
+    )
+
+
+def _frame(panel: "Axes", budgets: Sequence[float], percents: Sequence[float]) -> None:
+    """Give points, labels and budgets room."""
+    low, high = panel.get_xlim()
+    low, high = min([low, *budgets]), max([high, *budgets])
+    panel.set_xlim(max(0.0, low - 0.05 * (high - low)), high + 0.12 * (high - low))
+    panel.set_ylim(*percent_limits(percents))
+
+
+def percent_limits(percents: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis of per cents: points that tie still span one, and nothing lies above 100."""
+    low, high = min(percents), max(percents)
+    span = max(1.0, high - low)
+    middle = (low + high) / 2
+    return middle - 0.65 * span, min(middle + 0.65 * span, 100 + 0.05 * span)
+
+
+def _draw_front(panel: "Axes", front: Sequence[Mapping[str, Any]]) -> None:
+    panel.step(
+        [*(row["latency_ms"] for row in front), panel.get_xlim()[1]],
+        [*(100 * row["top1"] for row in front), 100 * front[-1]["top1"]],
+        where="post",
+        color=FRONT_COLOUR,
+        linewidth=1.6,
+        alpha=0.7,
+        zorder=3,
+    )
+    for row in front:
+        # Below and right of a point the step line leaves room.
+        panel.annotate(
+            percent_text(row["top1"]),
+            (row["latency_ms"], 100 * row["top1"]),
+            xytext=(7, -5),
+            textcoords="offset points",
+            va="top",
+            fontsize=9,
+            color=FRONT_COLOUR,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0},
+            zorder=5,
+        )

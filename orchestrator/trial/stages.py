@@ -1,0 +1,274 @@
+"""What the ranks of one training job do: the shared warm-up, or one trial from search to finished network.
+
+Why here: it is the same on one process, under torchrun and on a cluster. Ranks, checkpoints, news and devices
+are passed in; this file knows no Ray.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import save
+
+from orchestrator.cluster.progress import News
+from orchestrator.data.batches import ImageData
+from orchestrator.data.storage import Storage
+from orchestrator.plan.trials import (
+    ARCHITECTURE_FILE,
+    MEASURED_FILE,
+    OUTCOME_FILE,
+    SEARCH_FILE,
+    STARTS_FOLDER,
+    WARMUP_FILE,
+    WARMUP_KEY,
+    WEIGHTS_FILE,
+    Job,
+    Trial,
+)
+from supernet.cost import CostTable
+from supernet.derive import candidates_within
+from supernet.loop import Search, StepRecord
+from supernet.network import Supernet
+from supernet.presets import load_space
+from supernet.rng import generator
+from supernet.space import Architecture, Path, architecture_to_json
+from supernet.specialise import Training, path_judge, specialise
+from supernet.sync import Sync
+
+Post = Callable[[News], None]
+
+LOOK_EVERY = 20
+"""Training steps between two looks at the loss; each waits for the device once."""
+
+
+class Saver(Protocol):
+    """Where a job's state goes and comes from."""
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the last saved state, or None at the first start."""
+        ...
+
+    def due(self, step: int) -> bool:
+        """Whether to save after so many steps; the same answer on every rank."""
+        ...
+
+    def save(self, state: Callable[[], dict[str, Any]], name: str) -> None:
+        """Save a state under a name; called by every rank, written by one, beside the next steps."""
+        ...
+
+
+Measure = Callable[[Sequence[Architecture]], list[float]]
+"""From architectures to measured costs on the trial's target, in the unit of its table."""
+
+
+def remembered(measure: Measure, store: Storage) -> Measure:
+    """Return `measure` with every figure kept in the trial's folder as soon as it is known.
+
+    Measured figures decide which network is picked; a second measurement after a restart would differ a little
+    and could decide otherwise.
+    """
+
+    def recall(architectures: Sequence[Architecture]) -> list[float]:
+        known: dict[str, float] = store.read_json(MEASURED_FILE) if store.exists(MEASURED_FILE) else {}
+        new = [architecture for architecture in architectures if architecture.id not in known]
+        if new:
+            known |= {a.id: figure for a, figure in zip(new, measure(new), strict=True)}
+            store.write_json(MEASURED_FILE, known)
+        return [known[architecture.id] for architecture in architectures]
+
+    return recall
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs: its ranks, device, checkpoints and audience."""
+
+    sync: Sync
+    device: torch.device
+    saver: Saver
+    post: Post
+
+
+def open_data(job: Job) -> ImageData:
+    """Return the images of a job at the size of its space."""
+    run = job.run
+    return ImageData(
+        job.data_root,
+        input_size=load_space(run.space).input_size,
+        seed=run.seed,
+        augment=run.data.augment,
+        num_loader_workers=run.data.num_loader_workers,
+    )
+
+
+def run_warmup(job: Job, place: Place) -> None:
+    """Train the shared supernet on uniformly drawn paths and store its weights."""
+    run = job.run
+    supernet = Supernet(load_space(run.space), seed=run.seed).to(place.device)
+    place.sync.broadcast([p.data for p in supernet.parameters()])
+    nothing = CostTable("none", "1", 0.0, tuple((0.0,) * len(p.candidates) for p in supernet.space.positions))
+    search = Search(supernet, nothing, run.warmup, open_data(job), seed=run.seed, sync=place.sync)
+    state = place.saver.load()
+    if state:
+        search.load_state_dict(state["search"])
+    _note_start(job, WARMUP_KEY, "search", search.step_index, place)
+    _run_search(search, "warm-up", "supernet", place)
+    if place.sync.rank == 0:
+        buffer = io.BytesIO()
+        torch.save(supernet.state_dict(), buffer)
+        job.store.write(WARMUP_FILE, buffer.getvalue())
+
+
+def load_warm_supernet(job: Job) -> Supernet:
+    """Return the supernet with the weights that `run_warmup` stored."""
+    supernet = Supernet(load_space(job.run.space), seed=job.run.seed)
+    supernet.load_state_dict(torch.load(io.BytesIO(job.store.read(WARMUP_FILE)), weights_only=True))
+    return supernet
+
+
+def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, measure: Measure) -> None:
+    """Search one trial, derive its network, train it to its end and store it with its accuracy.
+
+    Every stage continues from the last checkpoint; the network's files are written last.
+    """
+    run, data = job.run, open_data(job)
+    state = place.saver.load() or {}
+    supernet = load_warm_supernet(job).to(place.device)
+    if "path" not in state:
+        search = _trial_search(job, trial, costs, supernet, data, place)
+        if "search" in state:
+            search.load_state_dict(state["search"])
+        _note_start(job, trial.key, "search", search.step_index, place)
+        _run_search(search, "search", trial.key, place)
+        if place.sync.rank == 0:
+            alpha = {name: tensor.tolist() for name, tensor in search.alpha.state_dict().items()}
+            job.trial_store(trial).write_json(SEARCH_FILE, {"num_steps": search.step_index, **alpha})
+        path = _derive(job, trial, costs, search, data, place, measure)
+        state = {"path": list(path)}
+    else:
+        path = tuple(state["path"])
+    architecture = supernet.space.architecture(path)
+    inherit = run.train.inherit and "training" not in state
+    network = specialise(supernet, architecture, inherit=inherit, seed=run.seed)
+    place.sync.broadcast([p.data for p in network.parameters()])
+    training = Training(network, run.train, data, seed=run.seed, sync=place.sync)
+    if "training" in state:
+        training.load_state_dict(state["training"])
+        _note_start(job, trial.key, "train", training.step_index, place)
+    else:
+        place.saver.save(lambda: {"path": list(path), "training": training.state_dict()}, "train-000000")
+    while not training.done:
+        loss = training.step()
+        step = training.step_index
+        if place.sync.rank == 0 and (step % LOOK_EVERY == 0 or training.done):
+            place.post(News(trial.key, "train", step, run.train.num_steps, {"loss": float(loss)}))
+        if place.saver.due(step):
+            place.saver.save(lambda: {"path": list(path), "training": training.state_dict()}, f"train-{step:06d}")
+    if place.sync.rank == 0:
+        place.post(News(trial.key, "evaluate"))
+        training.finish()
+        store = job.trial_store(trial)
+        weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        store.write(WEIGHTS_FILE, save(weights))
+        store.write(ARCHITECTURE_FILE, architecture_to_json(supernet.space, architecture).encode())
+        store.write_json(
+            OUTCOME_FILE,
+            {
+                "architecture": architecture.id,
+                "top1": training.evaluate("test"),
+                "validation_top1": training.evaluate("validation"),
+                "predicted_ms": costs.total(path),
+            },
+        )
+
+
+def _note_start(job: Job, key: str, phase: str, step: int, place: Place) -> None:
+    """Add to the list of a job's starts: where it went on, with how many ranks. Numbers change with the ranks."""
+    if place.sync.rank == 0:
+        store, name = job.store.child(STARTS_FOLDER), f"{key}.json"
+        starts = store.read_json(name)["starts"] if store.exists(name) else []
+        starts.append({"phase": phase, "step": step, "num_ranks": place.sync.num_ranks})
+        store.write_json(name, {"starts": starts})
+
+
+def _trial_search(
+    job: Job, trial: Trial, costs: CostTable, supernet: Supernet, data: ImageData, place: Place
+) -> Search:
+    settings = job.run.search_settings
+    objective = replace(settings.objective, reference=trial.reference(costs))
+    if trial.kind == "weight":
+        objective = replace(objective, weight=trial.value)
+    settings = replace(settings, objective=objective)
+    return Search(supernet, costs, settings, data, seed=job.run.seed, sync=place.sync)
+
+
+def _run_search(search: Search, phase: str, key: str, place: Place) -> None:
+    """Make the remaining steps of a search, saving and telling where it is."""
+    num_steps = search.settings.num_steps
+    while not search.done:
+        record = search.step()
+        step = search.step_index
+        if place.sync.rank == 0 and (step % search.settings.check_every == 0 or search.done or step <= 1):
+            place.post(News(key, phase, step, num_steps, _numbers(search, record)))
+        if place.saver.due(step) or search.done:
+            place.saver.save(lambda: {"search": search.state_dict()}, f"search-{step:06d}")
+
+
+def _numbers(search: Search, record: StepRecord) -> dict[str, float]:
+    numbers = {"loss": float(record.loss)}
+    if search.searches:
+        cost = f"expected_{search.costs.unit}" if search.costs.unit != "1" else f"expected_{search.costs.name}"
+        numbers[cost] = record.expected_cost
+        numbers[cost.replace("expected", "wanted")] = search.settings.objective.reference
+        numbers |= {"entropy": record.entropy, "skip_share": record.skip_share}
+    return numbers
+
+
+def _derive(
+    job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
+) -> Path:
+    """Pick the trial's network on rank 0; every rank returns the same path."""
+    chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
+    if place.sync.rank == 0:
+        place.post(News(trial.key, "derive"))
+        measure = remembered(measure, job.trial_store(trial))
+        chosen = torch.tensor(_pick(job, trial, costs, search, data, measure), dtype=torch.int64)
+    chosen = chosen.to(place.device)
+    place.sync.broadcast([chosen])
+    return tuple(int(i) for i in chosen)
+
+
+def _pick(job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, measure: Measure) -> Path:
+    """Judge paths close under the budget; take the best one whose measured latency keeps the budget.
+
+    Where none does, the budget asked of the table is lowered by the largest excess seen, and once more.
+    If that fails too, the fastest measured one is taken and the result shows that it is over.
+    """
+    settings, space, run = job.run.derive, search.supernet.space, job.run
+    probs = search.alpha.probs().detach()
+    judge = path_judge(
+        search.supernet,
+        data,
+        batch_size=run.search.batch_size,
+        recalibration_batches=settings.recalibration_batches,
+        limit=settings.max_validation_images,
+    )
+    budget = None if trial.kind == "weight" else trial.reference(costs)
+    asked, measured = budget, dict[Path, float]()
+    for attempt in range(3):
+        draws = generator(run.seed, "derive", trial.key, attempt)
+        paths = candidates_within(probs, costs, asked, settings.num_candidates, draws, settings.slack)
+        judged = {path: judge(path) for path in paths}
+        ranked = sorted(paths, key=lambda path: (-judged[path][0], judged[path][1]))
+        if budget is None or asked is None:
+            return ranked[0]
+        for path in ranked[:3]:
+            if path not in measured:
+                (measured[path],) = measure([space.architecture(path)])
+            if measured[path] <= budget:
+                return path
+        excess = max(measured[path] / costs.total(path) for path in ranked[:3])
+        asked = max(budget / max(excess, 1.005), costs.minimum)
+    return min(measured, key=lambda path: measured[path])

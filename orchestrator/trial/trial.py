@@ -1,0 +1,124 @@
+"""One trial from its budget to a measured network: search, export, measurement, gate.
+
+Why here: this is what a Ray Tune trial runs; each step leaves its file in the trial's folder, and a restart
+begins at the first one that is missing. It writes nothing to MLflow: only the driver does.
+"""
+
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from latency.graphs.export import export_onnx, export_parity
+from latency.measuring.measure import Measurement
+from orchestrator.cluster.devices import await_target, measure_on_target, target_costs
+from orchestrator.cluster.progress import News, poster
+from orchestrator.data.storage import Storage
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import (
+    MEASUREMENT_FILE,
+    ONNX_FILE,
+    OUTCOME_FILE,
+    RESULT_FILE,
+    WEIGHTS_FILE,
+    Job,
+    Trial,
+)
+from orchestrator.report.rows import cost_text
+from orchestrator.trial.search_job import run_job
+from supernet.cost import CostTable, count_cost
+from supernet.errors import InputError, RunError
+from supernet.network import build_network
+from supernet.presets import load_space
+from supernet.space import Architecture
+
+# A prediction or an export that is further off than this is not believed.
+MAX_PREDICTION_ERROR, MAX_EXPORT_ERROR = 0.10, 1e-3
+
+
+def run_trial(job: Job, trial: Trial) -> TrialResult:
+    """Run what is left of a trial.
+
+    Returns:
+        The result; a trial that fails is a result with a reason. A finished one is also stored.
+    """
+    store = job.trial_store(trial)
+    try:
+        await_target(job, trial.target)
+        costs = target_costs(job, trial.target)
+        if not store.exists(OUTCOME_FILE):
+            run_job(job, trial, costs)
+        result = _measure(job, trial, costs, store)
+    except (InputError, RunError) as error:
+        return _result(job, trial, status="failed", reason=str(error))
+    store.write_json(RESULT_FILE, result.to_dict())
+    return result
+
+
+def _result(job: Job, trial: Trial, **values: object) -> TrialResult:
+    plain = {
+        "sweep": job.config["name"],
+        "trial": trial.key,
+        "target": trial.target,
+        "objective": job.run.search.objective.kind,
+        "seed": job.run.seed,
+        "unit": job.target(trial.target).unit,
+        "latency_weight": trial.value if trial.kind == "weight" else None,
+    }
+    return TrialResult.from_dict({**plain, **values})
+
+
+def _measure(job: Job, trial: Trial, costs: CostTable, store: Storage) -> TrialResult:
+    """Export the trial's network, measure it on its target and put everything about it together."""
+    post = poster()
+    outcome = store.read_json(OUTCOME_FILE)
+    space, architecture = load_space(job.config["space"]), Architecture.parse(outcome["architecture"])
+    with tempfile.TemporaryDirectory(prefix="onepath-export-") as folder:
+        network = build_network(space, architecture)
+        network.load_state_dict(load_file(store.fetch(WEIGHTS_FILE, Path(folder))))
+        network.eval()
+        if not store.exists(ONNX_FILE):
+            post(News(trial.key, "export"))
+            export_onnx(network, space.input_size, Path(folder) / ONNX_FILE)
+            store.write(ONNX_FILE, (Path(folder) / ONNX_FILE).read_bytes())
+        export_error = export_parity(network, store.fetch(ONNX_FILE, Path(folder)), space.input_size)
+    if not store.exists(MEASUREMENT_FILE):
+        post(News(trial.key, "measure"))
+        (found,) = measure_on_target(job, trial.target, [architecture], store.read(WEIGHTS_FILE))
+        store.write_json(MEASUREMENT_FILE, found.__dict__)
+    measurement = Measurement(**store.read_json(MEASUREMENT_FILE))
+    budget_ms = None if trial.kind == "weight" else trial.reference(costs)
+    counts = count_cost(space, architecture)
+    return _result(
+        job,
+        trial,
+        budget_ms=budget_ms,
+        predicted_ms=outcome["predicted_ms"],
+        latency_ms=measurement.latency_ms,
+        latency_median_ms=measurement.median_ms,
+        latency_error_ms=measurement.error_ms,
+        top1=outcome["top1"],
+        validation_top1=outcome["validation_top1"],
+        num_params=counts["num_params"],
+        num_macs=counts["num_macs"],
+        architecture=architecture.id,
+        doubt=_doubt(measurement, outcome["predicted_ms"], budget_ms, export_error, costs.unit),
+    )
+
+
+def _doubt(
+    measurement: Measurement, predicted_ms: float, budget_ms: float | None, export_error: float, unit: str
+) -> str:
+    """Return what does not agree about a finished network, or an empty text."""
+    found = []
+    measured = f"measured {cost_text(measurement.latency_ms, unit)}"
+    error = measurement.latency_ms / predicted_ms - 1
+    if abs(error) > MAX_PREDICTION_ERROR:
+        found.append(f"{measured}, predicted {cost_text(predicted_ms, unit)} ({error:+.0%})")
+    if budget_ms is not None and measurement.latency_ms > budget_ms:
+        found.append(f"{measured} is over the budget of {cost_text(budget_ms, unit)}")
+    if export_error > MAX_EXPORT_ERROR:
+        found.append(f"the ONNX file differs from the network by {export_error:.1e}")
+    if measurement.noise:
+        found.append(f"noisy measurement: {measurement.noise}")
+    return "; ".join(found)

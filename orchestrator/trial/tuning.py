@@ -1,0 +1,85 @@
+"""Ray Tune: runs the pending trials, and hands over each result as it comes.
+
+Why here: the only file that knows Ray Tune. The trials are light driver functions; what they do stands in
+`trial`. A trial is not compared with trials of other targets or budgets, so no scheduler stops any. Ray's own
+record of the experiment is not used to continue: what is stored in the trials' folders is.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray import tune
+
+from orchestrator.cluster.session import HEAD_RESOURCE
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import Job, Trial
+
+Take = Callable[[Trial, TrialResult], None]
+
+
+class HandOver(tune.Callback):  # type: ignore[misc]
+    """Passes results on in the driver's process; Ray stores callbacks, and this one has nothing to store."""
+
+    def __init__(self, take: Take) -> None:
+        self.take = take
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: the receiver lives in this process only."""
+        return {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Take the result that a trial returned."""
+        self.take(Trial(**trial.config["trial"]), TrialResult.from_dict(trial.last_result["result"]))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Make a result of a trial whose process is gone."""
+        known = Trial(**trial.config["trial"])
+        reason = f"the trial's process ended; see {trial.error_file or trial.local_path}"
+        plain = {name: trial.config[name] for name in ("sweep", "objective", "seed")}
+        plain["unit"] = trial.config["units"][known.target]
+        self.take(known, TrialResult(trial=known.key, target=known.target, status="failed", reason=reason, **plain))
+
+
+def tune_trials(job: Job, trials: Sequence[Trial], take: Take, max_concurrent: int) -> None:
+    """Run trials in the given order.
+
+    Args:
+        job: The sweep.
+        trials: What is left of it.
+        take: Called in this process with each trial and its result, failed ones too.
+        max_concurrent: At most so many at once.
+    """
+    run = job.run
+    plain = job.to_dict()
+
+    def trainable(config: dict[str, Any]) -> dict[str, Any]:
+        from orchestrator.trial.trial import run_trial
+
+        return {"result": run_trial(Job(**plain), Trial(**config["trial"])).to_dict()}
+
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"CPU": 0, HEAD_RESOURCE: 0.001}),
+        param_space={
+            "trial": tune.grid_search([trial.__dict__ for trial in trials]),
+            "sweep": run.name,
+            "objective": run.search.objective.kind,
+            "seed": run.seed,
+            "units": {target.name: target.unit for target in run.load_targets()},
+        },
+        tune_config=tune.TuneConfig(
+            max_concurrent_trials=max_concurrent,
+            reuse_actors=True,  # a new process for each trial takes seconds to import what the last one has
+            trial_name_creator=lambda trial: trial.config["trial"]["key"],
+            trial_dirname_creator=lambda trial: trial.config["trial"]["key"],
+        ),
+        run_config=tune.RunConfig(
+            name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{trials[0].target}",
+            storage_path=job.store.child("ray").uri,
+            # Only a process that dies is tried again: what fails in it is a result with a reason.
+            failure_config=tune.FailureConfig(max_failures=run.checkpoint.max_failures),
+            callbacks=[HandOver(take)],
+            verbose=0,
+        ),
+    )
+    tuner.fit()

@@ -1,0 +1,146 @@
+"""From plain data (parsed YAML or JSON) to typed values and back: the one codec of all rooms.
+
+Why here: what crosses a process or a file is read into its type at once, and every mistake in it is told the same way:
+place, value, what is allowed. It knows no particular type, and reads no files.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import lru_cache
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+
+from supernet.errors import InputError, nearest
+
+T = TypeVar("T")
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+"""For settings: `@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)` checks ranges whoever makes one."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+"""A name that may become a file, a folder, an address or a tag: never empty, never `..`, no separator."""
+
+
+def check_name(value: Any, place: str) -> str:
+    """Return `value` if it is a `Name`.
+
+    Raises:
+        InputError: If it is not, naming `place`.
+    """
+    name: str = read(Name, value, place)
+    return name
+
+
+def read(kind: Any, value: Any, place: str) -> Any:
+    """Read plain data as a value of `kind`, a dataclass, a pydantic model or any annotation.
+
+    Args:
+        kind: What is expected.
+        value: Parsed YAML or JSON.
+        place: Where it stands, first in every message: a file, or a key such as `runs/mine.yaml.search`.
+
+    Raises:
+        InputError: On unknown keys (naming the nearest known one), missing keys, and values that the type does not
+            allow; one line per mistake.
+    """
+    _refuse_unknown(kind, value, place)
+    try:
+        return _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise InputError("\n".join(_message(place, item) for item in error.errors())) from error
+
+
+def read_json(kind: Any, text: bytes | str, place: str) -> Any:
+    """Read JSON text as a value of `kind`, see `read`; also refuses NaN, infinities and keys given twice.
+
+    Raises:
+        InputError: As `read`, and if the text is not JSON.
+    """
+    return read(kind, parse_json(text, place), place)
+
+
+def parse_json(text: bytes | str, place: str) -> Any:
+    """Parse JSON text strictly.
+
+    Raises:
+        InputError: If it is not JSON (damaged, cut short, another encoding), holds NaN or an infinity, or a key twice.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is one
+        raise InputError(f"{place}: not readable as JSON ({error})") from error
+
+
+def to_plain(value: Any) -> Any:
+    """Return a typed value as JSON-ready plain data, read back by `read`."""
+    kind: Any = type(value)
+    return _adapter(kind).dump_python(value, mode="json")
+
+
+def to_json(value: Any) -> str:
+    """Return a typed value as JSON text, read back by `read_json`."""
+    return json.dumps(to_plain(value), indent=1, allow_nan=False) + "\n"
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(name for name in names if names.count(name) > 1)!r} stands twice")
+    return found
+
+
+def _refuse_unknown(kind: Any, value: Any, place: str) -> None:
+    """Refuse keys that nothing reads, with the nearest known name: pydantic alone would not offer one."""
+    known = _known_fields(kind)
+    if known is not None and isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key not in known:
+                raise InputError(f"{place}: unknown key {key!r}{nearest(str(key), known)}")
+            _refuse_unknown(known[key], inner, f"{place}.{key}")
+        return
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        _refuse_unknown(parts[0], value, place)
+    elif origin in (Union, UnionType):
+        shaped = [part for part in parts if _known_fields(part) is not None or get_origin(part) in (tuple, list, dict)]
+        if len(shaped) == 1:
+            _refuse_unknown(shaped[0], value, place)
+    elif isinstance(value, Mapping) and origin in (dict, Mapping) and len(parts) == 2:
+        for key, inner in value.items():
+            _refuse_unknown(parts[1], inner, f"{place}.{key}")
+    elif isinstance(value, list | tuple) and parts:
+        for index, inner in enumerate(value):
+            _refuse_unknown(parts[0], inner, f"{place}[{index}]")
+
+
+def _known_fields(kind: Any) -> dict[str, Any] | None:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    if isinstance(kind, type) and is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        return {field.name: hints[field.name] for field in fields(kind)}
+    return None
+
+
+def _message(place: str, item: Any) -> str:
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
+    value = repr(item.get("input"))
+    shown = "" if isinstance(item.get("input"), Mapping) or item["type"] == "missing" else f"{_short(value)}: "
+    return f"{place}{where}: {shown}{item['msg'].removeprefix('Value error, ')}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}..."

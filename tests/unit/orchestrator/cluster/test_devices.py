@@ -1,0 +1,136 @@
+"""Devices without a cluster: patience, counted targets, what a node announces, what a restart remembers."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from itertools import pairwise
+
+import pytest
+from typer.testing import CliRunner
+
+from latency.target import read_target
+from orchestrator.cli.device import node_command, node_environment
+from orchestrator.cli.main import app
+from orchestrator.cluster.devices import Patience, measure_on_target, target_costs
+from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, target_resources
+from orchestrator.data.storage import Storage
+from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.trials import MEASURED_FILE, Job
+from orchestrator.trial.stages import remembered
+from supernet.cost import count_cost
+from supernet.errors import InputError
+from supernet.presets import load_space, read_preset
+
+
+@pytest.fixture
+def job(tmp_path):
+    definition, place = read_preset("runs", "quickstart")
+    run = {**definition, "targets": ["params", "macs", "ort-cpu-1t"], "storage": str(tmp_path)}
+    return Job(resolved(check_run(run, place)), "")
+
+
+def test_patience_ends_only_after_so_long_without_the_target():
+    now = [0.0]
+    patience = Patience(2, lambda: now[0])
+    for seconds, present, lost in [(100, False, False), (119, True, False), (230, False, False), (240, False, True)]:
+        now[0] = seconds
+        assert patience.lost(present) is lost, seconds
+
+
+def test_two_targets_of_one_machine_take_turns():
+    both = target_resources(["a", "b"])
+    assert both == {DEVICE_RESOURCE: 1, target_resource("a"): 1, target_resource("b"): 1}
+    assert target_resources(["a"])[DEVICE_RESOURCE] == 1, "a measurement asks for the whole machine"
+
+
+@pytest.mark.parametrize(("target", "count"), [("params", "num_params"), ("macs", "num_macs")])
+def test_counted_targets_need_no_device_and_are_exact(job, target, count):
+    space = load_space(job.config["space"])
+    costs = target_costs(job, target)
+    for path in [tuple(0 for _ in space.positions), tuple(len(p.candidates) - 1 for p in space.positions)]:
+        architecture = space.architecture(path)
+        (found,) = measure_on_target(job, target, [architecture])
+        assert found.latency_ms == count_cost(space, architecture)[count] == costs.total(path)
+        assert (found.error_ms, found.noise) == (0.0, "")
+
+
+def test_measured_figures_are_remembered_over_a_restart(job, tmp_path):
+    space = load_space(job.config["space"])
+    first, second = (space.architecture(tuple(i for _ in space.positions)) for i in (0, 1))
+    store, asked = Storage(str(tmp_path / "trial")), []
+
+    def measure(architectures):
+        asked.extend(a.id for a in architectures)
+        return [float(len(asked)) for _ in architectures]
+
+    assert remembered(measure, store)([first]) == [1.0]
+    assert remembered(measure, store)([first, second]) == [1.0, 2.0]
+    assert remembered(measure, store)([second, first]) == [2.0, 1.0]
+    assert asked == [first.id, second.id]
+    assert json.loads(store.read(MEASURED_FILE)) == {first.id: 1.0, second.id: 2.0}
+
+
+def test_a_node_announces_its_targets_and_offers_no_processors():
+    command = node_command("10.0.0.1:6379", ["ort-cpu-1t"], 0, "10.0.0.7")
+    words = dict(pairwise(command))
+    assert words["--address"] == "10.0.0.1:6379"
+    assert words["--num-cpus"] == "0"
+    assert words["--node-ip-address"] == "10.0.0.7"
+    assert json.loads(words["--resources"]) == target_resources(["ort-cpu-1t"])
+    assert "--block" in command
+
+
+def test_a_node_uses_tokens_unless_told_otherwise():
+    assert node_environment({})["RAY_AUTH_MODE"] == "token"
+    assert node_environment({"RAY_AUTH_MODE": "disabled"})["RAY_AUTH_MODE"] == "disabled"
+
+
+def test_serve_prints_a_line_that_a_shell_can_run():
+    done = CliRunner().invoke(app, ["device", "serve", "--target", "ort-cpu-1t", "--address", "h:1", "--print"])
+    assert done.exit_code == 0
+    assert done.output.startswith("RAY_AUTH_MODE=")
+    assert """ray start --address h:1 --num-cpus 0 --resources '{"device": 1, "target:ort-cpu-1t": 1}'""" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "params", "--address", "h:1"], "counted or published"),
+        (["--target", "ort-cpu-1", "--address", "h:1"], "ort-cpu-1t"),
+        (["--target", "ort-cpu-1t"], "give --address HEAD:PORT"),
+    ],
+)
+def test_serve_refuses_what_cannot_work(monkeypatch, arguments, message):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    done = CliRunner().invoke(app, ["device", "serve", *arguments])
+    assert isinstance(done.exception, InputError)
+    assert message in str(done.exception)
+
+
+def test_counted_targets_have_no_unit_of_time(job):
+    assert job.target("params").unit == "1"
+    assert read_target({"name": "x", "runtime": "torch"}, "x").unit == "ms"
+
+
+def test_serve_joins_again_when_cut_off_and_takes_its_node_with_it(tmp_path):
+    log = tmp_path / "log"
+    script = (
+        "import sys\nfrom orchestrator.cli import device\ndevice.REJOIN_SECONDS = 0.05\n"
+        f"node = [sys.executable, '-c', \"import os, time; open({str(log)!r}, 'a').write(f'{{os.getpid()}} ');\"\n"
+        f'  "time.sleep(60 if len(open({str(log)!r}).read().split()) == 3 else 0)"]\n'
+        "device._stay(node, {})\n"
+    )
+    serving = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not log.exists() or len(log.read_text().split()) < 3:
+            assert time.monotonic() < deadline, "it did not join again"
+            time.sleep(0.05)
+    finally:
+        serving.terminate()
+        serving.wait(timeout=30)
+    last = int(log.read_text().split()[-1])
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)

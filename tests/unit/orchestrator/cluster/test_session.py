@@ -1,0 +1,63 @@
+"""How Ray's environment is set: loopback for oneself, tokens on purpose, and storage that a cluster can share."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator.cluster.session import require_shared
+from supernet.errors import InputError
+
+SCRIPT = """
+import json, os, sys
+for name in [n for n in os.environ if n.startswith("RAY_")]:
+    del os.environ[name]
+os.environ.update(json.loads(sys.argv[2]))
+from orchestrator.cluster.session import prepare_environment
+prepare_environment(embedded=sys.argv[1] == "embedded")
+assert "ray" not in sys.modules
+print(json.dumps({n: v for n, v in os.environ.items() if n.startswith(("RAY_", "GLOO"))}))
+"""
+
+
+def environment(kind, **given):
+    command = [sys.executable, "-c", SCRIPT, kind, json.dumps(given)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_an_embedded_cluster_has_a_token_of_its_own_and_stays_on_loopback():
+    first, second = environment("embedded"), environment("embedded")
+    assert first["RAY_AUTH_MODE"] == "token"
+    assert len(first["RAY_AUTH_TOKEN"]) == 64
+    assert first["RAY_AUTH_TOKEN"] != second["RAY_AUTH_TOKEN"]
+    assert first["RAY_USAGE_STATS_ENABLED"] == "0"
+    if sys.platform == "linux":
+        assert first["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+        assert first["GLOO_SOCKET_IFNAME"] == "lo"
+
+
+def test_a_joined_cluster_keeps_the_users_token_and_interfaces():
+    found = environment("joined", RAY_AUTH_TOKEN_PATH="/secret", GLOO_SOCKET_IFNAME="eth1")
+    assert found["RAY_AUTH_MODE"] == "token"
+    assert found["RAY_AUTH_TOKEN_PATH"] == "/secret"
+    assert found["GLOO_SOCKET_IFNAME"] == "eth1"
+    assert "RAY_AUTH_TOKEN" not in found
+    assert "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER" not in found
+
+
+def test_the_mode_that_the_user_sets_is_left_alone():
+    assert environment("embedded", RAY_AUTH_MODE="disabled")["RAY_AUTH_MODE"] == "disabled"
+    assert "RAY_AUTH_TOKEN" not in environment("embedded", RAY_AUTH_MODE="disabled")
+
+
+def test_a_cluster_refuses_a_relative_storage(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    require_shared("/shared/runs")
+    require_shared("s3://bucket/runs")
+    with pytest.raises(
+        InputError, match=r"'onepath-runs' is relative, and this sweep joins the cluster at 10\.0\.0\.1"
+    ):
+        require_shared("onepath-runs")
+    monkeypatch.delenv("RAY_ADDRESS")
+    require_shared("onepath-runs")

@@ -1,0 +1,219 @@
+"""Building a data set: from every kind of source, split, statistics, reuse, refusals."""
+
+import io
+import json
+import os
+import shutil
+import struct
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from orchestrator.data.build import build
+from orchestrator.data.format import Manifest, decode, read_manifest
+from orchestrator.data.storage import Storage
+from supernet.errors import InputError
+
+FRACTIONS = {"validation_fraction": 0.25, "test_fraction": 0.25, "seed": 0}
+
+
+def rows_of(root: Path, split: str) -> list[tuple[bytes, int]]:
+    manifest = read_manifest(Storage(str(root)))
+    rows: list[tuple[bytes, int]] = []
+    for shard in manifest.shards:
+        if shard.split == split:
+            table = pq.read_table(root / shard.file)
+            rows += zip(table["image"].to_pylist(), table["label"].to_pylist(), strict=True)
+    return rows
+
+
+def image_folder(root: Path, *, classes: int = 3, each: int = 8, gray: bool = False) -> Path:
+    random = np.random.default_rng(0)
+    for label in range(classes):
+        folder = root / f"class{label}"
+        folder.mkdir(parents=True)
+        for number in range(each):
+            pixels = random.integers(0, 256, (6, 5) if gray else (6, 5, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.{'png' if number % 2 else 'jpg'}")
+    return root
+
+
+def test_digits_are_kept_without_loss(tmp_path: Path) -> None:
+    manifest = build("digits", tmp_path / "d", rows_per_group=100, groups_per_file=4, **FRACTIONS)
+    assert manifest == read_manifest(Storage(str(tmp_path / "d")))
+    assert (manifest.num_classes, manifest.channels, manifest.image_size) == (10, 1, (8, 8))
+    assert sum(manifest.counts.values()) == 1797
+    seen = [row for split in manifest.counts for row in rows_of(tmp_path / "d", split)]
+    found = sorted((decode(image, None, "").tobytes(), label) for image, label in seen)
+    loaded = load_digits()
+    original = np.round(loaded.images * 255 / 16).astype(np.uint8)
+    assert found == sorted((i.tobytes(), int(label)) for i, label in zip(original, loaded.target, strict=True))
+    assert len([s for s in manifest.shards if s.split == "train"]) == 3
+    assert [sum(s.rows) for s in manifest.shards if s.split == "train"][:2] == [400, 400]
+
+
+def test_split_is_stratified_and_fixed_by_the_seed(tmp_path: Path) -> None:
+    build("digits", tmp_path / "a", **FRACTIONS)
+    build("digits", tmp_path / "b", **FRACTIONS)
+    build("digits", tmp_path / "c", **FRACTIONS | {"seed": 1})
+    totals = np.bincount(load_digits().target)
+    for split, share in (("train", 0.5), ("validation", 0.25), ("test", 0.25)):
+        counts = np.bincount([label for _, label in rows_of(tmp_path / "a", split)], minlength=10)
+        assert np.abs(counts - share * totals).max() <= 1
+        assert rows_of(tmp_path / "a", split) == rows_of(tmp_path / "b", split)
+        assert rows_of(tmp_path / "a", split) != rows_of(tmp_path / "c", split)
+
+
+def test_statistics_are_those_of_the_train_split(tmp_path: Path) -> None:
+    manifest = build(str(image_folder(tmp_path / "src")), tmp_path / "d", **FRACTIONS)
+    images = [np.asarray(Image.open(io.BytesIO(i)).convert("RGB")) for i, _ in rows_of(tmp_path / "d", "train")]
+    pixels = np.stack(images).reshape(-1, 3) / 255
+    np.testing.assert_allclose(manifest.mean, pixels.mean(0), atol=1e-12)
+    np.testing.assert_allclose(manifest.std, pixels.std(0), atol=1e-12)
+    gray = np.stack([np.asarray(Image.fromarray(i).convert("L")) for i in images]) / 255
+    assert manifest.normalisation(1) == ((pytest.approx(gray.mean()),), (pytest.approx(gray.std()),))
+    assert manifest.normalisation(3) == (manifest.mean, manifest.std)
+
+
+def test_folder_keeps_original_bytes_and_mixed_sizes(tmp_path: Path) -> None:
+    source = image_folder(tmp_path / "src", gray=True)
+    Image.new("RGB", (9, 9)).save(source / "class1" / "extra.png")
+    manifest = build(str(source), tmp_path / "d", **FRACTIONS)
+    assert manifest.class_names == ("class0", "class1", "class2")
+    assert (manifest.channels, manifest.image_size) == (3, None)
+    original = sorted((p.read_bytes(), int(p.parent.name[-1])) for p in source.rglob("*.*"))
+    assert sorted(row for split in manifest.counts for row in rows_of(tmp_path / "d", split)) == original
+
+
+@pytest.mark.parametrize("test_name", ["test", "val"])
+def test_given_test_split_is_kept(tmp_path: Path, test_name: str) -> None:
+    image_folder(tmp_path / "src" / "train")
+    image_folder(tmp_path / "src" / test_name, classes=2, each=3)
+    manifest = build(str(tmp_path / "src"), tmp_path / "d", **FRACTIONS)
+    assert manifest.counts == {"train": 18, "validation": 6, "test": 6}
+    assert manifest.test_fraction is None
+    held = sorted(p.read_bytes() for p in (tmp_path / "src" / test_name).rglob("*.*"))
+    assert sorted(image for image, _ in rows_of(tmp_path / "d", "test")) == held
+    (tmp_path / "src" / test_name / "class7").mkdir()
+    with pytest.raises(InputError, match=r"class7: class 'class7' is not in train; did you mean 'class"):
+        build(str(tmp_path / "src"), tmp_path / "e", **FRACTIONS)
+
+
+def test_torchvision_reads_local_files(tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    written = {}
+    for name, count in (("train", 40), ("t10k", 20)):
+        images, labels = random.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10
+        header = struct.pack(">iiii", 0x803, count, 28, 28)
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">ii", 0x801, count) + labels.tobytes())
+        written[name] = sorted((i.tobytes(), int(label)) for i, label in zip(images, labels, strict=True))
+    manifest = build(f"torchvision:MNIST:{tmp_path / 'data'}", tmp_path / "d", **FRACTIONS)
+    assert manifest.counts == {"train": 30, "validation": 10, "test": 20}
+    assert manifest.class_names[0] == "0 - zero"
+    assert (manifest.channels, manifest.image_size) == (1, (28, 28))
+    test = sorted((decode(image, None, "").tobytes(), label) for image, label in rows_of(tmp_path / "d", "test"))
+    assert test == written["t10k"]
+    rest = rows_of(tmp_path / "d", "train") + rows_of(tmp_path / "d", "validation")
+    assert sorted((decode(image, None, "").tobytes(), label) for image, label in rest) == written["train"]
+
+
+def test_same_inputs_reuse_the_folder_and_others_are_refused(tmp_path: Path) -> None:
+    source = image_folder(tmp_path / "src")
+    first = build(str(source), tmp_path / "d", **FRACTIONS)
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "d").iterdir()}
+    assert build(str(source), tmp_path / "d", **FRACTIONS) == first
+    moved = shutil.copytree(source, tmp_path / "copy", copy_function=shutil.copyfile)  # other times, same images
+    assert build(str(moved), tmp_path / "d", **FRACTIONS) == first
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "d").iterdir()} == before
+    with pytest.raises(InputError, match="built with seed 0, not 1; remove the folder or choose another"):
+        build(str(source), tmp_path / "d", **FRACTIONS | {"seed": 1})
+    with pytest.raises(InputError, match=r"validation_fraction 0\.25, not 0\.2"):
+        build(str(source), tmp_path / "d", **FRACTIONS | {"validation_fraction": 0.2})
+    Image.new("RGB", (6, 5)).save(source / "class0" / "1.png")
+    with pytest.raises(InputError, match="built from other images"):
+        build(str(source), tmp_path / "d", **FRACTIONS)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(InputError, match=r"no data set here \(dataset.json is missing\)"):
+        build(str(source), tmp_path / "mine", **FRACTIONS)
+
+
+def test_renamed_class_changes_content(tmp_path: Path) -> None:
+    source = image_folder(tmp_path / "src")
+    first = build(str(source), tmp_path / "a", **FRACTIONS)
+    (source / "class2").rename(source / "class9")
+    second = build(str(source), tmp_path / "b", **FRACTIONS)
+    assert first.content != second.content
+    assert first.fingerprint != second.fingerprint
+
+
+def test_failed_build_leaves_nothing(tmp_path: Path) -> None:
+    source = image_folder(tmp_path / "src")
+    broken = source / "class1" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    dead = tmp_path / f".d.building-{os.uname().nodename}-{2**22 + 5}"  # above the largest process id
+    dead.mkdir()
+    with pytest.raises(InputError, match=r"class1/3\.png: not a readable image .*; repair or remove the file"):
+        build(str(source), tmp_path / "d", **FRACTIONS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["src"]
+
+
+def test_bad_sources_are_refused_with_place_and_remedy(tmp_path: Path) -> None:
+    def refused(source: str, message: str, **changed: float) -> None:
+        with pytest.raises(InputError, match=message):
+            build(source, tmp_path / "d", **FRACTIONS | changed)
+        assert not (tmp_path / "d").exists()
+
+    refused(str(tmp_path / "absent"), "no such folder; a data source is 'digits'")
+    (tmp_path / "empty").mkdir()
+    refused(str(tmp_path / "empty"), r"no class folders; images are expected as .*/<class>/\*\.png")
+    (tmp_path / "empty" / "cat").mkdir()
+    refused(str(tmp_path / "empty"), r"cat: no images \(\.png, ")
+    refused(str(image_folder(tmp_path / "few", each=2)), "class 'class0': 2 images are too few")
+    refused("torchvision:MNISt:x", "unknown torchvision data set 'MNISt'; did you mean 'MNIST'")
+    refused("torchvision:MNIST", "expected torchvision:<Dataset>:<folder>")
+    refused("digits", r"test_fraction 1\.0: must lie between 0 and 1", test_fraction=1.0)
+    refused("digits", "nothing is left to train on", test_fraction=0.8)
+    deep = image_folder(tmp_path / "deep")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(deep / "class0" / "0.png")
+    refused(str(deep), "class0/0.png: image mode 'I;16' has more than 8 bits")
+    with pytest.raises(InputError, match="lies inside its own source"):
+        build(str(deep), deep / "out", **FRACTIONS)
+
+
+def test_photos_are_decoded_upright(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[:, :3] = 255
+    tag = Image.Exif()
+    tag[0x0112] = 6  # turn by 90 degrees clockwise to display
+    Image.fromarray(pixels).save(tmp_path / "p.png", exif=tag)
+    upright = decode((tmp_path / "p.png").read_bytes(), None, "")
+    assert upright.shape == (3, 6, 4)
+    assert (upright[:, :3] == 255).all()
+    assert (upright[:, 3:] == 0).all()
+
+
+def test_progress_counts_to_the_end(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    build("digits", tmp_path / "d", **FRACTIONS, progress=lambda done, total: seen.append((done, total)))
+    assert seen == sorted(seen)
+    assert seen[-1] == (1797, 1797)
+
+
+def test_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
+    manifest: Manifest = build("digits", tmp_path / "d", **FRACTIONS)
+    path = tmp_path / "d" / "dataset.json"
+    assert json.loads(path.read_text())["num_classes"] == manifest.num_classes
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
+    with pytest.raises(InputError, match="format version 99, this onepath reads 1"):
+        read_manifest(Storage(str(tmp_path / "d")))
+    path.write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_manifest(Storage(str(tmp_path / "d")))

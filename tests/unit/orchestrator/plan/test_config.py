@@ -1,0 +1,84 @@
+"""What a user may write wrong, and what the message says."""
+
+import json
+
+import pytest
+
+from orchestrator.plan.check import check_run, load_run, resolved
+from supernet.errors import InputError
+from supernet.presets import read_preset
+
+
+def quickstart(**changes):
+    definition, _ = read_preset("runs", "quickstart")
+    return {**definition, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"serch": 1}, "unknown key 'serch'; did you mean 'search'"),
+        ({"search": {"num_step": 3}}, "mine.search: unknown key 'num_step'; did you mean 'num_steps'"),
+        (
+            {"search": {"num_steps": 3, "objective": {"kinds": "budget"}}},
+            "mine.search.objective: unknown key 'kinds'; did you mean 'kind'",
+        ),
+        ({"search": {"num_steps": "many"}}, "mine.search.num_steps: 'many'"),
+        ({"targets": ["ort-cpu-1"]}, "targets[0]: unknown target 'ort-cpu-1'; did you mean 'ort-cpu-1t'"),
+        ({"targets": ["ort-cpu-1t", "ort-cpu-1t"]}, "targets: names must differ"),
+        ({"targets": []}, "mine.targets"),
+        ({"sweep": {"budgets_ms": [3.0, -1.0]}}, "greater than 0"),
+        ({"sweep": {"budgets_ms": {"ort": [1.0]}}}, "mine.sweep.budgets_ms: unknown target 'ort'"),
+        ({"sweep": {"budgets_ms": {"ort-cpu-1t": [1.0]}}}, "no budget for torch-cpu-1t"),
+        ({"sweep": {}}, "exactly one of budgets_ms, budget_fractions, latency_weights"),
+        ({"sweep": {"budgets_ms": [1.0], "budget_fractions": [0.5]}}, "exactly one of"),
+        ({"sweep": {"latency_weights": [0.1]}}, "search.objective.kind"),
+        ({"space": "digit"}, "unknown space 'digit'; did you mean 'digits'"),
+        ({"space": {"base": "digits", "input_size": [1, 0, 16]}}, "input_size"),
+        ({"name": "a/b"}, "mine.name: 'a/b'"),
+        ({"workers": {"min": 3, "max": 2}}, "max 2 is below min 3"),
+        ({"mode": "both"}, "mine.mode: 'both'"),
+        ({"data": {"source": "digits", "test_fraction": 1.5}}, "mine.data.test_fraction: 1.5"),
+    ],
+)
+def test_wrong_input_is_refused_with_its_place(changes, message):
+    with pytest.raises(InputError) as error:
+        check_run(quickstart(**changes), "mine")
+    assert message in str(error.value)
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(InputError, match=r"unknown run 'quick'.*quickstart"):
+        load_run("quick")
+
+
+def test_file_that_is_not_a_mapping(tmp_path):
+    (tmp_path / "run.yaml").write_text("- a\n- b\n")
+    with pytest.raises(InputError, match="expected a mapping"):
+        load_run(str(tmp_path / "run.yaml"))
+
+
+def test_file_that_is_not_yaml(tmp_path):
+    (tmp_path / "run.yaml").write_text("name: [")
+    with pytest.raises(InputError, match="not valid YAML"):
+        load_run(str(tmp_path / "run.yaml"))
+
+
+def test_resolved_configuration_reads_back_as_itself():
+    run = load_run("quickstart")
+    plain = json.loads(json.dumps(resolved(run)))
+    again = check_run(plain, "stored")
+    assert resolved(again) == plain
+    assert again.search == run.search
+    assert again.train == run.train
+
+
+def test_overrides_replace_only_what_is_given():
+    run = load_run("quickstart", name="other", storage=None)
+    assert run.name == "other"
+    assert run.storage == load_run("quickstart").storage
+
+
+def test_mode_decides_whether_trials_train_weights():
+    assert check_run(quickstart(mode="shared"), "x").search_settings.train_weights is False
+    assert check_run(quickstart(mode="independent"), "x").search_settings.train_weights is True

@@ -1,0 +1,57 @@
+"""Names and budgets of trials, and what a restart finds."""
+
+import pytest
+
+from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import REGISTERED_FILE, RESULT_FILE, Job, Trial, plan_trials, stored_results
+from supernet.cost import CostTable
+from supernet.errors import InputError
+from supernet.presets import read_preset
+
+
+def config(**changes):
+    definition, _ = read_preset("runs", "quickstart")
+    return check_run({**definition, **changes}, "mine")
+
+
+COSTS = CostTable("t", "ms", 1.0, ((0.0, 2.0), (1.0, 3.0)))
+
+
+def test_one_trial_per_target_and_budget_smallest_first():
+    trials = plan_trials(config(sweep={"budgets_ms": [4.0, 2.5]}))
+    assert [t.key for t in trials] == ["torch-cpu-1t-b2.5", "torch-cpu-1t-b4", "ort-cpu-1t-b2.5", "ort-cpu-1t-b4"]
+
+
+def test_budgets_per_target():
+    trials = plan_trials(config(sweep={"budgets_ms": {"torch-cpu-1t": [9], "ort-cpu-1t": [1, 2]}}))
+    assert [(t.target, t.value) for t in trials] == [("torch-cpu-1t", 9), ("ort-cpu-1t", 1), ("ort-cpu-1t", 2)]
+
+
+def test_same_value_twice_is_refused():
+    with pytest.raises(InputError, match="stands twice"):
+        plan_trials(config(sweep={"budgets_ms": [2.0, 2.0]}))
+
+
+@pytest.mark.parametrize(("kind", "value", "budget"), [("ms", 3.3, 3.3), ("fraction", 0.25, 3.0), ("weight", 0.1, 4.0)])
+def test_budget_of_a_trial(kind, value, budget):
+    assert Trial("k", "t", kind, value).reference(COSTS) == pytest.approx(budget)
+
+
+def test_only_trials_with_a_result_are_finished(tmp_path):
+    job = Job(resolved(config(storage=str(tmp_path))), "")
+    first, second, *_ = plan_trials(job.run)
+    assert stored_results(job) == {}
+    result = TrialResult("quickstart", first.key, first.target, "budget", 0, latency_ms=1.5, top1=0.9)
+    job.trial_store(first).write_json(RESULT_FILE, result.to_dict())
+    assert stored_results(job) == {first.key: result}
+    job.trial_store(first).write_json(REGISTERED_FILE, {"model_uri": "models:/a/1"})
+    assert stored_results(job)[first.key].model_uri == "models:/a/1"
+    assert second.key not in stored_results(job)
+
+
+def test_unknown_target_of_a_job():
+    job = Job(resolved(config()), "")
+    assert job.target("ort-cpu-1t").runtime == "onnxruntime"
+    with pytest.raises(InputError, match="no target 'x'"):
+        job.target("x")

@@ -1,0 +1,134 @@
+"""A job's stages in one process: interrupted anywhere they end with the same bytes; starts and figures are kept."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from repository import ROOT
+
+from orchestrator.cluster.checkpoints import snapshot
+from orchestrator.cluster.devices import measure_on_target, target_costs
+from orchestrator.data.build import build
+from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.trials import (
+    ARCHITECTURE_FILE,
+    OUTCOME_FILE,
+    SEARCH_FILE,
+    STARTS_FOLDER,
+    WARMUP_KEY,
+    WEIGHTS_FILE,
+    Job,
+    plan_trials,
+)
+from orchestrator.trial.stages import Place, run_trial_stages, run_warmup
+from supernet.sync import Alone
+
+CONFIG = ROOT / "benchmarks" / "small_sweep.yaml"
+FILES = (ARCHITECTURE_FILE, SEARCH_FILE, OUTCOME_FILE, WEIGHTS_FILE)
+
+
+class Cut(Exception):
+    """Stands for a process that dies."""
+
+
+class Memory:
+    """Keeps states in memory, dies right after the n-th save, and spoils what must not matter in a loaded state."""
+
+    def __init__(self, cut_after: int | None = None) -> None:
+        self.state, self.names, self.cut_after = None, [], cut_after
+
+    def load(self):
+        return spoiled(self.state) if self.state else None
+
+    def due(self, step: int) -> bool:
+        return step % 4 == 0
+
+    def save(self, state, name: str) -> None:
+        self.state = snapshot(state())
+        self.names.append(name)
+        if len(self.names) == self.cut_after:
+            raise Cut
+
+
+def spoiled(state):
+    """Return a state with other running statistics, as every rank but the first has them after a restart."""
+    if isinstance(state, dict):
+        return {
+            key: torch.rand_like(value) + 0.5 if str(key).endswith(("running_mean", "running_var")) else spoiled(value)
+            for key, value in state.items()
+        }
+    return state
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("stages")
+    build("digits", made / "digits", validation_fraction=0.05, test_fraction=0.05, seed=0)
+    return made
+
+
+def job_of(folder: Path, name: str) -> Job:
+    run = yaml.safe_load(CONFIG.read_text())
+    for stretch in ("warmup", "search", "train"):
+        run[stretch] = {**run[stretch], "num_steps": 10}
+    run |= {"name": name, "storage": str(folder), "workers": 1}
+    return Job(resolved(check_run(run, name)), str(folder / "digits"))
+
+
+def place(saver: Memory) -> Place:
+    return Place(sync=Alone(), device=torch.device("cpu"), saver=saver, post=lambda news: None)
+
+
+def play(job: Job, cut_after: int | None) -> tuple[dict[str, bytes], list[str]]:
+    """Run warm-up and trial, restarting after every cut; return the trial's files and the names of its saves."""
+    (trial,) = plan_trials(job.run)
+    costs, warm, saver = target_costs(job, trial.target), Memory(cut_after), Memory(cut_after)
+
+    def measure(architectures):
+        return [found.latency_ms for found in measure_on_target(job, trial.target, architectures)]
+
+    for stages, kept in (
+        (lambda: run_warmup(job, place(warm)), warm),
+        (lambda: run_trial_stages(job, trial, costs, place(saver), measure), saver),
+    ):
+        for _ in range(3):
+            try:
+                stages()
+                break
+            except Cut:
+                kept.cut_after = None
+    store = job.trial_store(trial)
+    return {name: store.read(name) for name in FILES}, saver.names
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder):
+    torch.set_num_threads(1)
+    return play(job_of(folder, "undisturbed"), None)
+
+
+def test_states_are_saved_at_intervals_and_where_a_stage_ends(undisturbed):
+    _, names = undisturbed
+    assert names == [
+        "search-000004", "search-000008", "search-000010", "train-000000", "train-000004", "train-000008",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("cut_after", [1, 2, 3, 4, 5, 6])
+def test_a_cut_after_any_save_changes_nothing_and_rank_zeros_statistics_are_not_used(folder, undisturbed, cut_after):
+    torch.manual_seed(cut_after)  # other random numbers in the process must not matter either
+    found, names = play(job_of(folder, f"cut-{cut_after}"), cut_after)
+    assert len(set(names)) == len(names), "a checkpoint was written twice although it was registered"
+    assert found == undisturbed[0]
+
+
+def test_every_start_is_listed(folder):
+    job = job_of(folder, "listed")
+    play(job, 2)
+    starts = job.store.child(STARTS_FOLDER)
+    steps = [(s["phase"], s["step"], s["num_ranks"]) for s in starts.read_json(f"{WARMUP_KEY}.json")["starts"]]
+    assert steps == [("search", 0, 1), ("search", 8, 1)]
+    (trial,) = plan_trials(job.run)
+    steps = [(s["phase"], s["step"]) for s in starts.read_json(f"{trial.key}.json")["starts"]]
+    assert steps == [("search", 0), ("search", 8)]

@@ -1,0 +1,229 @@
+"""Spaces as tables: counts of the fact sheet, ids and JSON both ways, refusals that name the place."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from repository import ROOT
+from supernet_tiny import TINY, tiny_space
+
+from supernet.cost import block_costs, count_cost, macs_table, params_table, trace
+from supernet.errors import InputError
+from supernet.gates import sample_path
+from supernet.network import Supernet, build_network
+from supernet.presets import load_network, load_space, preset_names
+from supernet.rng import generator
+from supernet.space import (
+    Architecture,
+    architecture_from_json,
+    architecture_to_json,
+    make_divisible,
+    read_space,
+)
+
+SEARCHED = [name for name in preset_names("spaces") if load_space(name).positions]
+
+
+def uniform(space):
+    width = max(len(p.candidates) for p in space.positions)
+    rows = [[float(j < len(p.candidates)) for j in range(width)] for p in space.positions]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def random_paths(space, count, key="paths"):
+    return [sample_path(uniform(space), generator(key, seed)) for seed in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("name", "num_weights"), [("proxyless-imagenet", 16_034_168), ("proxyless-imagenet-32", 16_158_680)]
+)
+def test_imagenet_space_has_the_counts_of_the_released_code(name, num_weights):
+    space = load_space(name)
+    assert [len(p.candidates) for p in space.positions] == [6, 7, 7, 7] * 5 + [6]
+    assert space.num_architectures == 221_502_229_807_900_608
+    assert [op.short for op in space.positions[1].candidates] == ["k3e3", "k3e6", "k5e3", "k5e6", "k7e3", "k7e6", "z"]
+    counted = params_table(space)
+    assert counted.fixed + sum(map(sum, counted.candidates)) == num_weights
+    with torch.device("meta"):
+        assert sum(p.numel() for p in Supernet(space).parameters()) == num_weights
+
+
+def test_imagenet_space_has_the_shapes_of_the_released_code():
+    shapes = {t.layer.name: t.out_shape for t in trace(load_space("proxyless-imagenet"))}
+    expected = {"stem": (32, 112, 112), "first": (16, 112, 112), "stage1.3": (24, 56, 56), "stage2.0": (40, 28, 28)}
+    expected |= {"stage3.0": (80, 14, 14), "stage4.0": (96, 14, 14), "stage5.0": (192, 7, 7), "stage6": (320, 7, 7)}
+    expected |= {"mix": (1280, 7, 7), "classifier": (1000,)}
+    assert expected.items() <= shapes.items()
+    shortcuts = [layer.residual for layer in load_space("proxyless-imagenet").layers]
+    assert shortcuts == [False, False, *[False, True, True, True] * 5, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "num_params", "num_macs"),
+    [
+        ("proxyless-mobile", 4_080_512, 320_427_584),
+        ("proxyless-gpu", 7_119_848, 465_260_160),
+        ("proxyless-cpu", 4_361_648, 439_243_864),
+        ("proxyless-mobile-14", 6_857_568, 580_883_408),
+        ("mobilenet-v2", 3_504_872, 300_774_272),
+    ],
+)
+def test_published_networks_have_their_published_size(name, num_params, num_macs):
+    space, architecture = load_network(name)
+    cost = count_cost(space, architecture)
+    assert cost == {"num_params": num_params, "num_macs": num_macs, "output_shape": [1, 1000]}
+    blocks = block_costs(space, architecture)
+    assert (sum(b.num_params for b in blocks), sum(b.num_macs for b in blocks)) == (num_params, num_macs)
+    assert load_network(architecture.id) == (space, architecture)
+
+
+def test_mobilenet_v2_has_the_parameters_of_torchvision():
+    from torchvision.models import mobilenet_v2
+
+    with torch.device("meta"):
+        reference = mobilenet_v2()
+        ours = build_network(*load_network("mobilenet-v2"))
+    assert sorted(p.shape for p in ours.parameters()) == sorted(p.shape for p in reference.parameters())
+
+
+def test_macs_are_those_of_the_convolution_formula():
+    # k5e3, 16 -> 24 channels, stride 2, on 112 x 112: expand, depthwise, project.
+    found = macs_table(load_space("proxyless-imagenet")).candidates[0][2]
+    assert found == 112 * 112 * 16 * 48 + 56 * 56 * 48 * 25 + 56 * 56 * 48 * 24
+
+
+def test_first_layer_of_a_stage_and_unequal_channels_have_no_zero():
+    for name in SEARCHED:
+        for layer in load_space(name).layers:
+            keeps = layer.stride == 1 and layer.in_channels == layer.out_channels
+            assert ("z" in [op.short for op in layer.candidates]) <= (keeps and layer.residual)
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_architectures_go_to_id_and_json_and_back(name):
+    space = load_space(name)
+    for path in random_paths(space, 200):
+        architecture = space.architecture(path)
+        assert space.path(architecture) == path
+        assert Architecture.parse(architecture.id) == architecture
+        assert architecture_from_json(architecture_to_json(space, architecture), "test") == (space, architecture)
+    assert len({space.architecture(path).id for path in random_paths(space, 200)}) > 150
+
+
+@pytest.mark.parametrize("name", preset_names("spaces"))
+def test_spaces_go_to_plain_data_and_back(name):
+    space = load_space(name)
+    assert read_space(json.loads(json.dumps(space.to_dict())), "test") == space
+
+
+def test_ids_read_back_from_names_files_and_json(tmp_path: Path):
+    yaml = tmp_path / "own.yaml"
+    yaml.write_text("base: digits\nname: own\nnum_classes: 4\n")
+    ops = "k3e3~z~z-k5e6~k3e3~z"
+    space, architecture = load_network(f"{yaml}:{ops}")
+    assert (space.num_classes, architecture.id) == (4, f"own:{ops}")
+    file = tmp_path / "architecture.json"
+    file.write_text(architecture_to_json(space, architecture))
+    assert load_network(str(file)) == (space, architecture)
+    assert load_network(f"digits:{ops}")[1].stages == architecture.stages
+
+
+@pytest.mark.parametrize("width_mult", [0.5, 1.4])
+def test_width_multiplier_rounds_channels(width_mult):
+    space = load_space({"base": "proxyless-imagenet", "width_mult": width_mult})
+    channels = [trace_.out_shape[0] for trace_ in trace(space)]
+    base = [trace_.out_shape[0] for trace_ in trace(load_space("proxyless-imagenet"))]
+    for got, plain in zip(channels[:-2], base[:-2], strict=True):
+        assert got % 8 == 0
+        assert 0.9 * plain * width_mult <= got < plain * width_mult + 8
+    assert channels[-2] == (1280 if width_mult <= 1 else make_divisible(1280 * width_mult))
+
+
+@pytest.mark.parametrize(("value", "rounded"), [(3, 8), (11, 16), (12, 16), (19, 24), (24, 24), (91, 88), (17.9, 24)])
+def test_make_divisible(value, rounded):
+    # n = max(8, floor((v + 4) / 8) * 8); if n < 0.9 v then n += 8
+    assert make_divisible(value) == rounded
+
+
+def changed(**rows):
+    """Return the tiny definition with single keys of its rows replaced."""
+    return {**TINY, "rows": [{**row, **rows.get(row["name"], {})} for row in TINY["rows"]]}
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        ({**TINY, "inputsize": 3}, "unknown key 'inputsize'; did you mean 'input_size'"),
+        ({k: v for k, v in TINY.items() if k != "rows"}, "missing rows"),
+        ({**TINY, "rows": []}, "expected a list of rows"),
+        ({**TINY, "num_classes": 1}, "num_classes: 1; expected an integer of at least 2"),
+        ({**TINY, "input_size": [3, 6]}, "input_size: [3, 6]; expected [channels, height, width]"),
+        ({**TINY, "input_size": [3, 6, 0]}, "input_size: 0; expected an integer of at least 1"),
+        ({**TINY, "width_mult": "wide"}, "width_mult: 'wide'; expected a number"),
+        ({**TINY, "channels": {"steam": 8}}, "channels: unknown key 'steam'; did you mean 'stem'"),
+        ({**TINY, "channels": {"stem": -8}}, "channels.stem: -8; expected an integer"),
+        ({**TINY, "name": "a:b"}, "expected a name without ':'"),
+        (changed(down={"stride": 0}), "(down).stride: 0; expected an integer of at least 1"),
+        (changed(keep={"skip": "no"}), "(keep).skip: 'no'; expected true or false"),
+        (changed(keep={"scale": "allways"}), "(keep).scale: 'allways'; did you mean 'always'"),
+        (changed(down={"kernel_size": [3, 3]}), "(down): the same candidate stands twice"),
+        (changed(down={"op": "mb-conv"}), "'mb-conv_k1e2' would stand in ids"),
+        (changed(keep={"candidates": [{"op": "zero"}]}), "beside 'candidates'"),
+        (changed(keep={"name": "down"}), "names must differ"),
+    ],
+)
+def test_what_does_not_read_is_refused_with_its_place(definition, message):
+    with pytest.raises(InputError) as caught:
+        read_space(definition, "mine")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("mine")
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        (changed(down={"op": "mbcnv"}), "down: unknown operator 'mbcnv'; did you mean 'mbconv'"),
+        (changed(down={"expand": 3}), "down: operator 'mbconv' with"),
+        (changed(keep={"kernel_size": [3, 4]}), "keep: candidate k4e2 gives shape (6, 4, 4)"),
+        (
+            changed(stem={"kernel_size": 4, "channels": 2, "residual": True}),
+            "stem: shape (2, 7, 7) does not fit the shortcut",
+        ),
+        ({**TINY, "rows": TINY["rows"][:-1]}, "the last row gives shape"),
+        ({**TINY, "operators": "no_such_module"}, "cannot import 'no_such_module'"),
+        (changed(down={"op": "classifier", "kernel_size": 3, "expand_ratio": 1}), "down: operator 'classifier' with"),
+    ],
+)
+def test_what_does_not_fit_is_refused_when_loaded_naming_the_layer(definition, message):
+    with pytest.raises(InputError) as caught:
+        load_space(definition)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("proxyless-mobil", "did you mean 'proxyless-mobile'"),
+        ("digits:k3e3", "1 operators, but space 'digits' has 6 positions"),
+        ("digits:z~z~z-k5e6~k3e3~z", "stage1.0 has no candidate 'z'"),
+        ("digts:k3e3", "did you mean 'digits'"),
+        (":k3e3", "expected SPACE:OP"),
+        ("missing.json", "no such file"),
+        ("configs/spaces/digits.yaml", "network configs/spaces/digits.yaml: unknown key 'name'"),
+        ("missing.yaml:k3e3", "no such file"),
+    ],
+)
+def test_networks_that_are_not_there_are_refused(reference, message, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(InputError) as caught:
+        load_network(reference)
+    assert message in str(caught.value)
+
+
+def test_a_file_that_is_no_architecture_is_refused(tmp_path: Path):
+    for text in ("{", "[]", '{"id": 1}', json.dumps({"space": tiny_space().to_dict(), "stages": [["k3e2"]]})):
+        file = tmp_path / "bad.json"
+        file.write_text(text)
+        with pytest.raises(InputError):
+            load_network(str(file))
