@@ -195,7 +195,9 @@ def pull(
 
 @data_app.command("build")
 def data_build(
-    source: Annotated[str, typer.Argument(help="digits, torchvision:NAME:ROOT, or a folder of images by class.")],
+    source: Annotated[
+        str, typer.Argument(help="digits, torchvision:NAME:ROOT, or a folder of Parquet files or of images by class.")
+    ],
     out: Annotated[str, typer.Argument(help="Folder to make, or s3://BUCKET/FOLDER.")],
     validation_fraction: Annotated[float, typer.Option(help="Share that judges architectures.")] = 0.1,
     test_fraction: Annotated[float, typer.Option(help="Share for the test, where the source brings none.")] = 0.2,

@@ -30,7 +30,8 @@ from orchestrator.data.format import (
     to_gray,
 )
 from orchestrator.data.place import placed
-from orchestrator.data.sources import Part, Source, open_source
+from orchestrator.data.sources.registry import open_source
+from orchestrator.data.sources.source import Part, Source
 from orchestrator.data.storage import Storage
 from supernet.errors import InputError
 
@@ -67,8 +68,9 @@ def build(
     The folder appears at once when it is complete; a build that is killed leaves no data set.
 
     Args:
-        source: `digits`, `torchvision:<Dataset>:<folder>`, or a folder of images: `<folder>/<class>/*.png`, or
-            `<folder>/train/<class>` with `<folder>/test/<class>` (or `val`), whose test split is then kept.
+        source: `digits`, `torchvision:<Dataset>:<folder>`, a folder of Parquet files, or a folder of images:
+            `<folder>/<class>/*.png`, or `<folder>/train/<class>` with `<folder>/test/<class>` (or `val`), whose test
+            split is then kept.
         out_dir: The folder to make, or where in an object store (`s3://...`).
         validation_fraction: Share of each class's images that searches architectures, of those not given as test.
         test_fraction: Share of each class's images kept for the test; without effect if the source brings a test split.

@@ -1,0 +1,60 @@
+"""A classification data set of torchvision. It must not know how sources are chosen, nor what is made of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator.data.format import encode_png
+from orchestrator.data.sources.source import Part, Source, listing
+from supernet.errors import InputError, RunError, nearest
+
+_FLAG: tuple[str, tuple[Any, Any]] = ("train", (True, False))
+_SPLIT: tuple[str, tuple[Any, Any]] = ("split", ("train", "test"))
+# The constructor argument that chooses the split, and its values for train and test.
+TORCHVISION_SPLITS = {
+    **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST", "USPS"), _FLAG),
+    **dict.fromkeys(("Country211", "DTD", "Flowers102", "Food101", "GTSRB", "PCAM", "STL10", "SVHN"), _SPLIT),
+    "FGVCAircraft": ("split", ("trainval", "test")),
+    "Imagenette": ("split", ("train", "val")),
+}
+
+
+def open_torchvision(source: str) -> Source:
+    """A classification data set of torchvision, downloaded into the folder if it is not there."""
+    from torchvision import datasets
+
+    parts = source.split(":", 2)
+    if len(parts) != 3 or not all(parts):
+        raise InputError(f"{source}: expected torchvision:<Dataset>:<folder>, such as torchvision:CIFAR10:~/data")
+    _, name, folder = parts
+    root = Path(folder).expanduser()
+    if name not in TORCHVISION_SPLITS:
+        raise InputError(f"{source}: unknown torchvision data set {name!r}{nearest(name, TORCHVISION_SPLITS)}")
+    argument, values = TORCHVISION_SPLITS[name]
+    make: Any = getattr(datasets, name)
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        train, test = (make(str(root), download=True, **{argument: value}) for value in values)
+    except (OSError, RuntimeError) as error:
+        raise RunError(
+            f"{source}: {name} is not in {root} and cannot be downloaded ({error}); "
+            "put its files there or check the network"
+        ) from error
+    main, held = _torchvision_part(train, f"{name} train"), _torchvision_part(test, f"{name} test")
+    num_classes = 1 + max([*main.labels, *held.labels])
+    names = [str(given) for given in getattr(train, "classes", [])]
+    class_names = tuple(names) if len(names) == num_classes else tuple(str(n) for n in range(num_classes))
+    return Source(source, class_names, main, held, listing(root))
+
+
+def _torchvision_part(dataset: Any, name: str) -> Part:
+    stored = (getattr(dataset, attribute, None) for attribute in ("targets", "labels", "_labels"))
+    labels = next((found for found in stored if found is not None), None)
+    if labels is None:
+        labels = [dataset[i][1] for i in range(len(dataset))]
+
+    def encoded(i: int) -> bytes:
+        return encode_png(np.asarray(dataset[i][0]))
+
+    return Part([int(label) for label in labels], encoded, lambda i: f"{name}, image {i}")
