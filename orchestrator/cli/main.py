@@ -196,7 +196,7 @@ def pull(
 @data_app.command("build")
 def data_build(
     source: Annotated[
-        str, typer.Argument(help="digits, torchvision:NAME:ROOT, or a folder of Parquet files or of images by class.")
+        str, typer.Argument(help="digits, torchvision:NAME:ROOT, or a folder of images or Parquet files.")
     ],
     out: Annotated[str, typer.Argument(help="Folder to make, or s3://BUCKET/FOLDER.")],
     validation_fraction: Annotated[float, typer.Option(help="Share that judges architectures.")] = 0.1,
