@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import pydantic
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,13 +20,27 @@ from supernet.gates import ArchitectureParameters, sample_path
 from supernet.health import check_distribution, check_loss, mean_entropy, skip_share, zero_mask
 from supernet.network import MixedLayer, Supernet
 from supernet.objective import ObjectiveSettings, make_objective
+from supernet.plain import STRICT, Count, CountOrNone, Flag
 from supernet.prune import Pruner, PruneSettings, spare_cheapest
 from supernet.rng import generator
 from supernet.sync import Alone, Sync, rank_weight
-from supernet.training import Batch, Data, Precision, cosine, precision_context, set_learning_rate, sgd, to_device
+from supernet.training import (
+    Batch,
+    Data,
+    LabelSmoothing,
+    LearningRate,
+    Momentum,
+    Precision,
+    WeightDecay,
+    cosine,
+    precision_context,
+    set_learning_rate,
+    sgd,
+    to_device,
+)
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class SearchSettings:
     """One stretch of search: the warm-up (`arch_every` 0) or the search proper.
 
@@ -45,25 +60,31 @@ class SearchSettings:
         check_every: Steps between checks for NaN (each waits for the device once).
     """
 
-    num_steps: int
-    batch_size: int = 256
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 4e-5
-    label_smoothing: float = 0.1
-    train_weights: bool = True
-    arch_every: int = 5
-    arch_batch_size: int | None = None
-    arch_learning_rate: float = 1e-3
+    num_steps: Count
+    batch_size: Count = 256
+    learning_rate: LearningRate = 0.05
+    momentum: Momentum = 0.9
+    weight_decay: WeightDecay = 4e-5
+    label_smoothing: LabelSmoothing = 0.1
+    train_weights: Flag = True
+    arch_every: CountOrNone = 5
+    arch_batch_size: Count | None = None
+    arch_learning_rate: LearningRate = 1e-3
     estimator: EstimatorName = "one-path"
-    num_samples: int = 10
+    num_samples: Count = 10
     arch_paths: Literal["per-rank", "shared"] = "per-rank"
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     prune: PruneSettings | None = None
     precision: Precision = "auto"
-    recompute: bool = False
-    compile: bool = False
-    check_every: int = 20
+    recompute: Flag = False
+    compile: Flag = False
+    check_every: Count = 20
+
+    @pydantic.model_validator(mode="after")
+    def _has_a_baseline(self) -> "SearchSettings":
+        if self.estimator == "reinforce" and self.num_samples < 2:
+            raise ValueError(f"num_samples {self.num_samples}: reinforce needs at least 2 paths for its baseline")
+        return self
 
 
 @dataclass(frozen=True)

@@ -5,25 +5,27 @@ limit. Nothing here knows networks or sampling; a cost may be milliseconds or an
 """
 
 import math
-from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Annotated, Literal, Protocol
 
 import torch
+from pydantic import Field, Strict
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from supernet.cost import CostTable
-from supernet.errors import InputError, nearest
+from supernet.errors import InputError
+from supernet.plain import STRICT, Positive
 
 Kind = Literal["budget", "add_linear", "mul_log"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ObjectiveSettings:
     """Which objective, and its constants.
 
     Attributes:
         kind: `budget` (a limit, met by dual ascent), `add_linear` or `mul_log` (as released).
-        reference: The budget, or the reference cost of the other two, in the cost table's unit.
+        reference: The budget, or the reference cost of the other two, in the cost table's unit; 0 until it is known.
         weight: Factor of the cost term: lambda of `add_linear` (released default 0.1), alpha of `mul_log`
             (released default 0.2). Not used by `budget`.
         exponent: Beta of `mul_log` (released default 0.3).
@@ -32,11 +34,11 @@ class ObjectiveSettings:
     """
 
     kind: Kind = "budget"
-    reference: float = 0.0
-    weight: float = 0.1
-    exponent: float = 0.3
-    dual_rate: float = 0.05
-    damping: float = 1.0
+    reference: Annotated[float, Strict(), Field(ge=0, le=1e18)] = 0.0
+    weight: Annotated[float, Strict(), Field(ge=0, le=1e6)] = 0.1
+    exponent: Annotated[Positive, Field(le=10)] = 0.3
+    dual_rate: Annotated[Positive, Field(le=100)] = 0.05
+    damping: Annotated[float, Strict(), Field(ge=0, le=1e4)] = 1.0
 
 
 class Objective(Protocol):
@@ -108,7 +110,7 @@ def make_objective(settings: ObjectiveSettings, costs: CostTable) -> Objective:
 
     Raises:
         InputError: If the budget is below the cheapest architecture of the space, if the reference is not
-            positive, if `mul_log` would take a logarithm below zero, or if there is no such objective.
+            positive, or if `mul_log` would take a logarithm below zero.
     """
     reference, unit = settings.reference, costs.unit
     if not reference > 0:
@@ -127,6 +129,4 @@ def make_objective(settings: ObjectiveSettings, costs: CostTable) -> Objective:
                 f"must be above 1 {unit}, its logarithm changes sign there; use 'budget' or 'add_linear'"
             )
         return MulLog(settings)
-    if settings.kind == "add_linear":
-        return AddLinear(settings)
-    raise InputError(f"objective.kind: unknown {settings.kind!r}{nearest(settings.kind, get_args(Kind))}")
+    return AddLinear(settings)

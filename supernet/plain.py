@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, TypeAdapter, ValidationError
 
 from supernet.errors import InputError, nearest
 
@@ -22,6 +22,22 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """A name that may become a file, a folder, an address or a tag: never empty, never `..`, no separator."""
+
+# Numbers of settings. Strict: neither a text nor true is a number, and 2.5 is no count.
+Count = Annotated[int, Strict(), Field(ge=1, le=10**9)]
+"""How many there are of something that must be there."""
+
+CountOrNone = Annotated[int, Strict(), Field(ge=0, le=10**9)]
+"""How many there are of something that may be missing: 0 is allowed."""
+
+Flag = Annotated[bool, Strict()]
+"""True or false, not 1 or "yes"."""
+
+Positive = Annotated[float, Strict(), Field(gt=0, le=1e18, allow_inf_nan=False)]
+"""A finite number above 0."""
+
+Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+"""A number from 0 to 1."""
 
 
 def check_name(value: Any, place: str) -> str:

@@ -3,15 +3,18 @@
 Why here: the rule looks at probabilities and costs. Removing modules and optimiser state is the loop's work.
 """
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from supernet.cost import CostTable
+from supernet.plain import STRICT, Count, Positive, Share
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class PruneSettings:
     """When a candidate is dropped.
 
@@ -22,10 +25,10 @@ class PruneSettings:
         every: Architecture steps between two checks.
     """
 
-    threshold: float = 0.2
-    start: float = 0.25
-    patience: int = 3
-    every: int = 20
+    threshold: Annotated[Positive, Field(le=10)] = 0.2
+    start: Share = 0.25
+    patience: Count = 3
+    every: Count = 20
 
 
 class Pruner:

@@ -5,22 +5,28 @@ machine like the search, so it survives a crash the same way.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from supernet.errors import RunError
 from supernet.network import Supernet, build_network, inherit_weights
+from supernet.plain import STRICT, Count, CountOrNone, Flag
 from supernet.rng import generator
 from supernet.space import Architecture, Path
 from supernet.sync import Alone, Sync, rank_weight
 from supernet.training import (
     Batch,
     Data,
+    LabelSmoothing,
+    LearningRate,
+    Momentum,
     Precision,
+    WeightDecay,
     cosine,
     evaluate,
     precision_context,
@@ -31,7 +37,7 @@ from supernet.training import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TrainSettings:
     """Final training of one network; the defaults are the paper's recipe, steps aside.
 
@@ -42,17 +48,23 @@ class TrainSettings:
         decay_norms: Whether batch norm and biases decay (the paper: no).
     """
 
-    num_steps: int
-    batch_size: int = 256
-    learning_rate: float = 0.05
-    warmup_steps: int = 0
-    momentum: float = 0.9
-    weight_decay: float = 4e-5
-    decay_norms: bool = False
-    label_smoothing: float = 0.1
-    inherit: bool = True
+    num_steps: Count
+    batch_size: Count = 256
+    learning_rate: LearningRate = 0.05
+    warmup_steps: CountOrNone = 0
+    momentum: Momentum = 0.9
+    weight_decay: WeightDecay = 4e-5
+    decay_norms: Flag = False
+    label_smoothing: LabelSmoothing = 0.1
+    inherit: Flag = True
     precision: Precision = "auto"
-    recalibration_batches: int = 20
+    recalibration_batches: Count = 20
+
+    @model_validator(mode="after")
+    def _reaches_its_rate(self) -> "TrainSettings":
+        if self.warmup_steps >= self.num_steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} must be below num_steps {self.num_steps}")
+        return self
 
 
 class Training:

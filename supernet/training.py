@@ -6,18 +6,26 @@ Why here: the supernet's weight steps and the final training of a network differ
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
+from pydantic import Field, Strict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from supernet.errors import RunError
+from supernet.plain import Positive
 
 Batch = tuple[Tensor, Tensor]
 """Images (N, C, H, W) float32 and labels (N,) int64."""
 
 Precision = Literal["auto", "fp32", "bf16"]
+
+# Ranges of what the settings of both kinds of training hold.
+LearningRate = Annotated[Positive, Field(le=100)]
+Momentum = Annotated[float, Strict(), Field(ge=0, lt=1)]
+WeightDecay = Annotated[float, Strict(), Field(ge=0, le=1)]
+LabelSmoothing = Annotated[float, Strict(), Field(ge=0, lt=1)]
 
 
 class Data(Protocol):

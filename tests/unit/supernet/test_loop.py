@@ -312,8 +312,6 @@ def test_a_collapse_to_skips_is_said_unless_the_budget_asks_for_it(reference, co
         ({"objective": replace(BUDGET, reference=0.5 * COSTS.minimum)}, "the space cannot go below"),
         ({"objective": replace(BUDGET, reference=0.0)}, "expected a positive cost in ms"),
         ({"objective": replace(BUDGET, kind="mul_log", reference=0.9)}, "must be above 1 ms"),
-        ({"objective": replace(BUDGET, kind="add-linear")}, "did you mean 'add_linear'"),
-        ({"estimator": "onepath"}, "did you mean 'one-path'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(change, message):

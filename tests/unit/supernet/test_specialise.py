@@ -155,7 +155,7 @@ def test_a_loss_that_is_not_a_number_ends_training():
             for images, labels in super().batches(split, batch_size, **options):
                 yield images * float("inf"), labels
 
-    training = Training(network_of(), replace(SETTINGS, num_steps=2), Broken(), seed=0)
+    training = Training(network_of(), replace(SETTINGS, num_steps=2, warmup_steps=0), Broken(), seed=0)
     training.step()
     with pytest.raises(RunError, match="the loss is nan"):
         training.step()
