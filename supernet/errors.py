@@ -5,7 +5,7 @@ pickling between processes. The command line maps them to exit codes 2 and 1.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 
 class InputError(ValueError):
@@ -14,6 +14,34 @@ class InputError(ValueError):
 
 class RunError(RuntimeError):
     """The world did not do what was needed: a device, a file, a process or a measurement failed."""
+
+
+class Stopped(Exception):
+    """The user or the system asked the process to end; `code` is what it ends with (130 or 143)."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def error_to_plain(error: InputError | RunError) -> dict[str, object]:
+    """Return an error as JSON-ready plain data for another process, read back by `error_from_plain`."""
+    kinds = [kind.__name__ for kind in type(error).__mro__ if issubclass(kind, InputError | RunError)]
+    return {"error": kinds, "text": str(error)}
+
+
+def error_from_plain(plain: Mapping[str, object]) -> InputError | RunError:
+    """Return an error as the kind that it was, or as the nearest kind above it that this process has imported."""
+    known = {kind.__name__: kind for root in (InputError, RunError) for kind in (root, *_below(root))}
+    names = plain["error"]
+    assert isinstance(names, list)
+    return next(known[name] for name in names if name in known)(str(plain["text"]))
+
+
+def _below(kind: type[InputError | RunError]) -> Iterator[type[InputError | RunError]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from _below(below)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

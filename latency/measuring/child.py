@@ -19,12 +19,12 @@ from typing import Any, TextIO
 import torch
 
 from latency.measuring.checkpoint import Checkpoint
-from latency.measuring.job import INPUT_ERROR_EXIT, RUN_ERROR_EXIT
+from latency.measuring.job import FAILURE_FILE
 from latency.measuring.phases import ForkedPhases, Phases, Report, SharedPhases
 from latency.measuring.sentinels import PREFIX, judge_sentinel
 from latency.measuring.summary import summarise
 from latency.measuring.timing import HostClock, Plan, Samples, sample
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError, RunError, error_to_plain
 
 
 def main() -> None:
@@ -35,12 +35,9 @@ def main() -> None:
     os.dup2(2, 1)
     try:
         result = run(json.loads((folder / "job.json").read_text()), folder, reporter(channel))
-    except InputError as error:
-        (folder / "failure.txt").write_text(str(error))
-        sys.exit(INPUT_ERROR_EXIT)
-    except RunError as error:
-        (folder / "failure.txt").write_text(str(error))
-        sys.exit(RUN_ERROR_EXIT)
+    except (InputError, RunError) as error:
+        (folder / FAILURE_FILE).write_text(json.dumps(error_to_plain(error)))
+        sys.exit(1)
     (folder / "result.json").write_text(json.dumps(result))
 
 

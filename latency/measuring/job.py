@@ -22,13 +22,13 @@ from latency.measuring.summary import Stats
 from latency.measuring.timing import Plan
 from latency.runtimes.registry import entry, load_runtime
 from latency.target import Target
-from supernet.errors import InputError, RunError
+from supernet.errors import RunError, error_from_plain
 from supernet.space import Space
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and how much of it is done, 0..1."""
 
-INPUT_ERROR_EXIT, RUN_ERROR_EXIT = 2, 1
+FAILURE_FILE = "failure.json"
 
 
 @dataclass(frozen=True)
@@ -210,11 +210,9 @@ def child_environment(target: Target, inherited: Mapping[str, str]) -> dict[str,
 
 
 def _check_exit(target: Target, code: int, errors: str, folder: FilePath) -> None:
-    failure = folder / "failure.txt"
-    if code == INPUT_ERROR_EXIT and failure.is_file():
-        raise InputError(failure.read_text())
-    if code == RUN_ERROR_EXIT and failure.is_file():
-        raise RunError(failure.read_text())
+    failure = folder / FAILURE_FILE
+    if code != 0 and failure.is_file():
+        raise error_from_plain(json.loads(failure.read_text()))
     if code != 0:
         tail = "\n".join(errors.strip().splitlines()[-12:])
         raise RunError(f"target {target.name}: the measuring process ended with status {code}:\n{tail}")

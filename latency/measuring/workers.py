@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TextIO
 
 from latency.runtimes.base import Call, Program
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError, RunError, error_from_plain, error_to_plain
 
 Prepare = Callable[[], tuple[Program, dict[str, Any]]]
 """Makes a program, and plain facts about it, in the worker."""
@@ -64,10 +64,8 @@ class Worker:
         if not line:
             raise RunError(f"{self.name}: the process that held it died (out of memory?)")
         answer: dict[str, Any] = json.loads(line)
-        if "input_error" in answer:
-            raise InputError(answer["input_error"])
-        if "run_error" in answer:
-            raise RunError(f"{self.name}: {answer['run_error']}")
+        if "error" in answer:
+            raise error_from_plain({**answer, "text": f"{self.name}: {answer['text']}"})
         return answer
 
 
@@ -114,13 +112,13 @@ def _serve(prepare: Prepare, requests: TextIO, answers: TextIO) -> NoReturn:
             cpu = time.process_time()
             answer({"ms": [call.ms for call in calls], "clean": [int(call.clean) for call in calls], "cpu": cpu})
         status = 0
-    except InputError as error:
-        answer({"input_error": str(error)})
     except BrokenPipeError:
         pass
+    except (InputError, RunError) as error:
+        answer(error_to_plain(error))
     except Exception as error:
         traceback.print_exc()
-        answer({"run_error": f"{type(error).__name__}: {error}"})
+        answer(error_to_plain(RunError(f"{type(error).__name__}: {error}")))
     finally:
         os._exit(status)
 
