@@ -191,9 +191,8 @@ class BlockCost:
 
 def block_costs(space: Space, architecture: Architecture) -> tuple[BlockCost, ...]:
     """Return the blocks of an architecture in order, each with its cost; their sums are the network's."""
-    choices, blocks = iter(space.path(architecture)), []
-    for t in trace(space):
-        index = next(choices) if t.layer.searched else 0
+    blocks = []
+    for t, (_, index) in zip(trace(space), space.along(space.path(architecture), 0), strict=True):
         op, counts = t.layer.candidates[index], (t.num_params[index], t.num_macs[index])
         if op != ZERO:
             blocks.append(

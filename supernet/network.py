@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from supernet import ops
-from supernet.rows import Layer
+from supernet.rows import ZERO, Layer
 from supernet.space import Architecture, Path, Space
 
 
@@ -81,12 +81,10 @@ class Supernet(nn.Module):
         Returns:
             Logits, shape (N, num_classes).
         """
-        choices = iter(range(len(path)))
-        for layer, plan in zip(self.layers, self.space.layers, strict=True):
+        gated: Sequence[Gate | None] = gates or [None] * len(path)
+        steps = zip(self.layers, self.space.along(path, 0), self.space.along(gated, None), strict=True)
+        for layer, (_, index), (_, gate) in steps:
             assert isinstance(layer, MixedLayer)
-            position = next(choices) if plan.searched else None
-            index = 0 if position is None else path[position]
-            gate = gates[position] if gates is not None and position is not None else None
             if layer.zero[index] and gate is None:
                 continue  # the block is dropped: shortcut plus zero
             y = self._run(layer, x, index)
@@ -125,10 +123,8 @@ class Supernet(nn.Module):
     def path_parameters(self, path: Path) -> list[nn.Parameter]:
         """Return the parameters that a path uses, in a fixed order."""
         found: list[nn.Parameter] = []
-        choices = iter(path)
-        for layer, plan in zip(self.layers, self.space.layers, strict=True):
+        for layer, (_, index) in zip(self.layers, self.space.along(path, 0), strict=True):
             assert isinstance(layer, MixedLayer)
-            index = next(choices) if plan.searched else 0
             found += layer.candidates[index].parameters()
         return found
 
@@ -139,14 +135,10 @@ class Supernet(nn.Module):
             x: Images, shape (N, C, H, W).
             probs: One tensor per position, shape (num_candidates,).
         """
-        weights = iter(probs)
-        for layer, plan in zip(self.layers, self.space.layers, strict=True):
+        certain = torch.ones(1, dtype=x.dtype, device=x.device)
+        for layer, (_, p) in zip(self.layers, self.space.along(probs, certain), strict=True):
             assert isinstance(layer, MixedLayer)
-            if plan.searched:
-                p = next(weights)
-                y = torch.stack([p[i] * layer.run(x, i) for i in layer.living()]).sum(0)
-            else:
-                y = layer.run(x, 0)
+            y = torch.stack([p[i] * layer.run(x, i) for i in layer.living()]).sum(0)
             x = x + y if layer.residual else y
         return x
 
@@ -167,9 +159,8 @@ class Block(nn.Module):
 
 def chosen_layers(space: Space, architecture: Architecture) -> list[tuple[Layer, int]]:
     """Return the layers that remain in an architecture, each with the index of its candidate (Zero is gone)."""
-    choices = iter(space.path(architecture))
-    pairs = [(layer, next(choices) if layer.searched else 0) for layer in space.layers]
-    return [(layer, index) for layer, index in pairs if layer.candidates[index].name != "zero"]
+    pairs = space.along(space.path(architecture), 0)
+    return [(layer, index) for layer, index in pairs if layer.candidates[index] != ZERO]
 
 
 def build_network(space: Space, architecture: Architecture, *, seed: int = 0) -> nn.Sequential:

@@ -27,7 +27,8 @@ convolutions and linear layers are initialised by `build`.
 # Batch-norm constants and initialisation of the released search code.
 BN_MOMENTUM, BN_EPS = 0.1, 1e-3
 
-_BUILDERS: dict[str, Builder] = {}
+BUILDERS: dict[str, Builder] = {}
+"""The registered operators by name."""
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
@@ -38,10 +39,10 @@ def register(name: str) -> Callable[[Builder], Builder]:
     """
 
     def add(builder: Builder) -> Builder:
-        known = _BUILDERS.get(name)
+        known = BUILDERS.get(name)
         if known is not None and known.__qualname__ != builder.__qualname__:
             raise InputError(f"operator {name!r} is registered twice: {known.__qualname__}, {builder.__qualname__}")
-        _BUILDERS[name] = builder
+        BUILDERS[name] = builder
         return builder
 
     return add
@@ -57,20 +58,15 @@ def load_operators(module: str) -> None:
         raise InputError(f"operators: cannot import {module!r} ({error}); put it on PYTHONPATH") from error
 
 
-def operator_names() -> list[str]:
-    """Return the registered names."""
-    return sorted(_BUILDERS)
-
-
 def build(op: Op, layer: Layer) -> nn.Module:
     """Build one candidate of a layer, with fresh weights from torch's global generator.
 
     Raises:
         InputError: If the operator is unknown or takes other arguments, naming the layer.
     """
-    if op.name not in _BUILDERS:
-        raise InputError(f"{layer.name}: unknown operator {op.name!r}{nearest(op.name, _BUILDERS)}")
-    builder, args = _BUILDERS[op.name], dict(op.args)
+    if op.name not in BUILDERS:
+        raise InputError(f"{layer.name}: unknown operator {op.name!r}{nearest(op.name, BUILDERS)}")
+    builder, args = BUILDERS[op.name], dict(op.args)
     try:
         inspect.signature(builder).bind(1, 1, 1, **args)
     except TypeError as error:

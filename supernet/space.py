@@ -7,13 +7,15 @@ layer with more than one candidate is a position. Shapes are never computed here
 import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from supernet.errors import InputError, nearest
 from supernet.rows import ZERO, Layer, Row, check_keys, read_row, whole
+
+T = TypeVar("T")
 
 Path = tuple[int, ...]
 """One candidate index per position, as the supernet runs it in one step."""
@@ -91,6 +93,16 @@ class Space:
     def positions(self) -> tuple[Layer, ...]:
         """The layers where there is a choice."""
         return tuple(layer for layer in self.layers if layer.searched)
+
+    def along(self, items: Iterable[T], fixed: T) -> Iterator[tuple[Layer, T]]:
+        """Walk the layers in order, each with what stands at its place: the next item at a position, else `fixed`.
+
+        Args:
+            items: One per position: a path's indices, gates, probabilities.
+            fixed: For the layers without a choice; the index of their only candidate is 0.
+        """
+        remaining = iter(items)
+        return ((layer, next(remaining) if layer.searched else fixed) for layer in self.layers)
 
     @property
     def num_architectures(self) -> int:

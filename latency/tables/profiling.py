@@ -22,6 +22,7 @@ from latency.tables.table import LatencyTable, Row, load_table, table_path, writ
 from latency.target import Target
 from supernet.cost import LayerTrace, macs_table, params_table, trace
 from supernet.errors import InputError
+from supernet.rows import ZERO
 from supernet.space import Path, Space
 
 NUM_CALIBRATION_NETWORKS = 16
@@ -126,9 +127,8 @@ def calibration_paths(space: Space) -> list[Path]:
 
 def network_choices(space: Space, path: Path) -> tuple[Choice, ...]:
     """Return the layers of a whole network: Zero is gone."""
-    chosen = iter(path)
-    pairs = [(index, next(chosen) if layer.searched else 0) for index, layer in enumerate(space.layers)]
-    return tuple((index, c) for index, c in pairs if space.layers[index].candidates[c].name != "zero")
+    walk = enumerate(space.along(path, 0))
+    return tuple((number, index) for number, (layer, index) in walk if layer.candidates[index] != ZERO)
 
 
 def chain_key(chain: Sequence[Choice]) -> str:

@@ -36,7 +36,7 @@ def example(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     yield files
     sys.modules.pop("own_operators", None)
-    ops._BUILDERS.pop("fused", None)
+    ops.BUILDERS.pop("fused", None)
 
 
 def test_the_example_is_under_30_lines(example):
