@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from benchmarks.common import report, wanted
 from supernet.cost import CostTable
-from supernet.derive import most_probable
 from supernet.estimators import EstimatorName
 from supernet.loop import Search, SearchSettings
 from supernet.network import Supernet
 from supernet.objective import ObjectiveSettings
 from supernet.ops import register
+from supernet.proposals import most_probable
 from supernet.rng import generator
 from supernet.space import Path, Space, read_space
 

@@ -1,163 +1,177 @@
-"""From architecture parameters to one network: within the budget, exactly, and judged by validation.
+"""From architecture parameters to one network: named strategies propose paths, measuring decides whether they hold.
 
-Why here: the argmax of each position overshoots a budget or leaves it unused although the expected cost
-meets it. Probabilities and cost tables are all that is known here; judging networks is passed in.
+Why here: the rules of picking stand in one place. How a path is judged (accuracy) and how it is measured (cost on
+the device) is passed in; nothing here knows data, devices or files.
 """
 
-import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-import numpy as np
 import torch
+from annotated_types import Gt, Lt
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass as checked
 from torch import Tensor
 
 from supernet.cost import CostTable
-from supernet.errors import InputError
+from supernet.plain import STRICT
+from supernet.proposals import candidates_within, most_probable, most_probable_within
 from supernet.space import Path
 
-NUM_PROPOSALS = 4096
+NUM_ATTEMPTS = 3
+"""How often paths are proposed: within the budget, and twice within one lowered by what was measured over it."""
+
+NUM_MEASURED = 3
+"""Paths of an attempt that are measured, best first: a measurement takes seconds, and later ones are worse."""
+
+MIN_EXCESS = 1.005
+"""A further attempt asks for at least this much less: what was measured over the budget by a hair must move too."""
+
+StrategyName = Literal["judged", "most-probable"]
 
 
-def most_probable(probs: Tensor) -> Path:
-    """Return the most probable path; `probs` has shape (num_positions, max_candidates)."""
-    return tuple(int(i) for i in probs.argmax(1))
+@checked(frozen=True, config=STRICT)
+class DeriveSettings:
+    """How one network is picked at the end of a search.
 
-
-def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path:
-    """Return the most probable path whose total cost does not exceed the budget (multiple-choice knapsack).
-
-    Exact: the set of partial paths that no other partial path beats in both cost and probability is carried
-    from position to position (Nemhauser and Ullmann 1969), no rounding of costs. Costs are added in the order of
-    `CostTable.total`, so the result's total keeps the budget to the last bit.
-
-    Args:
-        probs: Shape (num_positions, max_candidates); candidates with probability 0 are not used.
-        costs: Costs of the same space.
-        budget: Limit in the unit of `costs`.
-
-    Raises:
-        InputError: If no path with positive probability fits.
+    Attributes:
+        strategy: `judged` draws paths close under the budget and takes the one that validates best;
+            `most-probable` takes the most probable path within the budget and judges none.
+        num_candidates: Paths that are judged.
+        slack: Judged paths cost between (1 - slack) and 1 times the budget.
+        recalibration_batches: Training batches for batch-norm statistics before a path is judged.
+        max_validation_images: At most this many images judge a path.
     """
-    log_probs = probs.detach().double().log().cpu().numpy()
-    usable = [[j for j in range(len(row)) if log_probs[i, j] > -math.inf] for i, row in enumerate(costs.candidates)]
-    least = [min(row[j] for j in js) for row, js in zip(costs.candidates, usable, strict=True)]
-    rest = np.concatenate([np.cumsum(least[::-1])[::-1], [0.0]])
-    last = len(costs.candidates) - 1
-    front_cost, front_score = np.array([costs.fixed]), np.array([0.0])
-    history: list[tuple[np.ndarray, np.ndarray]] = []
-    for i, row in enumerate(costs.candidates):
-        js = np.array(usable[i])
-        cost = (front_cost[:, None] + np.array([row[j] for j in js])[None]).ravel()
-        score = (front_score[:, None] + log_probs[i, js][None]).ravel()
-        order = np.lexsort((-score, cost))
-        order = order[cost[order] + rest[i + 1] <= (budget if i == last else budget * (1 + 1e-12))]
-        if not len(order):
-            raise InputError(
-                f"budget {budget:.4g} {costs.unit} on {costs.name}: the cheapest remaining path takes "
-                f"{costs.fixed + sum(least):.4g} {costs.unit}"
-            )
-        best = np.maximum.accumulate(score[order])
-        keep = order[np.concatenate([[True], best[1:] > best[:-1]])]
-        history.append((keep // len(js), js[keep % len(js)]))
-        front_cost, front_score = cost[keep], score[keep]
-    state, path = len(front_cost) - 1, []
-    for parents, choices in reversed(history):
-        path.append(int(choices[state]))
-        state = int(parents[state])
-    return tuple(reversed(path))
+
+    strategy: StrategyName = "judged"
+    num_candidates: PositiveInt = 8
+    slack: Annotated[float, Gt(0), Lt(1)] = 0.1
+    recalibration_batches: PositiveInt = 10
+    max_validation_images: PositiveInt = 10_000
 
 
-def draw_close(
-    probs: Tensor, costs: CostTable, low: float, high: float, count: int, generator: torch.Generator
-) -> list[Path]:
-    """Draw paths from `probs` given that their cost lies in [low, high], independently of each other.
+@dataclass(frozen=True)
+class Judged:
+    """A path and what validation says of it.
 
-    Exact rejection sampling: paths are proposed from p_j * exp(-mu * cost_j), with mu chosen so that their mean
-    cost is in the window, as near to the mean under `probs` as it can be, and accepted with the ratio of that
-    factor at the window's worst end to the path's own.
-
-    Args:
-        probs: Shape (num_positions, max_candidates).
-        costs: Costs of the same space.
-        low: Lower end of the window, in the unit of `costs`.
-        high: Upper end of the window.
-        count: How many paths are proposed.
-        generator: Source of the draws.
-
-    Returns:
-        The accepted paths in the order they were drawn; a path may occur more than once.
+    Attributes:
+        path: The path.
+        top1: On the validation split, 0..1.
+        loss: Mean cross-entropy on the same images.
     """
-    p = probs.detach().double().cpu()
-    mean = min(max(float(costs.expected(p)), low), high)
-    mu, tilted = _tilt(p, costs.matrix, mean - costs.fixed)
-    draws = torch.multinomial(tilted, count, replacement=True, generator=generator)  # (num_positions, count)
-    totals = costs.fixed + costs.matrix.gather(1, draws).sum(0)
-    accept = torch.exp(mu * (totals - (high if mu > 0 else low)))
-    kept = torch.rand(count, generator=generator, dtype=torch.float64) < accept
-    paths: list[Path] = list(map(tuple, draws[:, kept & (totals >= low) & (totals <= high)].T.tolist()))
-    return [path for path in paths if costs.total(path) <= high]
+
+    path: Path
+    top1: float
+    loss: float
 
 
-def _tilt(p: Tensor, table: Tensor, mean: float) -> tuple[float, Tensor]:
-    """Return mu and p * exp(-mu * table), normalised, with mu by bisection so that the mean total is `mean`."""
+@dataclass(frozen=True)
+class Derived:
+    """What was picked, and what it was picked from.
 
-    def tilted(mu: float) -> Tensor:
-        return torch.softmax(p.log() - mu * table, dim=1)
+    Attributes:
+        path: The path that becomes the network.
+        judged: All paths that were judged, in that order.
+        measured: Measured cost by path, in the table's unit, for those that were measured.
+    """
 
-    scale = max(float(table.max()), 1e-12)
-    low, high = -1e4 / scale, 1e4 / scale
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if float((tilted(middle) * table).sum()) > mean else (low, middle)
-    return 0.5 * (low + high), tilted(0.5 * (low + high))
+    path: Path
+    judged: tuple[Judged, ...]
+    measured: dict[Path, float]
 
 
-def candidates_within(
-    probs: Tensor, costs: CostTable, budget: float | None, count: int, generator: torch.Generator, slack: float = 0.1
-) -> list[Path]:
-    """Return the paths worth judging: drawn from `probs`, and with a budget, close under it.
-
-    Of the paths drawn, the most probable ones are returned. The most probable path within the budget is among
-    them where it uses the budget too; the most probable path of all may lie far below. Where nothing is drawn
-    within the slack, it is doubled until something is.
+class Derivation:
+    """One question: which path of a distribution becomes the network within a budget.
 
     Args:
         probs: Shape (num_positions, max_candidates).
         costs: Costs of the same space.
-        budget: Limit that no returned path exceeds; None asks for the most probable path and plain draws.
-        count: How many paths at most.
-        generator: Source of the draws.
-        slack: Close under the budget means a cost from (1 - slack) * budget to the budget; where the largest
-            remaining path does not reach the budget, from (1 - slack) times its cost.
+        budget: Limit in the unit of `costs`; None for none.
+        judge: From a path to (top-1, loss), for instance `specialise.path_judge`.
+        draws: From the number of an attempt to the source of its draws.
+        measure: From a path to its measured cost in the unit of `costs`; None believes the table.
+        settings: How to pick.
+        tell: Called with what is done, how often it was and will be: ("judge", 3, 8).
+    """
+
+    def __init__(
+        self,
+        probs: Tensor,
+        costs: CostTable,
+        budget: float | None,
+        judge: Callable[[Path], tuple[float, float]],
+        draws: Callable[[int], torch.Generator],
+        *,
+        measure: Callable[[Path], float] | None = None,
+        settings: DeriveSettings | None = None,
+        tell: Callable[[str, int, int], None] = lambda what, step, num_steps: None,
+    ) -> None:
+        self.probs, self.costs, self.budget, self.draws = probs.detach(), costs, budget, draws
+        self.settings = settings or DeriveSettings()
+        self._judge, self._measure, self._tell = judge, measure or costs.total, tell
+        self.judged: dict[Path, Judged] = {}
+        self.measured: dict[Path, float] = {}
+
+    def judge(self, paths: Sequence[Path]) -> list[Judged]:
+        """Return what validation says of paths, in their order; each is judged once."""
+        for number, path in enumerate(paths):
+            self._tell("judge", number, len(paths))
+            if path not in self.judged:
+                self.judged[path] = Judged(path, *self._judge(path))
+        return [self.judged[path] for path in paths]
+
+    def measure(self, path: Path) -> float:
+        """Return the measured cost of a path; each is measured once."""
+        if path not in self.measured:
+            self._tell("measure", len(self.measured), 0)
+            self.measured[path] = self._measure(path)
+        return self.measured[path]
+
+
+Strategy = Callable[[Derivation, float | None, torch.Generator], list[Path]]
+"""(question, limit asked of the table, source of draws) -> paths within the limit, best first."""
+
+
+def judged(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
+    """Draw paths close under the limit and rank them by validation accuracy, ties by the lower loss."""
+    settings = question.settings
+    paths = candidates_within(question.probs, question.costs, limit, settings.num_candidates, draws, settings.slack)
+    return [found.path for found in sorted(question.judge(paths), key=lambda found: (-found.top1, found.loss))]
+
+
+def most_probable_only(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
+    """Return the most probable path within the limit; nothing is judged."""
+    if limit is None:
+        return [most_probable(question.probs)]
+    return [most_probable_within(question.probs, question.costs, limit)]
+
+
+STRATEGIES: dict[StrategyName, Strategy] = {"judged": judged, "most-probable": most_probable_only}
+
+
+def pick(question: Derivation) -> Derived:
+    """Return the best proposed path whose measured cost keeps the budget.
+
+    Where none of those measured does, the limit asked of the table is lowered by the largest excess seen, and once
+    more. If that fails too, the cheapest measured one is returned: the caller sees that it is over.
 
     Raises:
-        InputError: If no path with positive probability fits the budget.
+        InputError: If no path fits the budget.
     """
-    if budget is None:
-        draws = torch.multinomial(probs.detach(), 4 * count, replacement=True, generator=generator)
-        return list(dict.fromkeys([most_probable(probs), *map(tuple, draws.T.tolist())]))[:count]
-    first = most_probable_within(probs, costs, budget)
-    largest = costs.matrix.masked_fill(probs <= 0, -torch.inf).amax(1).tolist()
-    reach = min(budget, sum(largest, start=costs.fixed))
-    drawn: list[Path] = []
-    while not drawn and slack < 1:
-        low = (1 - slack) * reach
-        drawn = draw_close(probs, costs, low, reach, NUM_PROPOSALS, generator)
-        drawn += [first] if costs.total(first) >= low else []
-        slack *= 2
-    log_probs = probs.detach().log().tolist()
-    distinct = sorted(set(drawn))  # sorted by value first, so that ties do not depend on the set's order
-    distinct.sort(key=lambda path: -sum(row[j] for row, j in zip(log_probs, path, strict=True)))
-    return distinct[:count] or [first]
+    propose, budget, costs = STRATEGIES[question.settings.strategy], question.budget, question.costs
+    limit = budget
+    for attempt in range(NUM_ATTEMPTS):
+        ranked = propose(question, limit, question.draws(attempt))
+        if budget is None:
+            return _derived(question, ranked[0])
+        for path in ranked[:NUM_MEASURED]:
+            if question.measure(path) <= budget:
+                return _derived(question, path)
+        excess = max(question.measure(path) / costs.total(path) for path in ranked[:NUM_MEASURED])
+        limit = max(budget / max(excess, MIN_EXCESS), costs.minimum)
+    return _derived(question, min(question.measured, key=question.measured.__getitem__))
 
 
-def best_validated(paths: Sequence[Path], judge: Callable[[Path], tuple[float, float]]) -> tuple[Path, float]:
-    """Return the path with the best validation accuracy, ties broken by the lower loss.
-
-    Args:
-        paths: What to compare.
-        judge: From a path to (top-1, loss), for instance from `specialise.path_judge`.
-    """
-    judged = [(judge(path), path) for path in paths]
-    (top1, _), path = max(judged, key=lambda item: (item[0][0], -item[0][1]))
-    return path, top1
+def _derived(question: Derivation, path: Path) -> Derived:
+    return Derived(path, tuple(question.judged.values()), dict(question.measured))

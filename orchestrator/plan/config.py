@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from latency.target import Target, load_target, read_target
+from supernet.derive import DeriveSettings
 from supernet.errors import InputError
 from supernet.loop import SearchSettings
 from supernet.presets import load_space
@@ -74,22 +75,6 @@ class SweepConfig(Strict):
         if len(given) != 1:
             raise ValueError(f"give exactly one of {', '.join(type(self).model_fields)}; got {given or 'none'}")
         return self
-
-
-class DeriveConfig(Strict):
-    """How one network is picked at the end of a search.
-
-    Attributes:
-        num_candidates: Architectures judged on the validation split; 1 takes the most probable in the budget.
-        slack: Judged architectures cost between (1 - slack) and 1 times the budget.
-        recalibration_batches: Training batches for batch-norm statistics before a network is judged.
-        max_validation_images: At most this many images judge an architecture.
-    """
-
-    num_candidates: PositiveInt = 8
-    slack: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    recalibration_batches: PositiveInt = 10
-    max_validation_images: PositiveInt = 10_000
 
 
 class WorkersConfig(Strict):
@@ -185,7 +170,7 @@ class RunConfig(Strict):
     mode: Literal["shared", "independent"] = "shared"
     warmup: SearchSettings
     search: SearchSettings
-    derive: DeriveConfig = DeriveConfig()
+    derive: DeriveSettings = DeriveSettings()
     train: TrainSettings
     workers: WorkersConfig = WorkersConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()

@@ -28,7 +28,7 @@ from orchestrator.plan.trials import (
     Trial,
 )
 from supernet.cost import CostTable
-from supernet.derive import candidates_within
+from supernet.derive import Derivation, pick
 from supernet.loop import Search, StepRecord
 from supernet.network import Supernet
 from supernet.presets import load_space
@@ -232,22 +232,18 @@ def _derive(
     """Pick the trial's network on rank 0; every rank returns the same path."""
     chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
     if place.sync.rank == 0:
-        place.post(News(trial.key, "derive"))
         measure = remembered(measure, job.trial_store(trial))
-        chosen = torch.tensor(_pick(job, trial, costs, search, data, measure), dtype=torch.int64)
+        chosen = torch.tensor(_pick(job, trial, costs, search, data, place, measure), dtype=torch.int64)
     chosen = chosen.to(place.device)
     place.sync.broadcast([chosen])
     return tuple(int(i) for i in chosen)
 
 
-def _pick(job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, measure: Measure) -> Path:
-    """Judge paths close under the budget; take the best one whose measured latency keeps the budget.
-
-    Where none does, the budget asked of the table is lowered by the largest excess seen, and once more.
-    If that fails too, the fastest measured one is taken and the result shows that it is over.
-    """
+def _pick(
+    job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
+) -> Path:
+    """Say how paths are judged and measured, and let `supernet.derive` pick one."""
     settings, space, run = job.run.derive, search.supernet.space, job.run
-    probs = search.alpha.probs().detach()
     judge = path_judge(
         search.supernet,
         data,
@@ -255,20 +251,14 @@ def _pick(job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageD
         recalibration_batches=settings.recalibration_batches,
         limit=settings.max_validation_images,
     )
-    budget = None if trial.kind == "weight" else trial.reference(costs)
-    asked, measured = budget, dict[Path, float]()
-    for attempt in range(3):
-        draws = generator(run.seed, "derive", trial.key, attempt)
-        paths = candidates_within(probs, costs, asked, settings.num_candidates, draws, settings.slack)
-        judged = {path: judge(path) for path in paths}
-        ranked = sorted(paths, key=lambda path: (-judged[path][0], judged[path][1]))
-        if budget is None or asked is None:
-            return ranked[0]
-        for path in ranked[:3]:
-            if path not in measured:
-                (measured[path],) = measure([space.architecture(path)])
-            if measured[path] <= budget:
-                return path
-        excess = max(measured[path] / costs.total(path) for path in ranked[:3])
-        asked = max(budget / max(excess, 1.005), costs.minimum)
-    return min(measured, key=lambda path: measured[path])
+    question = Derivation(
+        search.alpha.probs(),
+        costs,
+        None if trial.kind == "weight" else trial.reference(costs),
+        judge,
+        lambda attempt: generator(run.seed, "derive", trial.key, attempt),
+        measure=lambda path: measure([space.architecture(path)])[0],
+        settings=settings,
+        tell=lambda what, step, num_steps: place.post(News(trial.key, f"derive: {what}", step, num_steps)),
+    )
+    return pick(question).path

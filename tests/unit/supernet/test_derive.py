@@ -1,155 +1,85 @@
-"""Derivation: the knapsack against brute force, draws against the conditional law, the default's promises."""
-
-import itertools
-import math
+"""Picking a path: by each strategy, within a budget that a measurement must keep, on made-up costs and verdicts."""
 
 import pytest
 import torch
+from pydantic import ValidationError
 
-from supernet.cost import CostTable, macs_table
-from supernet.derive import (
-    best_validated,
-    candidates_within,
-    draw_close,
-    most_probable,
-    most_probable_within,
-)
-from supernet.errors import InputError
-from supernet.gates import ArchitectureParameters
-from supernet.presets import load_space
+from supernet.cost import CostTable
+from supernet.derive import MIN_EXCESS, NUM_ATTEMPTS, NUM_MEASURED, STRATEGIES, Derivation, DeriveSettings, pick
+from supernet.proposals import most_probable_within
 from supernet.rng import generator
 
-
-def problem(seed, counts=(3, 4, 2, 3), integer=False):
-    """Return random probabilities (some exactly zero) and costs for positions with these numbers of candidates."""
-    draws, width = generator("problem", seed), max(counts)
-    probs = torch.zeros(len(counts), width, dtype=torch.float64)
-    rows = []
-    for i, n in enumerate(counts):
-        p = torch.rand(n, generator=draws, dtype=torch.float64) ** 3 + 1e-6
-        if n > 2 and seed % 3 == 0:
-            p[seed % n] = 0.0
-        probs[i, :n] = p / p.sum()
-        costs = 10 * torch.rand(n, generator=draws, dtype=torch.float64)
-        rows.append(tuple(float(c.round() if integer else c) for c in costs))
-    return probs, CostTable("random", "ms", 1.5, tuple(rows))
+COSTS = CostTable("made-up", "ms", 1.0, ((1.0, 2.0, 4.0), (1.0, 2.0, 4.0), (1.0, 2.0, 4.0)))
+PROBS = torch.tensor([[0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3]], dtype=torch.float64)
 
 
-def every_path(probs, costs):
-    """Return {path: (probability, cost)} of all paths with positive probability."""
-    found = {}
-    for path in itertools.product(*(range(len(row)) for row in costs.candidates)):
-        chance = math.prod(float(probs[i, j]) for i, j in enumerate(path))
-        if chance > 0:
-            found[path] = (chance, costs.total(path))
-    return found
+def question(budget, judge=None, **options):
+    settings = DeriveSettings(**{"num_candidates": 6, "slack": 0.3, **options.pop("settings", {})})
+    judge = judge or (lambda path: (0.5 + 0.1 * sum(path) / 6, 1.0))
+    return Derivation(PROBS, COSTS, budget, judge, lambda n: generator("derive", n), settings=settings, **options)
 
 
-@pytest.mark.parametrize("integer", [False, True])
-def test_the_knapsack_is_the_best_of_all_paths(integer):
-    for seed in range(150):
-        probs, costs = problem(seed, integer=integer)
-        paths = every_path(probs, costs)
-        totals = sorted(cost for _, cost in paths.values())
-        for share in (0.0, 0.02, 0.2, 0.5, 0.9, 1.0):
-            budget = totals[int(share * (len(totals) - 1))]
-            path = most_probable_within(probs, costs, budget)
-            best = max(chance for chance, cost in paths.values() if cost <= budget)
-            assert costs.total(path) <= budget
-            assert paths[path][0] == pytest.approx(best, rel=1e-9)
-        with pytest.raises(InputError, match="the cheapest remaining path takes"):
-            most_probable_within(probs, costs, totals[0] - 1e-6)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("budget", [None, 4.0, 6.5, 9.0, 20.0])
+def test_every_strategy_keeps_the_budget(strategy, budget):
+    derived = pick(question(budget, settings={"strategy": strategy}))
+    assert budget is None or COSTS.total(derived.path) <= budget
+    assert derived.measured == ({derived.path: COSTS.total(derived.path)} if budget else {})
 
 
-def test_with_budget_to_spare_the_knapsack_is_the_most_probable_path():
-    for seed in range(50):
-        probs, costs = problem(seed)
-        assert most_probable_within(probs, costs, 100.0) == most_probable(probs)
+def test_the_best_judged_path_is_taken_and_every_verdict_is_returned():
+    derived = pick(question(9.0))
+    assert len(derived.judged) > 1
+    assert max(found.top1 for found in derived.judged) == 0.5 + 0.1 * sum(derived.path) / 6
 
 
-def test_the_knapsack_is_exact_on_the_imagenet_space_too():
-    space = load_space("proxyless-imagenet")
-    costs = macs_table(space)
-    probs = ArchitectureParameters(space, generator("big"), std=2.0).probs().detach()
-    budget = costs.minimum + 0.3 * (costs.maximum - costs.minimum)
-    path = most_probable_within(probs, costs, budget)
-    assert costs.total(path) <= budget
-    score = sum(math.log(float(probs[i, j])) for i, j in enumerate(path))
-    # Lagrangian bound: for every mu >= 0, max over paths of score - mu * (cost - budget) is at least the optimum.
-    bounds = []
-    for mu in torch.logspace(-10, -6, 400, dtype=torch.float64).tolist():
-        gains = (probs.log() - mu * costs.matrix).amax(1).sum()
-        bounds.append(float(gains) + mu * (budget - costs.fixed))
-    assert score <= min(bounds) + 1e-9
-    assert score >= min(bounds) - 0.3
-    # No single exchange that fits is more probable.
-    for i, row in enumerate(costs.candidates):
-        for j in range(len(row)):
-            other = (*path[:i], j, *path[i + 1 :])
-            if costs.total(other) <= budget:
-                assert float(probs[i, j]) <= float(probs[i, path[i]])
+def test_the_most_probable_path_is_taken_without_judging():
+    def refuse(path):
+        raise AssertionError
+
+    derived = pick(question(6.5, refuse, settings={"strategy": "most-probable"}))
+    assert derived.path == most_probable_within(PROBS, COSTS, 6.5)
+    assert derived.judged == ()
 
 
-@pytest.mark.parametrize("window", [(0.0, 0.3), (0.35, 0.5), (0.8, 1.0)])
-def test_draws_follow_the_law_given_the_cost(window):
-    probs, costs = problem(1, counts=(3, 3, 2))
-    paths = every_path(probs, costs)
-    totals = [cost for _, cost in paths.values()]
-    low, high = (min(totals) + share * (max(totals) - min(totals)) for share in window)
-    inside = {path: chance for path, (chance, cost) in paths.items() if low <= cost <= high}
-    assert 2 < len(inside) < len(paths)
-    drawn = draw_close(probs, costs, low, high, 60_000, generator("draws"))
-    assert set(drawn) <= set(inside)
-    assert len(drawn) > 1000
-    for path, chance in inside.items():
-        law, share = chance / sum(inside.values()), drawn.count(path) / len(drawn)
-        assert abs(share - law) <= 4 * (law * (1 - law) / len(drawn)) ** 0.5 + 1e-12
+def test_a_device_that_is_slower_than_its_table_gets_a_smaller_network_that_keeps_the_budget():
+    derived = pick(question(9.0, measure=lambda path: 1.3 * COSTS.total(path)))
+    assert 1.3 * COSTS.total(derived.path) <= 9.0
+    assert all(1.3 * COSTS.total(path) > 9.0 for path in derived.measured if path != derived.path)
 
 
-def test_the_default_neither_exceeds_the_budget_nor_leaves_it_unused():
-    space = load_space("proxyless-imagenet")
-    costs = macs_table(space)
-    for seed, std in itertools.product(range(4), (1e-3, 1.0, 4.0)):
-        probs = ArchitectureParameters(space, generator("default", seed), std=std).probs().detach()
-        for share in (0.05, 0.3, 0.6, 0.95, 1.5):
-            budget = costs.minimum + share * (costs.maximum - costs.minimum)
-            paths = candidates_within(probs, costs, budget, 8, generator("judge", seed))
-            assert 1 <= len(paths) <= 8
-            assert len(set(paths)) == len(paths)
-            for path in paths:
-                assert 0.9 * min(budget, costs.maximum) <= costs.total(path) <= budget
+def test_where_nothing_keeps_the_budget_the_cheapest_measured_path_is_returned():
+    derived = pick(question(9.0, measure=lambda path: 100.0 + COSTS.total(path)))
+    assert derived.path == min(derived.measured, key=derived.measured.__getitem__)
+    assert len(derived.measured) <= NUM_ATTEMPTS * NUM_MEASURED
 
 
-def test_where_no_path_is_close_the_closest_window_is_taken():
-    costs = CostTable("steps", "ms", 0.0, ((1.0, 10.0), (1.0, 10.0)))
-    probs = torch.full((2, 2), 0.5, dtype=torch.float64)
-    assert set(candidates_within(probs, costs, 19.0, 8, generator("steps"))) == {(0, 1), (1, 0)}
-    assert candidates_within(probs, costs, 2.0, 8, generator("steps")) == [(0, 0)]
-    with pytest.raises(InputError, match=r"budget 1\.5 ms"):
-        candidates_within(probs, costs, 1.5, 8, generator("steps"))
+def test_a_hair_over_the_budget_moves_the_limit_by_the_least_excess():
+    first = most_probable_within(PROBS, COSTS, 8.0)
+    assert COSTS.total(first) == 8.0
+    derived = pick(question(8.0, measure=lambda path: 8.001, settings={"strategy": "most-probable"}))
+    assert list(derived.measured)[:2] == [first, most_probable_within(PROBS, COSTS, 8.0 / MIN_EXCESS)]
 
 
-def test_the_most_probable_path_is_judged_where_it_uses_the_budget():
-    for seed in range(40):
-        probs, costs = problem(seed)
-        budget = costs.total(most_probable(probs)) * 1.02
-        assert candidates_within(probs, costs, budget, 4, generator(seed))[0] == most_probable(probs)
+def test_a_path_is_judged_and_measured_once_and_progress_is_told():
+    judged, measured, told = [], [], []
+    made = question(
+        9.0,
+        lambda path: judged.append(path) or (0.5, 1.0),
+        measure=lambda path: measured.append(path) or 1.01 * 9.0,
+        tell=lambda what, step, num_steps: told.append((what, step, num_steps)),
+    )
+    pick(made)
+    assert len(set(judged)) == len(judged)
+    assert len(set(measured)) == len(measured)
+    first = sum(what == "judge" and step == 0 for what, step, _ in told)
+    assert first == NUM_ATTEMPTS
+    assert all(step < num_steps for what, step, num_steps in told if what == "judge")
 
 
-def test_without_a_budget_the_most_probable_path_comes_first():
-    probs, costs = problem(2)
-    paths = candidates_within(probs, costs, None, 5, generator("free"))
-    assert paths[0] == most_probable(probs)
-    assert 1 < len(paths) <= 5
-    assert set(paths) <= set(every_path(probs, costs))
-
-
-def test_draws_are_the_same_for_the_same_generator():
-    probs, costs = problem(4)
-    first, second = (candidates_within(probs, costs, 14.0, 6, generator("same")) for _ in range(2))
-    assert first == second
-
-
-def test_the_best_validated_path_wins_and_loss_breaks_ties():
-    verdicts = {(0,): (0.5, 1.0), (1,): (0.7, 1.2), (2,): (0.7, 1.1)}
-    assert best_validated(list(verdicts), verdicts.__getitem__) == ((2,), 0.7)
+def test_wrong_settings_name_what_is_allowed():
+    with pytest.raises(ValidationError, match="'judged' or 'most-probable'"):
+        DeriveSettings(strategy="probable")
+    for wrong in ({"slack": 1.0}, {"num_candidates": 0}, {"max_validation_images": -1}):
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            DeriveSettings(**wrong)

@@ -1,0 +1,150 @@
+"""Which paths of a distribution are worth a look: the most probable within a budget, exactly, and draws close under it.
+
+Why here: the argmax of each position overshoots a budget or leaves it unused although the expected cost
+meets it. Probabilities and cost tables are all that is known here; which one is taken is `derive`'s matter.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from supernet.cost import CostTable
+from supernet.errors import InputError
+from supernet.space import Path
+
+NUM_PROPOSALS = 4096
+
+
+def most_probable(probs: Tensor) -> Path:
+    """Return the most probable path; `probs` has shape (num_positions, max_candidates)."""
+    return tuple(int(i) for i in probs.argmax(1))
+
+
+def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path:
+    """Return the most probable path whose total cost does not exceed the budget (multiple-choice knapsack).
+
+    Exact: the set of partial paths that no other partial path beats in both cost and probability is carried
+    from position to position (Nemhauser and Ullmann 1969), no rounding of costs. Costs are added in the order of
+    `CostTable.total`, so the result's total keeps the budget to the last bit.
+
+    Args:
+        probs: Shape (num_positions, max_candidates); candidates with probability 0 are not used.
+        costs: Costs of the same space.
+        budget: Limit in the unit of `costs`.
+
+    Raises:
+        InputError: If no path with positive probability fits.
+    """
+    log_probs = probs.detach().double().log().cpu().numpy()
+    usable = [[j for j in range(len(row)) if log_probs[i, j] > -math.inf] for i, row in enumerate(costs.candidates)]
+    least = [min(row[j] for j in js) for row, js in zip(costs.candidates, usable, strict=True)]
+    rest = np.concatenate([np.cumsum(least[::-1])[::-1], [0.0]])
+    last = len(costs.candidates) - 1
+    front_cost, front_score = np.array([costs.fixed]), np.array([0.0])
+    history: list[tuple[np.ndarray, np.ndarray]] = []
+    for i, row in enumerate(costs.candidates):
+        js = np.array(usable[i])
+        cost = (front_cost[:, None] + np.array([row[j] for j in js])[None]).ravel()
+        score = (front_score[:, None] + log_probs[i, js][None]).ravel()
+        order = np.lexsort((-score, cost))
+        order = order[cost[order] + rest[i + 1] <= (budget if i == last else budget * (1 + 1e-12))]
+        if not len(order):
+            raise InputError(
+                f"budget {budget:.4g} {costs.unit} on {costs.name}: the cheapest remaining path takes "
+                f"{costs.fixed + sum(least):.4g} {costs.unit}"
+            )
+        best = np.maximum.accumulate(score[order])
+        keep = order[np.concatenate([[True], best[1:] > best[:-1]])]
+        history.append((keep // len(js), js[keep % len(js)]))
+        front_cost, front_score = cost[keep], score[keep]
+    state, path = len(front_cost) - 1, []
+    for parents, choices in reversed(history):
+        path.append(int(choices[state]))
+        state = int(parents[state])
+    return tuple(reversed(path))
+
+
+def draw_close(
+    probs: Tensor, costs: CostTable, low: float, high: float, count: int, generator: torch.Generator
+) -> list[Path]:
+    """Draw paths from `probs` given that their cost lies in [low, high], independently of each other.
+
+    Exact rejection sampling: paths are proposed from p_j * exp(-mu * cost_j), with mu chosen so that their mean
+    cost is in the window, as near to the mean under `probs` as it can be, and accepted with the ratio of that
+    factor at the window's worst end to the path's own.
+
+    Args:
+        probs: Shape (num_positions, max_candidates).
+        costs: Costs of the same space.
+        low: Lower end of the window, in the unit of `costs`.
+        high: Upper end of the window.
+        count: How many paths are proposed.
+        generator: Source of the draws.
+
+    Returns:
+        The accepted paths in the order they were drawn; a path may occur more than once.
+    """
+    p = probs.detach().double().cpu()
+    mean = min(max(float(costs.expected(p)), low), high)
+    mu, tilted = _tilt(p, costs.matrix, mean - costs.fixed)
+    draws = torch.multinomial(tilted, count, replacement=True, generator=generator)  # (num_positions, count)
+    totals = costs.fixed + costs.matrix.gather(1, draws).sum(0)
+    accept = torch.exp(mu * (totals - (high if mu > 0 else low)))
+    kept = torch.rand(count, generator=generator, dtype=torch.float64) < accept
+    paths: list[Path] = list(map(tuple, draws[:, kept & (totals >= low) & (totals <= high)].T.tolist()))
+    return [path for path in paths if costs.total(path) <= high]
+
+
+def _tilt(p: Tensor, table: Tensor, mean: float) -> tuple[float, Tensor]:
+    """Return mu and p * exp(-mu * table), normalised, with mu by bisection so that the mean total is `mean`."""
+
+    def tilted(mu: float) -> Tensor:
+        return torch.softmax(p.log() - mu * table, dim=1)
+
+    scale = max(float(table.max()), 1e-12)
+    low, high = -1e4 / scale, 1e4 / scale
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if float((tilted(middle) * table).sum()) > mean else (low, middle)
+    return 0.5 * (low + high), tilted(0.5 * (low + high))
+
+
+def candidates_within(
+    probs: Tensor, costs: CostTable, budget: float | None, count: int, generator: torch.Generator, slack: float = 0.1
+) -> list[Path]:
+    """Return the paths worth judging: drawn from `probs`, and with a budget, close under it.
+
+    Of the paths drawn, the most probable ones are returned. The most probable path within the budget is among
+    them where it uses the budget too; the most probable path of all may lie far below. Where nothing is drawn
+    within the slack, it is doubled until something is.
+
+    Args:
+        probs: Shape (num_positions, max_candidates).
+        costs: Costs of the same space.
+        budget: Limit that no returned path exceeds; None asks for the most probable path and plain draws.
+        count: How many paths at most.
+        generator: Source of the draws.
+        slack: Close under the budget means a cost from (1 - slack) * budget to the budget; where the largest
+            remaining path does not reach the budget, from (1 - slack) times its cost.
+
+    Raises:
+        InputError: If no path with positive probability fits the budget.
+    """
+    if budget is None:
+        draws = torch.multinomial(probs.detach(), 4 * count, replacement=True, generator=generator)
+        return list(dict.fromkeys([most_probable(probs), *map(tuple, draws.T.tolist())]))[:count]
+    first = most_probable_within(probs, costs, budget)
+    largest = costs.matrix.masked_fill(probs <= 0, -torch.inf).amax(1).tolist()
+    reach = min(budget, sum(largest, start=costs.fixed))
+    drawn: list[Path] = []
+    while not drawn and slack < 1:
+        low = (1 - slack) * reach
+        drawn = draw_close(probs, costs, low, reach, NUM_PROPOSALS, generator)
+        drawn += [first] if costs.total(first) >= low else []
+        slack *= 2
+    log_probs = probs.detach().log().tolist()
+    distinct = sorted(set(drawn))  # sorted by value first, so that ties do not depend on the set's order
+    distinct.sort(key=lambda path: -sum(row[j] for row, j in zip(log_probs, path, strict=True)))
+    return distinct[:count] or [first]
