@@ -17,6 +17,7 @@ from latency.graphs.onnx_graph import onnx_bytes
 from latency.graphs.quantise import quantise
 from supernet import ops
 from supernet.errors import InputError
+from supernet.files import write_whole
 from supernet.network import Block
 from supernet.space import Space
 
@@ -58,10 +59,7 @@ class ModelForms:
         name = hashlib.sha256(serialised + images.tobytes()).hexdigest()[:24]
         file = self.cache / f"int8-{name}.onnx"
         if not file.is_file():
-            self.cache.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
-            part.write_bytes(quantise(serialised, images))
-            part.replace(file)
+            write_whole(file, quantise(serialised, images))
         return file.read_bytes()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from latency.measuring.timing import Samples
+from supernet.files import whole
 
 EVERY_SECONDS = 3.0
 COLUMNS = ("ms", "clean", "phase", "visit")
@@ -62,8 +63,6 @@ class Checkpoint:
             columns["clean"] += one.clean
             columns["phase"] += one.phases
             columns["visit"] += one.visits
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        part = self.file.with_suffix(".part.npz")
         arrays = {name: np.array(values) for name, values in columns.items()}
-        np.savez(part, allow_pickle=False, keys=np.array(json.dumps(list(samples))), **arrays)
-        part.replace(self.file)
+        with whole(self.file) as part:
+            np.savez(part, allow_pickle=False, keys=np.array(json.dumps(list(samples))), **arrays)

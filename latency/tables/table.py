@@ -16,6 +16,7 @@ from latency.tables.fingerprint import differences, fingerprint, space_hash
 from latency.target import Target, read_target
 from supernet.cost import CostTable, params_table
 from supernet.errors import InputError
+from supernet.files import whole
 from supernet.network import chosen_layers
 from supernet.space import Architecture, Space, read_space
 
@@ -156,10 +157,8 @@ def write_table(table: LatencyTable, folder: FilePath | str) -> FilePath:
     }
     rows = pyarrow.Table.from_pylist([asdict(row) for row in table.rows])
     path = table_path(folder, table.space, table.target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    pyarrow.parquet.write_table(rows.replace_schema_metadata({"onepath_latency": json.dumps(metadata)}), part)
-    part.replace(path)
+    with whole(path) as part:
+        pyarrow.parquet.write_table(rows.replace_schema_metadata({"onepath_latency": json.dumps(metadata)}), part)
     return path
 
 

@@ -5,8 +5,7 @@ what it finds. Knows no sweep, no Ray and no MLflow.
 """
 
 import json
-import os
-import tempfile
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import fs
 
-from supernet.errors import InputError
+from supernet import files
+from supernet.errors import InputError, RunError
 
 
 class Storage:
@@ -66,7 +66,11 @@ class Storage:
         return self.filesystem.open_input_file(self._path(name))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file, whole or not at all.
+
+        Raises:
+            RunError: If it cannot be written.
+        """
         write_whole(self.filesystem, self._path(name), content)
 
     def read_json(self, name: str) -> dict[str, Any]:
@@ -93,15 +97,36 @@ class Storage:
 
 
 def write_whole(filesystem: fs.FileSystem, path: str, content: bytes | memoryview) -> None:
-    """Write a file so that a reader finds all of it or what was there before, whoever is killed when."""
-    filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
-    if filesystem.type_name != "local":  # an object appears when its upload is complete
-        with filesystem.open_output_stream(path) as stream:
+    """Write a file of any file system so that a reader finds all of it or what was there before.
+
+    Raises:
+        RunError: If it cannot be written: no rights, no space, a file where a folder is wanted.
+    """
+    try:
+        if filesystem.type_name == "local":
+            files.write_whole(Path(path), content)
+            return
+        filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+        with filesystem.open_output_stream(path) as stream:  # an object appears when its upload is complete
             stream.write(content)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written ({error.strerror or error}); free space or give rights") from error
+
+
+def require_space(store: Storage, num_bytes: int) -> None:
+    """Check that what is about to be written fits; an object store has room for everything.
+
+    Raises:
+        RunError: If less than `num_bytes` is free where the storage is, or will be.
+    """
+    if not store.is_local:
         return
-    handle, temporary = tempfile.mkstemp(dir=Path(path).parent, prefix=f".{Path(path).name}.")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    folder = Path(store.root)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise RunError(
+            f"{store.uri}: {free / 2**20:,.0f} MiB are free and about {num_bytes / 2**20:,.0f} MiB are needed; "
+            "free some, or choose another --storage"
+        )

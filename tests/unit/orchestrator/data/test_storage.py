@@ -2,8 +2,8 @@
 
 import pytest
 
-from orchestrator.data.storage import Storage
-from supernet.errors import InputError
+from orchestrator.data.storage import Storage, require_space
+from supernet.errors import InputError, RunError
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -16,13 +16,17 @@ def test_what_is_written_is_read(tmp_path):
     assert store.names() == ["x.json"]
 
 
-def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
-    store = Storage(str(tmp_path))
-    store.write("x", b"old")
-    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk")))
-    with pytest.raises(OSError, match="disk"):
-        store.write("x", b"new content")
-    assert store.read("x") == b"old"
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(RunError, match=r"file/x: cannot be written \("):
+        Storage(str(tmp_path / "file")).write("x", b"1")
+
+
+def test_space_is_checked_where_the_folder_will_be(tmp_path):
+    store = Storage(str(tmp_path / "not" / "yet"))
+    require_space(store, 1)
+    with pytest.raises(RunError, match=r"yet: [0-9,]+ MiB are free and about 1,099,511,627,776 MiB are needed"):
+        require_space(store, 2**60)
 
 
 def test_local_files_are_fetched_without_a_copy(tmp_path):
