@@ -10,6 +10,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,10 @@ The module must not change its input in place: the shortcut and the other candid
 convolutions and linear layers are initialised by `build`.
 """
 
-# Batch-norm constants and initialisation of the released search code.
+# Batch-norm constants of the released search code; initialisation is its own too.
 BN_MOMENTUM, BN_EPS = 0.1, 1e-3
+
+ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {"relu6": nn.ReLU6, "relu": nn.ReLU, "hard_swish": nn.Hardswish}
 
 BUILDERS: dict[str, Builder] = {}
 """The registered operators by name."""
@@ -71,7 +74,10 @@ def build(op: Op, layer: Layer) -> nn.Module:
         inspect.signature(builder).bind(1, 1, 1, **args)
     except TypeError as error:
         raise InputError(f"{layer.name}: operator {op.name!r} with {args}: {error}") from error
-    module = builder(layer.in_channels, layer.out_channels, layer.stride, **args)
+    try:
+        module = builder(layer.in_channels, layer.out_channels, layer.stride, **args)
+    except InputError as error:
+        raise InputError(f"{layer.name}: operator {op.name!r}: {error}") from error
     if not any(parameter.is_meta for parameter in module.parameters()):  # built to be counted
         module.apply(_initialise)
     return module
@@ -91,37 +97,67 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _conv_bn(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int, groups: int, act: bool
-) -> nn.Sequential:
-    padding = kernel_size // 2
-    parts: list[tuple[str, nn.Module]] = [
-        (
-            "conv",
-            nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False),
-        ),
-        ("bn", nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM)),
-    ]
-    if act:
-        parts.append(("act", nn.ReLU6(inplace=True)))
-    return nn.Sequential(OrderedDict(parts))
+@dataclass(frozen=True)
+class _Style:
+    """What all convolutions of an operator share beside their shapes."""
+
+    activation: str
+    bn_eps: float
+    bn_momentum: float
+
+    def __post_init__(self) -> None:
+        known = ["none", *ACTIVATIONS]
+        if self.activation not in known:
+            raise InputError(f"unknown activation {self.activation!r}{nearest(self.activation, known)}")
+
+    def conv_bn(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> nn.Sequential:
+        """Build a convolution, its batch norm, and with `act` its activation."""
+        convolution = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
+        )
+        norm = nn.BatchNorm2d(out_channels, eps=self.bn_eps, momentum=self.bn_momentum)
+        parts: list[tuple[str, nn.Module]] = [("conv", convolution), ("bn", norm)]
+        if act and self.activation != "none":
+            parts.append(("act", ACTIVATIONS[self.activation](inplace=True)))
+        return nn.Sequential(OrderedDict(parts))
 
 
 @register("conv")
-def conv(in_channels: int, out_channels: int, stride: int, *, kernel_size: int) -> nn.Module:
-    """Build convolution, batch norm and ReLU6."""
-    return _conv_bn(in_channels, out_channels, kernel_size, stride, groups=1, act=True)
+def conv(
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    *,
+    kernel_size: int,
+    activation: str = "relu6",
+    bn_eps: float = BN_EPS,
+    bn_momentum: float = BN_MOMENTUM,
+) -> nn.Module:
+    """Build convolution, batch norm and activation; with `activation` "none" a projection, for dropped first blocks."""
+    return _Style(activation, bn_eps, bn_momentum).conv_bn(in_channels, out_channels, kernel_size, stride)
 
 
 @register("mbconv")
-def mbconv(in_channels: int, out_channels: int, stride: int, *, kernel_size: int, expand_ratio: int) -> nn.Module:
+def mbconv(
+    in_channels: int,
+    out_channels: int,
+    stride: int,
+    *,
+    kernel_size: int,
+    expand_ratio: int,
+    activation: str = "relu6",
+    bn_eps: float = BN_EPS,
+    bn_momentum: float = BN_MOMENTUM,
+) -> nn.Module:
     """Build the inverted residual of MobileNetV2: expand, depthwise, linear projection."""
-    mid = round(in_channels * expand_ratio)
+    style, mid = _Style(activation, bn_eps, bn_momentum), round(in_channels * expand_ratio)
     parts: list[tuple[str, nn.Module]] = []
     if expand_ratio != 1:
-        parts.append(("expand", _conv_bn(in_channels, mid, 1, 1, groups=1, act=True)))
-    parts.append(("depthwise", _conv_bn(mid, mid, kernel_size, stride, groups=mid, act=True)))
-    parts.append(("project", _conv_bn(mid, out_channels, 1, 1, groups=1, act=False)))
+        parts.append(("expand", style.conv_bn(in_channels, mid, 1)))
+    parts.append(("depthwise", style.conv_bn(mid, mid, kernel_size, stride, groups=mid)))
+    parts.append(("project", style.conv_bn(mid, out_channels, 1, act=False)))
     return nn.Sequential(OrderedDict(parts))
 
 

@@ -14,6 +14,9 @@ from supernet.errors import InputError, nearest
 
 SCALES = ("always", "up", "never")
 
+STYLE_ARGS = ("activation", "bn_eps", "bn_momentum")
+"""Arguments that ids leave out: they are the same for all candidates of a layer, and the space states them."""
+
 
 @dataclass(frozen=True)
 class Op:
@@ -27,7 +30,7 @@ class Op:
         """Short form for architecture ids: `k5e6` for an mbconv, `z` for Zero, `conv_k3` for others."""
         if self.name == "zero":
             return "z"
-        initials = "".join(f"{key[0]}{value}" for key, value in self.args)
+        initials = "".join(f"{key[0]}{value}" for key, value in self.args if key not in STYLE_ARGS)
         return initials if self.name == "mbconv" else "_".join(filter(None, (self.name.replace("_", ""), initials)))
 
 

@@ -208,6 +208,22 @@ def test_every_operator_gives_the_same_shape_on_equal_terms(name):
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("name", ["conv", "mbconv"])
+def test_operators_take_an_activation_and_batch_norm_constants(name):
+    arguments = {"kernel_size": 3} | ({"expand_ratio": 2} if name == "mbconv" else {})
+    layer = tiny_space().layers[2]
+
+    def kinds(**style):
+        module = ops.build(ops.Op(name, tuple({**arguments, **style}.items())), layer)
+        norms = {(m.eps, m.momentum) for m in module.modules() if isinstance(m, nn.BatchNorm2d)}
+        return norms, {type(m) for m in module.modules()} - {nn.Sequential, nn.Conv2d, nn.BatchNorm2d}
+
+    assert kinds() == ({(1e-3, 0.1)}, {nn.ReLU6})
+    assert kinds(activation="relu", bn_eps=1e-5, bn_momentum=0.2) == ({(1e-5, 0.2)}, {nn.ReLU})
+    assert kinds(activation="hard_swish") == ({(1e-3, 0.1)}, {nn.Hardswish})
+    assert kinds(activation="none") == ({(1e-3, 0.1)}, set())
+
+
 OWN_OPERATOR = """
 from torch import nn
 from supernet.ops import register

@@ -78,6 +78,29 @@ def test_published_networks_have_their_published_size(name, num_params, num_macs
     assert load_network(architecture.id) == (space, architecture)
 
 
+@pytest.mark.parametrize(
+    ("digits", "num_params", "num_macs"),
+    [
+        ("00000000", 387_882, 7_713_280),
+        ("11111111", 1_588_874, 53_246_464),
+        ("22222222", 2_932_586, 105_660_928),
+        ("01201202", 1_711_210, 52_904_448),
+        ("20110110", 1_067_946, 39_324_160),
+        ("12021021", 2_014_602, 67_092_992),
+    ],
+)
+def test_networks_of_nas_bench_macro_have_the_counts_of_its_table(digits, num_params, num_macs):
+    space = load_space("nas-bench-macro")
+    cost = count_cost(space, space.architecture([(int(digit) + 2) % 3 for digit in digits]))
+    assert (cost["num_params"], cost["num_macs"]) == (num_params, num_macs)
+
+
+def test_ids_leave_out_activation_and_batch_norm_constants():
+    space = load_space("nas-bench-macro")
+    assert [op.short for op in space.positions[0].candidates] == ["k3e3", "k5e6", "conv_k1"]
+    assert [op.short for op in space.positions[1].candidates] == ["k3e3", "k5e6", "z"]
+
+
 def test_mobilenet_v2_has_the_parameters_of_torchvision():
     from torchvision.models import mobilenet_v2
 
@@ -185,6 +208,10 @@ def test_what_does_not_read_is_refused_with_its_place(definition, message):
     [
         (changed(down={"op": "mbcnv"}), "down: unknown operator 'mbcnv'; did you mean 'mbconv'"),
         (changed(down={"expand": 3}), "down: operator 'mbconv' with"),
+        (
+            changed(stem={"activation": "relu_6"}),
+            "stem: operator 'conv': unknown activation 'relu_6'; did you mean 'relu6'",
+        ),
         (changed(keep={"kernel_size": [3, 4]}), "keep: candidate k4e2 gives shape (6, 4, 4)"),
         (
             changed(stem={"kernel_size": 4, "channels": 2, "residual": True}),
