@@ -1,6 +1,7 @@
 """What is measured: layers of a space, a whole network, or a file; and the forms of it that runtimes ask for.
 
-Why here: a measuring process rebuilds its models from plain data and files. Nothing is unpickled.
+Why here: a measuring process rebuilds its models from plain data and files. Nothing is unpickled: `archive` looks into
+torch exports first.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from latency.graphs.archive import load_program
 from latency.graphs.onnx_graph import onnx_bytes
 from latency.graphs.quantise import quantise
 from supernet import ops
@@ -110,15 +112,21 @@ def file_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None = 
     if file.suffix == ".onnx":
         return _onnx_forms(file, batch, images)
     if file.suffix == ".pt2":
-        program = torch.export.load(file)
-        inputs = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
-        shape = (batch, *(int(n) for n in inputs[0].meta["val"].shape[1:]))
-        module = program.module()
-        forms = module_forms(nn.Identity(), shape, images)
-        return ModelForms(
-            forms.example, lambda: module, lambda: onnx_bytes_of_program(program, shape), forms.make_images
-        )
+        return _program_forms(file, batch, images)
     raise InputError(f"{file}: unknown kind of model; give .onnx, .pt2, an architecture file or a network's name")
+
+
+def _program_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None) -> ModelForms:
+    program = load_program(file)
+    (name,) = program.graph_signature.user_inputs  # the archive was checked for it
+    value = next(node.meta["val"] for node in program.graph.nodes if node.name == name)
+    dims = list(value.shape)
+    if len(dims) != 4 or not all(isinstance(dim, int) for dim in dims[1:]):
+        raise InputError(f"{file}: input shape {dims}; expected (N, C, H, W) with only N open")
+    shape = (batch, *dims[1:])
+    module = program.module()
+    forms = module_forms(nn.Identity(), shape, images)
+    return ModelForms(forms.example, lambda: module, lambda: onnx_bytes_of_program(program, shape), forms.make_images)
 
 
 def onnx_bytes_of_program(program: torch.export.ExportedProgram, shape: tuple[int, ...]) -> bytes:
