@@ -83,29 +83,45 @@ def load_space(reference: Reference, place: str = "space") -> Space:
     return space
 
 
-def load_network(reference: str) -> tuple[Space, Architecture]:
+def load_network(reference: str, *, trust: bool = False) -> tuple[Space, Architecture]:
     """Load one architecture with its space.
 
     Args:
         reference: Name of a published network, path to an architecture JSON file, or compact id `SPACE:OPS`,
             where SPACE is the name of a space or published network, or the path of a space's YAML file.
+        trust: Whether to import the module of own operators that a file names: that runs its code.
 
     Raises:
-        InputError: If none of these is meant or the operators do not fit the space.
+        InputError: If none of these is meant, the operators do not fit the space, or a file that is not trusted names
+            own operators.
     """
     if reference.endswith(".json"):
         file = FilePath(reference)
         if not file.is_file():
             raise InputError(f"{reference}: no such file")
         space, architecture = architecture_from_json(file.read_text(), reference)
+        _require_trust(space, reference, trust)
         trace(space)
     elif ":" in reference:
         architecture = Architecture.parse(reference)
         published = architecture.space in preset_names("networks")
-        space = load_network(architecture.space)[0] if published else load_space(architecture.space)
+        if published:
+            space = load_network(architecture.space)[0]
+        else:
+            space = read_space(space_definition(architecture.space), architecture.space)
+            _require_trust(space, architecture.space, trust)
+            trace(space)
     else:
         loaded, place = read_preset("networks", reference)
         check_keys(loaded, {"space", "stages"}, {"space", "stages"}, f"network {place}")
         space = load_space(loaded["space"], f"{place}.space")
         architecture = Architecture(space.name, tuple(tuple(stage) for stage in loaded["stages"]))
     return space, space.architecture(space.path(architecture))
+
+
+def _require_trust(space: Space, place: str, trust: bool) -> None:
+    if space.operators and not trust:
+        raise InputError(
+            f"{place}: its operators are code of the module {space.operators!r}, which would be imported and run; "
+            "look at it, then give --trust"
+        )

@@ -33,7 +33,8 @@ OPERATOR = re.compile(
     r"_operator\.(add|sub|mul|floordiv|truediv|mod|neg|getitem|eq|ne|ge|gt|le|lt)"
 )
 EXPRESSION = re.compile(
-    r"(Symbol\('[a-z]+\d+'|(positive|nonnegative|integer)=True|Add|Mul|Integer|FloorDiv|Mod|Max|Min|\d{1,18}|[ ,()*+-])*"
+    r"(Symbol\('[a-z]+\d+'|(positive|nonnegative|integer)=True|Add|Mul|Integer|FloorDiv|Mod|Max|Min|"
+    r"\d{1,18}|[ ,()*+-])*"
 )
 """Of open dimensions: symbols, whole numbers, and what is made of them."""
 

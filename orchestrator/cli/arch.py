@@ -23,12 +23,13 @@ def show(
     network: Annotated[str, typer.Argument(help="Published name, architecture JSON file, or compact id.")],
     json: Json = False,
     png: Annotated[Path | None, typer.Option(help="Also draw the network into this PNG file.")] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Import the operators a file names: runs their code.")] = False,
 ) -> None:
     """Print the blocks of a network with shapes, parameters and MACs."""
     from supernet.errors import InputError
     from supernet.presets import load_network
 
-    space, architecture = load_network(network)
+    space, architecture = load_network(network, trust=trust)
     if png is not None and not png.absolute().parent.is_dir():
         raise InputError(f"--png {png}: there is no folder {png.parent}")
     if png is not None:

@@ -18,6 +18,9 @@ SpaceName = Annotated[str, typer.Option("--space", help="Name of a search space,
 TargetName = Annotated[str, typer.Option("--target", help="Name of a target, or a .yaml file.")]
 Folder = Annotated[Path, typer.Option(envvar="ONEPATH_TABLES", help="Where latency tables are kept.")]
 Seconds = Annotated[float | None, typer.Option(help="Measuring time wanted, beside preparing models.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Import the operators that a network's file names: runs their code.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 TABLES = Path("latency-tables")
@@ -130,6 +133,7 @@ def expected(
     target: TargetName,
     arch: Annotated[str | None, typer.Option(help="Published name, architecture JSON file, or compact id.")] = None,
     folder: Folder = TABLES,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
     """Print the range of a space on a target, and what one architecture costs."""
@@ -137,7 +141,7 @@ def expected(
     from latency.target import load_target
     from supernet.presets import load_network, load_space
 
-    network = load_network(arch) if arch else None
+    network = load_network(arch, trust=trust) if arch else None
     found = expected_costs(load_space(space), load_target(target), folder, network)
     if json:
         print_json(found)
@@ -151,9 +155,14 @@ def measure(
     model: Annotated[str, typer.Argument(help="ONNX or .pt2 file, published name, architecture file, compact id.")],
     target: TargetName,
     seconds: Annotated[float, typer.Option(help="Measuring time wanted.")] = 3.0,
+    trust: Trust = False,
     json: Json = False,
 ) -> None:
-    """Measure one network or model file on a target, in a process of its own."""
+    """Measure one network or model file on a target, in a process of its own.
+
+    A model file runs no code of its maker (torch exports are looked into first); a target file with a `command` runs
+    that program, on this machine and as you.
+    """
     from latency.measuring.measure import measure_file, measure_network
     from latency.target import load_target
     from supernet.presets import load_network
@@ -163,7 +172,7 @@ def measure(
         if model.endswith((".onnx", ".pt2")):
             found = measure_file(model, the_target, seconds=seconds, progress=progress)
         else:
-            found = measure_network(*load_network(model), the_target, seconds=seconds, progress=progress)
+            found = measure_network(*load_network(model, trust=trust), the_target, seconds=seconds, progress=progress)
     if json:
         print_json(asdict(found))
     else:

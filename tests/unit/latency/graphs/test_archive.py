@@ -7,6 +7,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -125,10 +126,8 @@ def test_a_pickle_anywhere_is_refused_and_not_run(plain: Path, tmp_path: Path, k
     with pytest.raises(InputError, match=r"evil\.pt2: not loaded: .*could run code"):
         file_forms(evil, batch=1)
     assert not mark.exists()
-    try:
+    with suppress(Exception):  # whatever it makes of what came out
         torch.export.load(evil)
-    except Exception:
-        pass  # whatever it makes of what came out
     assert mark.exists(), "torch alone runs it: without this the test would show nothing"
 
 
@@ -180,7 +179,7 @@ def test_an_expression_runs_as_code_without_the_check(plain: Path, tmp_path: Pat
     with pytest.raises(InputError, match="expr_str is"):
         load_program(evil)
     assert not mark.exists()
-    with pytest.raises(Exception):  # noqa: B017
+    with suppress(Exception):  # whatever it makes of what came out
         torch.export.load(evil)
     assert mark.exists()
 

@@ -1,6 +1,7 @@
 """`onepath arch`: published networks, JSON files and compact ids as tables, JSON and drawings."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -67,3 +68,19 @@ def test_what_is_not_there_is_an_input_error():
         run("show", "proxyles-gpu")
     with pytest.raises(InputError, match="there is no folder"):
         run("show", "mobilenet-v2", "--png", "no/such/folder.png")
+
+
+def test_operators_that_a_file_names_are_not_imported_unasked(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    mark = tmp_path / "was here"
+    (tmp_path / "operators_of_a_stranger.py").write_text(f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n")
+    space, architecture = load_network("digits:k3e3~z~k7e6-k5e6~k3e3~z")
+    file, own_space = tmp_path / "architecture.json", tmp_path / "space.yaml"
+    file.write_text(architecture_to_json(replace(space, operators="operators_of_a_stranger"), architecture))
+    own_space.write_text("base: digits\noperators: operators_of_a_stranger\n")
+    for reference in (str(file), f"{own_space}:{architecture.id.split(':')[1]}"):
+        with pytest.raises(InputError, match=r"'operators_of_a_stranger', which would be imported and run.*--trust"):
+            run("show", reference)
+    assert not mark.exists()
+    assert json.loads(run("show", str(file), "--trust", "--json"))["id"] == architecture.id
+    assert mark.exists()
