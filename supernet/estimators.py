@@ -1,13 +1,14 @@
 """The three estimators of alpha's gradient behind one interface: `one-path`, `two-path`, `reinforce`.
 
-Why here: they differ in what they sample, recompute and promise, and in nothing else. Each runs one batch
+Why here: they differ in what they sample, recompute and promise, and in nothing else: a new one is a class and its
+name, here. Each runs one batch
 through the supernet, forms the objective, and returns the gradient of the logits; it changes no weight, no
 statistic and no logit.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ class ArchitectureGradient:
     cross_entropy: Tensor
 
 
-class Estimator(Protocol):
+class Estimator:
     """An estimator of the gradient of the objective with respect to alpha."""
 
     def gradient(
@@ -52,10 +53,19 @@ class Estimator(Protocol):
         generator: torch.Generator,
     ) -> ArchitectureGradient:
         """Return the gradient for one batch: images (N, C, H, W), labels (N,)."""
-        ...
+        raise NotImplementedError
+
+    def settle(self, before: Tensor, logits: Tensor, grad: Tensor) -> None:
+        """Correct the logits in place after the optimiser's step, where the estimator promises more than a gradient.
+
+        Args:
+            before: Logits before the step, shape (num_positions, max_candidates).
+            logits: Logits after it.
+            grad: The gradient that was stepped along, mean over all ranks.
+        """
 
 
-class PathEstimator:
+class PathEstimator(Estimator):
     """One or two candidates per position in the comparison; one of them in the graph.
 
     With `num_compared` None (`one-path`): a path is drawn from p and all other living candidates are
@@ -104,8 +114,13 @@ class PathEstimator:
             (grad,) = torch.autograd.grad(loss, [alpha.logits])
         return ArchitectureGradient(grad, cross_entropy.detach())
 
+    def settle(self, before: Tensor, logits: Tensor, grad: Tensor) -> None:
+        """With pairs: candidates outside the pair keep their probabilities."""
+        if self.num_compared is not None:
+            keep_other_probabilities(before, logits, grad != 0)
 
-class Reinforce:
+
+class Reinforce(Estimator):
     """Score-function estimator over `num_samples` whole paths; no graph through the network at all.
 
     Unbiased for the gradient of objective(E_p[cross-entropy], E_p[cost]) wherever the objective is linear in
@@ -146,19 +161,22 @@ class Reinforce:
         return ArchitectureGradient(grad, losses.mean())
 
 
+ESTIMATORS: dict[EstimatorName, Callable[[int], Estimator]] = {
+    "one-path": lambda num_samples: PathEstimator(None),
+    "two-path": lambda num_samples: PathEstimator(2),
+    "reinforce": Reinforce,
+}
+
+
 def make_estimator(name: EstimatorName, num_samples: int = 10) -> Estimator:
-    """Return the estimator of a name; `num_samples` is the number of paths of `reinforce`.
+    """Return the estimator of a name; `num_samples` is the number of paths of those that draw whole paths.
 
     Raises:
         InputError: If there is none of that name, or too few paths for a baseline.
     """
-    if name == "one-path":
-        return PathEstimator(None)
-    if name == "two-path":
-        return PathEstimator(2)
-    if name == "reinforce":
-        return Reinforce(num_samples)
-    raise InputError(f"estimator: unknown name {name!r}{nearest(name, get_args(EstimatorName))}")
+    if name not in ESTIMATORS:
+        raise InputError(f"estimator: unknown name {name!r}{nearest(name, ESTIMATORS)}")
+    return ESTIMATORS[name](num_samples)
 
 
 def keep_other_probabilities(before: Tensor, logits: Tensor, touched: Tensor) -> None:

@@ -9,13 +9,12 @@ import math
 import torch
 from torch import Tensor
 
-from supernet.cost import CostTable
 from supernet.errors import RunError
-from supernet.objective import ObjectiveSettings
+from supernet.objective import Objective
 from supernet.space import Space
 
-# All skips: nearly nothing but Zero where Zero is allowed, although the budget would pay for more.
-MAX_SKIP_SHARE, UNUSED_BUDGET = 0.98, 0.8
+MAX_SKIP_SHARE = 0.98
+"""Above it a search is all skips: nearly nothing but Zero where Zero is allowed."""
 
 
 def zero_mask(space: Space, width: int) -> Tensor:
@@ -40,15 +39,12 @@ def check_loss(step: int, loss: Tensor) -> None:
         raise RunError(f"step {step}: the loss is {float(loss)}; lower learning_rate or use fp32")
 
 
-def check_distribution(
-    step: int, expected_cost: float, skips: float, objective: ObjectiveSettings, costs: CostTable
-) -> None:
-    """Raise `RunError` if alpha is not finite or has collapsed to skips while the budget would pay for more."""
+def check_distribution(step: int, expected_cost: float, skips: float, objective: Objective) -> None:
+    """Raise `RunError` if alpha is not finite or has collapsed to skips while the objective would pay for more."""
     if not math.isfinite(expected_cost):
         raise RunError(f"step {step}: alpha is not finite; lower arch_learning_rate or use fp32")
-    wasted = objective.kind != "budget" or expected_cost < UNUSED_BUDGET * objective.reference
-    if skips > MAX_SKIP_SHARE and wasted:
+    if skips > MAX_SKIP_SHARE and objective.pays_for_more(expected_cost):
         raise RunError(
             f"step {step}: collapsed to skips (share {skips:.3f}) at an expected cost of {expected_cost:.4g} "
-            f"{costs.unit}; lengthen the warm-up or lower arch_learning_rate"
+            f"{objective.costs.unit}; lengthen the warm-up or lower arch_learning_rate"
         )

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 
 from supernet.cost import CostTable
 from supernet.errors import InputError
-from supernet.estimators import EstimatorName, keep_other_probabilities, make_estimator
+from supernet.estimators import EstimatorName, make_estimator
 from supernet.gates import ArchitectureParameters, sample_path
 from supernet.health import check_distribution, check_loss, mean_entropy, skip_share, zero_mask
 from supernet.network import MixedLayer, Supernet
 from supernet.objective import ObjectiveSettings, make_objective
 from supernet.plain import STRICT, Count, CountOrNone, Flag
-from supernet.prune import Pruner, PruneSettings, spare_cheapest
+from supernet.prune import Pruner, PruneSettings
 from supernet.rng import generator
 from supernet.sync import Alone, Sync, rank_weight
 from supernet.training import (
@@ -193,8 +193,8 @@ class Search:
             )
         if self.done or (step + 1) % settings.check_every == 0:
             check_loss(step, record.loss)
-        if self.searches:
-            check_distribution(step, record.expected_cost, record.skip_share, settings.objective, self.costs)
+        if self.objective:
+            check_distribution(step, record.expected_cost, record.skip_share, self.objective)
         return record
 
     def _weight_step(self, step: int) -> Tensor:
@@ -238,16 +238,13 @@ class Search:
         self.alpha.logits.grad = grad
         self.arch_optimiser.step()
         self.alpha.logits.grad = None
-        if settings.estimator == "two-path":
-            keep_other_probabilities(before, self.alpha.logits, grad != 0)
+        self.estimator.settle(before, self.alpha.logits, grad)
         self.num_arch_steps += 1
         with torch.no_grad():
             self.objective.update(float(self.costs.expected(self.alpha.probs())))
         if self.pruner and settings.prune and self.num_arch_steps % settings.prune.every == 0:
             doomed = self.pruner.check(self.alpha.probs().detach(), self.alpha.alive, step / settings.num_steps)
-            if settings.objective.kind == "budget":
-                doomed = spare_cheapest(doomed, self.alpha.alive, self.costs, settings.objective.reference)
-            self._drop(doomed)
+            self._drop(self.objective.spare(doomed, self.alpha.alive))
         return found.cross_entropy
 
     def _drop(self, doomed: Tensor) -> None:

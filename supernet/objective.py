@@ -1,11 +1,11 @@
 """What an architecture step minimises: cross-entropy with a term for the expected cost.
 
-Why here: the three forms are interchangeable, and `budget` carries the multiplier that makes one run meet a
-limit. Nothing here knows networks or sampling; a cost may be milliseconds or anything a `CostTable` holds.
+Why here: the forms are interchangeable, and all that depends on which one it is stands in its class: a new one is a
+class, its settings and its name, here. Nothing knows networks or sampling; a cost is whatever a `CostTable` holds.
 """
 
 import math
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, Strict
@@ -15,6 +15,10 @@ from torch import Tensor
 from supernet.cost import CostTable
 from supernet.errors import InputError
 from supernet.plain import STRICT, Positive
+from supernet.prune import spare_cheapest
+
+UNUSED_BUDGET = 0.8
+"""Below this share of a budget, networks that cost more would be welcome."""
 
 Kind = Literal["budget", "add_linear", "mul_log"]
 
@@ -41,92 +45,108 @@ class ObjectiveSettings:
     damping: Annotated[float, Strict(), Field(ge=0, le=1e4)] = 1.0
 
 
-class Objective(Protocol):
-    """A scalar to minimise from cross-entropy and expected cost."""
+class Objective:
+    """A scalar to minimise from cross-entropy and expected cost, and what else in a search depends on its kind.
 
-    multiplier: float
+    Attributes:
+        limited: Whether `reference` is a limit that networks must keep, or only what a weight is relative to.
+        multiplier: Factor of the cost term; what a restart must restore.
+    """
+
+    limited: ClassVar[bool] = False
+
+    def __init__(self, settings: ObjectiveSettings, costs: CostTable) -> None:
+        self.settings, self.costs, self.reference = settings, costs, settings.reference
+        self.multiplier = settings.weight
 
     def __call__(self, cross_entropy: Tensor, expected_cost: Tensor) -> Tensor:
         """Return the value to minimise, differentiable in both."""
-        ...
+        raise NotImplementedError
 
     def update(self, expected_cost: float) -> None:
         """Move what is not learnt by gradient, once per architecture step."""
-        ...
+
+    def spare(self, doomed: Tensor, alive: Tensor) -> Tensor:
+        """Return which of the candidates about to be dropped may go, see `prune`."""
+        return doomed
+
+    def pays_for_more(self, expected_cost: float) -> bool:
+        """Whether networks much costlier than this would be as welcome."""
+        return True
 
 
-class AddLinear:
+class AddLinear(Objective):
     """CE + weight * (E - reference) / reference."""
-
-    def __init__(self, settings: ObjectiveSettings) -> None:
-        self.multiplier, self.reference = settings.weight, settings.reference
 
     def __call__(self, cross_entropy: Tensor, expected_cost: Tensor) -> Tensor:
         """See `Objective`."""
         return cross_entropy + self.multiplier * (expected_cost / self.reference - 1.0)
 
-    def update(self, expected_cost: float) -> None:
-        """Nothing moves."""
 
-
-class MulLog:
+class MulLog(Objective):
     """weight * CE * (ln E / ln reference) ** exponent: a very mild pressure, and no limit."""
 
-    def __init__(self, settings: ObjectiveSettings) -> None:
-        self.multiplier, self.exponent = settings.weight, settings.exponent
-        self.log_reference = math.log(settings.reference)
+    def __init__(self, settings: ObjectiveSettings, costs: CostTable) -> None:
+        super().__init__(settings, costs)
+        if min(self.reference, costs.minimum) <= 1.0:
+            raise InputError(
+                f"objective mul_log on {costs.name}: reference {self.reference:.4g} and smallest cost "
+                f"{costs.minimum:.4g} must be above 1 {costs.unit}, its logarithm changes sign there; use another kind"
+            )
+        self.log_reference = math.log(self.reference)
 
     def __call__(self, cross_entropy: Tensor, expected_cost: Tensor) -> Tensor:
         """See `Objective`."""
-        return self.multiplier * cross_entropy * (expected_cost.log() / self.log_reference) ** self.exponent
-
-    def update(self, expected_cost: float) -> None:
-        """Nothing moves."""
+        exponent = self.settings.exponent
+        return self.multiplier * cross_entropy * (expected_cost.log() / self.log_reference) ** exponent
 
 
-class Budget:
+class Budget(Objective):
     """CE + multiplier * excess + damping / 2 * max(0, excess)^2 with excess = E / budget - 1.
 
     The multiplier rises while the expected cost is above the budget and falls to zero below it (method of
     multipliers), so the limit is stated once, in the user's unit, and no weight is tuned by repeated runs.
     """
 
-    def __init__(self, settings: ObjectiveSettings) -> None:
+    limited = True
+
+    def __init__(self, settings: ObjectiveSettings, costs: CostTable) -> None:
+        super().__init__(settings, costs)
+        if self.reference < costs.minimum:
+            raise InputError(
+                f"budget {self.reference:.4g} {costs.unit} on {costs.name}: the space cannot go below "
+                f"{costs.minimum:.4g} {costs.unit} (its largest network takes {costs.maximum:.4g}); raise the budget "
+                f"or use a smaller space"
+            )
         self.multiplier = 0.0
-        self.budget, self.dual_rate, self.damping = settings.reference, settings.dual_rate, settings.damping
 
     def __call__(self, cross_entropy: Tensor, expected_cost: Tensor) -> Tensor:
         """See `Objective`."""
-        excess = expected_cost / self.budget - 1.0
-        return cross_entropy + self.multiplier * excess + 0.5 * self.damping * torch.relu(excess) ** 2
+        excess = expected_cost / self.reference - 1.0
+        return cross_entropy + self.multiplier * excess + 0.5 * self.settings.damping * torch.relu(excess) ** 2
 
     def update(self, expected_cost: float) -> None:
         """Dual ascent on the multiplier."""
-        self.multiplier = max(0.0, self.multiplier + self.dual_rate * (expected_cost / self.budget - 1.0))
+        self.multiplier = max(0.0, self.multiplier + self.settings.dual_rate * (expected_cost / self.reference - 1.0))
+
+    def spare(self, doomed: Tensor, alive: Tensor) -> Tensor:
+        """Keep the cheapest candidates where nothing within the budget would be left without them."""
+        return spare_cheapest(doomed, alive, self.costs, self.reference)
+
+    def pays_for_more(self, expected_cost: float) -> bool:
+        """Whether a good part of the budget is unused."""
+        return expected_cost < UNUSED_BUDGET * self.reference
+
+
+OBJECTIVES: dict[Kind, type[Objective]] = {"budget": Budget, "add_linear": AddLinear, "mul_log": MulLog}
 
 
 def make_objective(settings: ObjectiveSettings, costs: CostTable) -> Objective:
     """Build the objective for a cost table.
 
     Raises:
-        InputError: If the budget is below the cheapest architecture of the space, if the reference is not
-            positive, or if `mul_log` would take a logarithm below zero.
+        InputError: If the reference is not positive, or the objective cannot work on this table.
     """
-    reference, unit = settings.reference, costs.unit
-    if not reference > 0:
-        raise InputError(f"objective.reference: {reference}; expected a positive cost in {unit}")
-    if settings.kind == "budget":
-        if reference < costs.minimum:
-            raise InputError(
-                f"budget {reference:.4g} {unit} on {costs.name}: the space cannot go below {costs.minimum:.4g} {unit} "
-                f"(its largest network takes {costs.maximum:.4g}); raise the budget or use a smaller space"
-            )
-        return Budget(settings)
-    if settings.kind == "mul_log":
-        if min(reference, costs.minimum) <= 1.0:
-            raise InputError(
-                f"objective mul_log on {costs.name}: reference {reference:.4g} and smallest cost {costs.minimum:.4g} "
-                f"must be above 1 {unit}, its logarithm changes sign there; use 'budget' or 'add_linear'"
-            )
-        return MulLog(settings)
-    return AddLinear(settings)
+    if not settings.reference > 0:
+        raise InputError(f"objective.reference: {settings.reference}; expected a positive cost in {costs.unit}")
+    return OBJECTIVES[settings.kind](settings, costs)

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.plan.config import ALL_TARGETS, RunConfig
 from supernet.cost import trace
 from supernet.errors import InputError, nearest
+from supernet.objective import OBJECTIVES
 from supernet.plain import read
 from supernet.presets import load_space, read_preset, space_definition
 
@@ -47,12 +48,14 @@ def _check_parts(config: RunConfig, place: str) -> None:
         if missing:
             raise InputError(f"{place}.sweep.budgets_ms: no budget for {', '.join(missing)}")
     kind = config.search.objective.kind
-    if bool(config.sweep.latency_weights) != (kind != "budget"):
+    limited = OBJECTIVES[kind].limited
+    if bool(config.sweep.latency_weights) == limited:
+        weighted = " or ".join(sorted(name for name, objective in OBJECTIVES.items() if not objective.limited))
         raise InputError(
-            f"{place}: sweep.latency_weights goes with search.objective.kind add_linear or mul_log, budgets with "
-            f"'budget'; got kind {kind!r}"
+            f"{place}: sweep.latency_weights goes with search.objective.kind {weighted}, budgets with the others; "
+            f"got kind {kind!r}"
         )
-    if config.search.objective.reference and kind == "budget":
+    if config.search.objective.reference and limited:
         raise InputError(f"{place}.search.objective.reference: budgets stand under 'sweep'; remove this key")
     sizes = {f"{label}.batch_size": getattr(config, label).batch_size for label in ("warmup", "search", "train")}
     sizes["search.arch_batch_size"] = config.search.arch_batch_size or config.search.batch_size

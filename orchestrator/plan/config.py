@@ -62,7 +62,7 @@ class SweepConfig(Strict):
         budgets_ms: Limits in milliseconds: a list for all targets, or a list per target name.
         budget_fractions: Limits as fractions of the space's range on each target: 0 is the smallest network,
             1 the largest.
-        latency_weights: Weights of the latency term (objective `add_linear` or `mul_log`).
+        latency_weights: Weights of the latency term, for objectives without a limit.
     """
 
     budgets_ms: Annotated[dict[str, list[PositiveFloat]] | None, BeforeValidator(_for_all)] = None

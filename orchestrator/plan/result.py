@@ -11,7 +11,6 @@ from typing import Any
 from supernet.errors import InputError, nearest
 
 STATUSES = ("done", "failed")
-OBJECTIVES = ("budget", "mul_log", "add_linear")
 UNITS = ("ms", "1")
 
 
@@ -25,7 +24,7 @@ class TrialResult:
         sweep: Name of the sweep.
         trial: Stable key of the trial within the sweep, such as `ort-cpu-1t-b0.5`.
         target: Name of the target the latencies belong to.
-        objective: One of `OBJECTIVES`.
+        objective: Name of the objective, see `supernet.objective`.
         budget_ms: Latency the network must not exceed; None where a weight was searched instead.
         latency_weight: Weight of the latency term; None where a budget was searched instead.
         predicted_ms: Latency the table predicts for the architecture.
@@ -68,8 +67,8 @@ class TrialResult:
     unit: str = "ms"
 
     def __post_init__(self) -> None:
-        """Refuse a status, an objective or a unit that nothing downstream would understand."""
-        for name, allowed in (("status", STATUSES), ("objective", OBJECTIVES), ("unit", UNITS)):
+        """Refuse a status or a unit that nothing downstream would understand."""
+        for name, allowed in (("status", STATUSES), ("unit", UNITS)):
             value = getattr(self, name)
             if value not in allowed:
                 raise InputError(f"result of trial {self.trial!r}: {name} {value!r}{nearest(value, allowed)}")

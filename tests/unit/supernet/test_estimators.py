@@ -9,7 +9,7 @@ from supernet_tiny import all_paths_of, tiny_batch, tiny_costs, tiny_space, tiny
 from torch.nn import functional as F
 
 from supernet.errors import InputError
-from supernet.estimators import EstimatorName, keep_other_probabilities, make_estimator
+from supernet.estimators import ESTIMATORS, EstimatorName, keep_other_probabilities, make_estimator
 from supernet.gates import ArchitectureParameters, sample_candidates, sample_path
 from supernet.network import Supernet
 from supernet.objective import ObjectiveSettings, make_objective
@@ -289,3 +289,7 @@ def test_unknown_estimators_and_too_few_paths_are_refused():
         make_estimator("two_path")
     with pytest.raises(InputError, match="at least 2"):
         make_estimator("reinforce", num_samples=1)
+
+
+def test_every_name_that_settings_allow_is_an_estimator():
+    assert set(NAMES) == set(ESTIMATORS)

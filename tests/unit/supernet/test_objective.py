@@ -1,6 +1,7 @@
 """Objectives against their formulas, the multiplier's way to a budget, and the paper's presets."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
 from supernet.health import check_distribution, check_loss, mean_entropy, skip_share, zero_mask
-from supernet.objective import ObjectiveSettings, make_objective
+from supernet.objective import OBJECTIVES, Kind, ObjectiveSettings, make_objective
 from supernet.presets import load_space
 from supernet.recipes import paper_search, paper_training, paper_warmup
 
@@ -96,7 +97,7 @@ def test_health_numbers():
     with pytest.raises(RunError, match="the loss is inf"):
         check_loss(3, torch.tensor(math.inf))
     with pytest.raises(RunError, match="alpha is not finite"):
-        check_distribution(3, math.nan, 0.0, ObjectiveSettings("budget", reference=8.0), COSTS)
+        check_distribution(3, math.nan, 0.0, make_objective(ObjectiveSettings("budget", reference=8.0), COSTS))
 
 
 def test_the_papers_schedule():
@@ -107,3 +108,7 @@ def test_the_papers_schedule():
     final = paper_training()
     assert final.num_steps == 300 * 5005
     assert (final.inherit, final.decay_norms, final.label_smoothing, final.weight_decay) == (False, False, 0.1, 4e-5)
+
+
+def test_every_kind_that_settings_allow_is_an_objective():
+    assert set(get_args(Kind)) == set(OBJECTIVES)
