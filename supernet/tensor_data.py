@@ -20,8 +20,8 @@ class TensorData:
     """Batches of given tensors; implements `supernet.training.Data`.
 
     Args:
-        splits: Per split (`train`, `validation`, `test`) the images, float32 (M, C, H, W), normalised, and their labels,
-            int64 (M,).
+        splits: Per split (`train`, `validation`, `test`) the images, float32 (M, C, H, W), normalised, and their
+            labels, int64 (M,).
         seed: Of the order of the batches.
 
     Raises:
