@@ -36,8 +36,8 @@ class DataConfig(Strict):
     """Where the images are, and how they are split and augmented.
 
     Attributes:
-        source: `digits`, a folder of images or of Parquet files, `torchvision:NAME:ROOT`, or a folder of prepared
-            shards.
+        source: `digits`, `scattered-digits`, a folder of images or of Parquet files, `torchvision:NAME:ROOT`, or a
+            folder of prepared shards.
         augment: Preset of training images, see `orchestrator.data.augment`.
     """
 

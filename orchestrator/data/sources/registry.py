@@ -6,11 +6,13 @@ from pathlib import Path
 from orchestrator.data.sources.digits import open_digits
 from orchestrator.data.sources.folder import open_folder
 from orchestrator.data.sources.parquet import open_parquet
+from orchestrator.data.sources.scattered import open_scattered_digits
 from orchestrator.data.sources.source import Source
 from orchestrator.data.sources.vision import open_torchvision
 
 KINDS: dict[str, Callable[[str], Source]] = {
     "digits": lambda source: open_digits(),
+    "scattered-digits": lambda source: open_scattered_digits(),
     "folder": open_folder,
     "parquet": open_parquet,
     "torchvision": open_torchvision,
@@ -21,8 +23,8 @@ def open_source(source: str) -> Source:
     """Open a data source as the user names it.
 
     Args:
-        source: `digits`, `torchvision:<Dataset>:<folder>`, or a folder: of Parquet files if it holds any, else of
-            images by class.
+        source: `digits`, `scattered-digits`, `torchvision:<Dataset>:<folder>`, or a folder: of Parquet files if it
+            holds any, else of images by class.
 
     Raises:
         InputError: If the source is unknown or empty.
@@ -33,8 +35,8 @@ def open_source(source: str) -> Source:
 
 def kind_of(source: str) -> str:
     """Return which kind of source a name means."""
-    if source == "digits":
-        return "digits"
+    if source in ("digits", "scattered-digits"):
+        return source
     if source.startswith("torchvision:"):
         return "torchvision"
     folder = Path(source).expanduser()
