@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Gt, Lt
-from pydantic import PositiveInt
+from pydantic import Field
 from pydantic.dataclasses import dataclass as checked
 from torch import Tensor
 
 from supernet.cost import CostTable
-from supernet.plain import STRICT
+from supernet.plain import STRICT, Count, Positive
 from supernet.proposals import candidates_within, most_probable, most_probable_within
 from supernet.space import Path
 
@@ -45,10 +44,10 @@ class DeriveSettings:
     """
 
     strategy: StrategyName = "judged"
-    num_candidates: PositiveInt = 8
-    slack: Annotated[float, Gt(0), Lt(1)] = 0.1
-    recalibration_batches: PositiveInt = 10
-    max_validation_images: PositiveInt = 10_000
+    num_candidates: Annotated[Count, Field(le=100_000)] = 8
+    slack: Annotated[Positive, Field(lt=1)] = 0.1
+    recalibration_batches: Count = 10
+    max_validation_images: Count = 10_000
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,12 @@ Positive = Annotated[float, Strict(), Field(gt=0, le=1e18, allow_inf_nan=False)]
 Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 """A number from 0 to 1."""
 
+NotNegative = Annotated[float, Strict(), Field(ge=0, le=1e18, allow_inf_nan=False)]
+"""A finite number, 0 or above."""
+
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=2000)]
+"""One line of text: an address, a path, a title."""
+
 
 def check_name(value: Any, place: str) -> str:
     """Return `value` if it is a `Name`.

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.plan.config import ALL_TARGETS, RunConfig
-from supernet.cost import trace
-from supernet.errors import InputError, nearest
+from orchestrator.data.sources.registry import kind_of
+from orchestrator.data.sources.vision import parse_torchvision
+from orchestrator.plan.config import RunConfig
+from orchestrator.plan.trials import plan_trials
+from supernet.errors import InputError
 from supernet.objective import OBJECTIVES
 from supernet.plain import read
 from supernet.presets import load_space, read_preset, space_definition
@@ -26,7 +28,9 @@ def load_run(reference: str, **overrides: Any) -> RunConfig:
     if not isinstance(loaded, Mapping):
         raise InputError(f"{place}: {loaded!r}; expected a mapping with keys {', '.join(RunConfig.model_fields)}")
     merged = {**loaded, **{key: value for key, value in overrides.items() if value is not None}}
-    return check_run(merged, place)
+    config = check_run(merged, place)
+    _check_source(config.data.source, f"{place}.data.source")
+    return config
 
 
 def check_run(definition: Mapping[str, Any], place: str) -> RunConfig:
@@ -37,16 +41,27 @@ def check_run(definition: Mapping[str, Any], place: str) -> RunConfig:
 
 
 def _check_parts(config: RunConfig, place: str) -> None:
-    trace(load_space(config.space, f"{place}.space"))
-    names = [target.name for target in config.load_targets()]
-    budgets = config.sweep.budgets_ms
-    if budgets and ALL_TARGETS not in budgets:
-        for name in budgets:
-            if name not in names:
-                raise InputError(f"{place}.sweep.budgets_ms: unknown target {name!r}{nearest(name, names)}")
-        missing = [name for name in names if not budgets.get(name)]
-        if missing:
-            raise InputError(f"{place}.sweep.budgets_ms: no budget for {', '.join(missing)}")
+    """Check what goes with what across sections, and that all names can be made."""
+    load_space(config.space, f"{place}.space")
+    plan_trials(config, place)
+    _check_objective(config, place)
+    if config.warmup.arch_every or not config.warmup.train_weights:
+        raise InputError(f"{place}.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0' there")
+    if not config.search.train_weights:
+        raise InputError(f"{place}.search.train_weights: 'mode' decides whether trials train weights; remove this key")
+    if config.mode == "independent" and not config.search.arch_every:
+        raise InputError(
+            f"{place}.search.arch_every: 0 means that nothing is searched; with mode 'independent', give the number of "
+            "weight steps per architecture step"
+        )
+    sizes = {f"{label}.batch_size": getattr(config, label).batch_size for label in ("warmup", "search", "train")}
+    sizes["search.arch_batch_size"] = config.search.arch_batch_size or config.search.batch_size
+    for label, size in sizes.items():
+        if size < config.workers.max:
+            raise InputError(f"{place}.{label}: {size} images are too few for {config.workers.max} workers")
+
+
+def _check_objective(config: RunConfig, place: str) -> None:
     kind = config.search.objective.kind
     limited = OBJECTIVES[kind].limited
     if bool(config.sweep.latency_weights) == limited:
@@ -57,11 +72,18 @@ def _check_parts(config: RunConfig, place: str) -> None:
         )
     if config.search.objective.reference and limited:
         raise InputError(f"{place}.search.objective.reference: budgets stand under 'sweep'; remove this key")
-    sizes = {f"{label}.batch_size": getattr(config, label).batch_size for label in ("warmup", "search", "train")}
-    sizes["search.arch_batch_size"] = config.search.arch_batch_size or config.search.batch_size
-    for label, size in sizes.items():
-        if size < config.workers.max:
-            raise InputError(f"{place}.{label}: {size} images are too few for {config.workers.max} workers")
+
+
+def _check_source(source: str, place: str) -> None:
+    """Refuse a source that is not there. Only the driver needs it: the machines read what was made of it."""
+    kind = kind_of(source)
+    if kind == "torchvision":
+        parse_torchvision(source)
+    elif kind == "folder" and "://" not in source and not Path(source).expanduser().is_dir():
+        raise InputError(
+            f"{place}: no folder {source!r}; a data source is 'digits', a folder of images or of prepared shards, or "
+            "torchvision:<Dataset>:<folder>"
+        )
 
 
 def resolved(config: RunConfig) -> dict[str, Any]:

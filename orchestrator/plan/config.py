@@ -6,21 +6,16 @@ sections (`check`), nor how anything is run.
 
 from dataclasses import replace
 from typing import Annotated, Any, Literal
+from urllib.parse import urlparse
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from latency.target import Target, load_target, read_target
+from orchestrator.data.augment import preset
 from supernet.derive import DeriveSettings
-from supernet.errors import InputError
+from supernet.errors import InputError, nearest
 from supernet.loop import SearchSettings
+from supernet.plain import STRICT, Count, CountOrNone, Name, NotNegative, Positive, Text
 from supernet.presets import load_space
 from supernet.space import Space
 from supernet.specialise import TrainSettings
@@ -29,7 +24,41 @@ from supernet.specialise import TrainSettings
 class Strict(BaseModel):
     """A section whose unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(**STRICT, frozen=True)
+
+
+STORAGES = ("file", "s3", "gs", "gcs", "abfs", "abfss")
+REGISTRIES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks", "databricks-uc")
+SHARED = ("tables", "data", "artifacts", "mlflow.db")
+"""What stands beside the sweeps in a storage: no sweep can be named so."""
+
+
+def _of_its_own(name: str) -> str:
+    if name.lower().startswith(SHARED[-1]) or name.lower() in SHARED:
+        raise ValueError(f"the storage keeps {', '.join(SHARED)} beside its sweeps; use another name")
+    return name
+
+
+def _storage(uri: str) -> str:
+    scheme = uri.partition("://")[0] if "://" in uri else "file"
+    if scheme not in STORAGES:
+        raise ValueError(f"unknown scheme {scheme!r}{nearest(scheme, STORAGES)}; or give a path")
+    return uri
+
+
+def _registry(uri: str) -> str:
+    scheme = urlparse(uri).scheme.partition("+")[0]
+    if scheme not in REGISTRIES:
+        raise ValueError(
+            f"unknown scheme {scheme!r}{nearest(scheme, REGISTRIES)}; give the http address of a tracking server, or "
+            "sqlite:////absolute/path/mlflow.db"
+        )
+    return uri
+
+
+def _augment(name: str) -> str:
+    preset(name)
+    return name
 
 
 class DataConfig(Strict):
@@ -41,11 +70,17 @@ class DataConfig(Strict):
         augment: Preset of training images, see `orchestrator.data.augment`.
     """
 
-    source: str
-    augment: str = "none"
-    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    num_loader_workers: Annotated[int, Field(ge=0)] = 0
+    source: Text
+    augment: Annotated[str, AfterValidator(_augment)] = "none"
+    validation_fraction: Annotated[Positive, Field(lt=1)] = 0.1
+    test_fraction: Annotated[Positive, Field(lt=1)] = 0.1
+    num_loader_workers: Annotated[CountOrNone, Field(le=256)] = 0
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> "DataConfig":
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction and test_fraction leave no image to train on; lower one")
+        return self
 
 
 ALL_TARGETS = "*"
@@ -55,26 +90,41 @@ def _for_all(budgets: Any) -> Any:
     return {ALL_TARGETS: budgets} if isinstance(budgets, list) else budgets
 
 
+MAX_VALUES = 1000
+Budget = Annotated[Positive, Field(ge=1e-6, le=1e9)]
+Counted = Annotated[Positive, Field(ge=1, le=1e15)]
+Values = Field(min_length=1, max_length=MAX_VALUES)
+
+
 class SweepConfig(Strict):
-    """What every target is searched for; exactly one of the three.
+    """What every target is searched for: limits in its unit, or fractions, or weights.
 
     Attributes:
-        budgets_ms: Limits in milliseconds: a list for all targets, or a list per target name.
+        budgets_ms: Limits in milliseconds: a list for all targets that have a latency, or a list per target name.
+        budget_counts: Limits of targets that count (`macs`, `params`), in the same two forms: `{macs: [40.0e6]}`.
         budget_fractions: Limits as fractions of the space's range on each target: 0 is the smallest network,
             1 the largest.
         latency_weights: Weights of the latency term, for objectives without a limit.
     """
 
-    budgets_ms: Annotated[dict[str, list[PositiveFloat]] | None, BeforeValidator(_for_all)] = None
-    budget_fractions: list[Annotated[float, Field(gt=0, le=1)]] | None = None
-    latency_weights: list[PositiveFloat] | None = None
+    budgets_ms: Annotated[dict[str, Annotated[list[Budget], Values]] | None, BeforeValidator(_for_all)] = None
+    budget_counts: Annotated[dict[str, Annotated[list[Counted], Values]] | None, BeforeValidator(_for_all)] = None
+    budget_fractions: Annotated[list[Annotated[Positive, Field(ge=1e-6, le=1)]], Values] | None = None
+    latency_weights: Annotated[list[Annotated[Positive, Field(ge=1e-6, le=1e6)]], Values] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> "SweepConfig":
-        given = [name for name in type(self).model_fields if getattr(self, name)]
-        if len(given) != 1:
-            raise ValueError(f"give exactly one of {', '.join(type(self).model_fields)}; got {given or 'none'}")
+        limits = bool(self.budgets_ms or self.budget_counts)
+        if limits + bool(self.budget_fractions) + bool(self.latency_weights) != 1:
+            given = [name for name in type(self).model_fields if getattr(self, name)]
+            raise ValueError(
+                "give exactly one of budgets_ms (beside it budget_counts for targets that count), budget_fractions, "
+                f"latency_weights; got {given or 'none'}"
+            )
         return self
+
+
+MAX_WORKERS = 100_000
 
 
 class WorkersConfig(Strict):
@@ -85,25 +135,30 @@ class WorkersConfig(Strict):
         max: Most workers; more than `min` lets the run grow and shrink with the cluster.
         cpus: CPUs per worker.
         gpus: GPUs per worker.
-        resources: Custom resources per worker, such as `{train: 1}`.
+        resources: Custom resources per worker: `{train: 1}` means one worker on each machine that announces
+            `{"train": 1}`, however many GPUs it has; let it announce as many as it should run.
     """
 
-    min: PositiveInt = 1
-    max: PositiveInt = 1
-    cpus: PositiveFloat = 1.0
-    gpus: Annotated[float, Field(ge=0)] = 0.0
-    resources: dict[str, float] = {}
+    min: Annotated[Count, Field(le=MAX_WORKERS)] = 1
+    max: Annotated[Count, Field(le=MAX_WORKERS)] = 1
+    cpus: Annotated[Positive, Field(le=4096)] = 1.0
+    gpus: Annotated[NotNegative, Field(le=64)] = 0.0
+    resources: dict[Text, Annotated[Positive, Field(le=1e6)]] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        return {"min": value, "max": value} if isinstance(value, int) else value
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return {"min": value, "max": value} if whole else value
 
     @model_validator(mode="after")
     def _ordered(self) -> "WorkersConfig":
         if self.max < self.min:
             raise ValueError(f"max {self.max} is below min {self.min}")
         return self
+
+
+YEAR_SECONDS = 366 * 24 * 3600.0
 
 
 class CheckpointConfig(Strict):
@@ -115,9 +170,9 @@ class CheckpointConfig(Strict):
         max_failures: Worker failures a run survives before its trial fails.
     """
 
-    every_steps: PositiveInt = 500
-    every_seconds: PositiveFloat = 300.0
-    max_failures: Annotated[int, Field(ge=0)] = 8
+    every_steps: Count = 500
+    every_seconds: Annotated[Positive, Field(le=YEAR_SECONDS)] = 300.0
+    max_failures: Annotated[CountOrNone, Field(le=1000)] = 8
 
 
 class MeasureConfig(Strict):
@@ -129,9 +184,9 @@ class MeasureConfig(Strict):
         wait_minutes: How long work waits for a target that no node of the cluster announces, before its trial fails.
     """
 
-    table_seconds: PositiveFloat = 60.0
-    network_seconds: PositiveFloat = 10.0
-    wait_minutes: Annotated[float, Field(ge=0)] = 15.0
+    table_seconds: Annotated[Positive, Field(le=YEAR_SECONDS)] = 60.0
+    network_seconds: Annotated[Positive, Field(le=YEAR_SECONDS)] = 10.0
+    wait_minutes: Annotated[NotNegative, Field(le=YEAR_SECONDS / 60)] = 15.0
 
 
 class MlflowConfig(Strict):
@@ -142,8 +197,8 @@ class MlflowConfig(Strict):
         experiment: Name of the experiment.
     """
 
-    tracking_uri: str | None = None
-    experiment: str = "onepath"
+    tracking_uri: Annotated[Text, AfterValidator(_registry)] | None = None
+    experiment: Annotated[Text, Field(max_length=200)] = "onepath"
 
 
 class RunConfig(Strict):
@@ -162,10 +217,10 @@ class RunConfig(Strict):
         max_concurrent: Trials in progress at once.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    name: Annotated[Name, AfterValidator(_of_its_own)]
     data: DataConfig
-    space: str | dict[str, Any]
-    targets: Annotated[list[str | dict[str, Any]], Field(min_length=1)]
+    space: Text | dict[str, Any]
+    targets: Annotated[list[Text | dict[str, Any]], Field(min_length=1, max_length=100)]
     sweep: SweepConfig
     mode: Literal["shared", "independent"] = "shared"
     warmup: SearchSettings
@@ -176,9 +231,9 @@ class RunConfig(Strict):
     checkpoint: CheckpointConfig = CheckpointConfig()
     measure: MeasureConfig = MeasureConfig()
     mlflow: MlflowConfig = MlflowConfig()
-    storage: str = "onepath-runs"
-    max_concurrent: PositiveInt = 1
-    seed: Annotated[int, Field(ge=0)] = 0
+    storage: Annotated[Text, AfterValidator(_storage)] = "onepath-runs"
+    max_concurrent: Annotated[Count, Field(le=MAX_VALUES)] = 1
+    seed: Annotated[CountOrNone, Field(lt=2**31)] = 0
 
     def load_space(self) -> Space:
         """Return the space, with the data's number of classes left to the caller."""

@@ -5,15 +5,18 @@ Why here: the driver, the trials and the report must name a trial and its budget
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
-from latency.target import Target, read_target
+from latency.target import Target
 from orchestrator.data.storage import Storage
-from orchestrator.plan.check import check_run
 from orchestrator.plan.config import ALL_TARGETS, RunConfig
 from orchestrator.plan.result import TrialResult
 from supernet.cost import CostTable
-from supernet.errors import InputError
+from supernet.errors import InputError, nearest
+from supernet.plain import check_name, read
+from supernet.space import Space
 
 # Files of a sweep.
 CONFIG_FILE, WARMUP_FILE, TABLES_FOLDER = "config.json", "warmup.pt", "tables"
@@ -25,6 +28,9 @@ SEARCH_FILE, MEASURED_FILE = "search.json", "measured.json"
 ONNX_FILE, MEASUREMENT_FILE, RESULT_FILE = "model.onnx", "measurement.json", "result.json"
 REGISTERED_FILE = "registered.json"
 
+COUNTING = "limits of targets that count (macs, params) stand under budget_counts"
+TIMED = "limits of targets that have a latency stand under budgets_ms"
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -33,7 +39,7 @@ class Trial:
     Attributes:
         key: Stable name within the sweep.
         target: Name of the target.
-        kind: What `value` is: `ms` (a budget), `fraction` (a budget in the space's range) or `weight`.
+        kind: What `value` is: `ms` or `count` (a budget), `fraction` (a budget in the space's range) or `weight`.
         value: The number that the user gave.
     """
 
@@ -47,47 +53,111 @@ class Trial:
 
         A weight needs a reference only to be scale-free: the middle of the space's range.
         """
-        if self.kind == "ms":
+        if self.kind in ("ms", "count"):
             return self.value
         fraction = self.value if self.kind == "fraction" else 0.5
         return costs.minimum + fraction * (costs.maximum - costs.minimum)
 
 
-def plan_trials(config: RunConfig) -> list[Trial]:
-    """Return the trials of a sweep, targets in the user's order, smallest value first."""
+def trial_key(target: str, kind: str, value: float, place: str) -> str:
+    """Return the one name of a trial, such as `ort-cpu-1t-b2.5` or `macs-40M`: a folder, a run and a tag.
+
+    Raises:
+        InputError: If it would be too long, naming `place`.
+    """
+    letter = {"ms": "b", "count": "", "fraction": "f", "weight": "w"}[kind]
+    number, unit = Decimal(repr(value)), ""
+    if kind == "count":
+        size, unit = next(((s, u) for s, u in ((10**9, "G"), (10**6, "M"), (10**3, "k")) if value >= s), (1, ""))
+        number /= size
+    return check_name(f"{target}-{letter}{number.normalize():f}{unit}", place)
+
+
+def plan_trials(config: RunConfig, place: str = "") -> list[Trial]:
+    """Return the trials of a sweep, targets in the user's order, smallest value first.
+
+    Args:
+        config: The sweep.
+        place: Where it stands, for messages.
+
+    Raises:
+        InputError: If a target has no limit or a limit no target, or a value stands twice.
+    """
+    sweep, targets, where = config.sweep, config.load_targets(), f"{place}.sweep".lstrip(".")
+    latencies = [target.name for target in targets if target.unit == "ms"]
+    counts = [target.name for target in targets if target.unit != "ms"]
+    limits: dict[str, list[float]] = {}
+    if sweep.budgets_ms or sweep.budget_counts:
+        limits = _limits(sweep.budgets_ms, latencies, counts, f"{where}.budgets_ms", COUNTING)
+        limits |= _limits(sweep.budget_counts, counts, latencies, f"{where}.budget_counts", TIMED)
     trials = []
-    for target in config.load_targets():
-        sweep = config.sweep
-        budgets = (sweep.budgets_ms or {}).get(target.name) or (sweep.budgets_ms or {}).get(ALL_TARGETS)
-        for kind, letter, values in (
-            ("ms", "b", budgets),
-            ("fraction", "f", sweep.budget_fractions),
-            ("weight", "w", sweep.latency_weights),
+    for target in targets:
+        for kind, values in (
+            ("ms" if target.unit == "ms" else "count", limits.get(target.name)),
+            ("fraction", sweep.budget_fractions),
+            ("weight", sweep.latency_weights),
         ):
-            for value in sorted(values or []):
-                trials.append(Trial(f"{target.name}-{letter}{value:g}", target.name, kind, value))
+            keyed = [(trial_key(target.name, kind, value, where), value) for value in sorted(values or [])]
+            trials += [Trial(key, target.name, kind, value) for key, value in keyed]
     keys = [trial.key for trial in trials]
     if len(set(keys)) != len(keys):
-        raise InputError(f"sweep: a value stands twice: {', '.join(sorted(k for k in keys if keys.count(k) > 1))}")
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise InputError(f"{where}: a value stands twice: {', '.join(twice)}")
     return trials
+
+
+def _limits(
+    given: Mapping[str, list[float]] | None, names: list[str], others: list[str], place: str, hint: str
+) -> dict[str, list[float]]:
+    """Return the limits of each of `names`; `others` are the targets whose limits stand under another key."""
+    given = given or {}
+    for name in given.keys() & set(others):
+        raise InputError(f"{place}: {name!r} does not belong here; {hint}")
+    for name in given.keys() - {*names, ALL_TARGETS}:
+        raise InputError(f"{place}: unknown target {name!r}{nearest(name, names)}")
+    if ALL_TARGETS in given and not names:
+        raise InputError(f"{place}: no target has such limits; {hint}")
+    limits = {name: given.get(name) or given.get(ALL_TARGETS) or [] for name in names}
+    missing = [name for name, values in limits.items() if not values]
+    if missing:
+        raise InputError(f"{place}: no budget for {', '.join(missing)}")
+    return limits
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a process somewhere in the cluster needs to work on a sweep: plain data, small.
+    """What a process somewhere in the cluster needs to work on a sweep: plain data, small, read once when it is made.
 
     Attributes:
         config: The resolved configuration.
         data_root: Where the prepared images are, for all machines: a path or a URI.
+
+    Raises:
+        InputError: If the configuration does not read.
     """
 
     config: Mapping[str, Any]
     data_root: str
 
-    @property
+    def __post_init__(self) -> None:
+        """Read the configuration before anything is done with it."""
+        _ = self.run, self.targets
+
+    @cached_property
     def run(self) -> RunConfig:
-        """The configuration, validated."""
-        return check_run(self.config, self.config["name"])
+        """The configuration, typed."""
+        config: RunConfig = read(RunConfig, self.config, str(self.config.get("name", CONFIG_FILE)))
+        return config
+
+    @cached_property
+    def targets(self) -> dict[str, Target]:
+        """The sweep's targets by name."""
+        return {target.name: target for target in self.run.load_targets()}
+
+    @cached_property
+    def space(self) -> Space:
+        """The sweep's space with the data's classes, its shapes traced."""
+        return self.run.load_space()
 
     @property
     def root(self) -> Storage:
@@ -105,10 +175,9 @@ class Job:
 
     def target(self, name: str) -> Target:
         """Return one of the sweep's targets."""
-        for definition in self.config["targets"]:
-            if definition["name"] == name:
-                return read_target(definition, name)
-        raise InputError(f"sweep {self.config['name']!r} has no target {name!r}")
+        if name not in self.targets:
+            raise InputError(f"sweep {self.run.name!r} has no target {name!r}{nearest(name, self.targets)}")
+        return self.targets[name]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, read back by `Job(**...)`."""

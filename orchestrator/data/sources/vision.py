@@ -20,17 +20,26 @@ TORCHVISION_SPLITS = {
 }
 
 
-def open_torchvision(source: str) -> Source:
-    """A classification data set of torchvision, downloaded into the folder if it is not there."""
-    from torchvision import datasets
+def parse_torchvision(source: str) -> tuple[str, Path]:
+    """Return the data set's name and folder.
 
+    Raises:
+        InputError: If the source is not of the form, or torchvision has no such classification data set.
+    """
     parts = source.split(":", 2)
     if len(parts) != 3 or not all(parts):
         raise InputError(f"{source}: expected torchvision:<Dataset>:<folder>, such as torchvision:CIFAR10:~/data")
     _, name, folder = parts
-    root = Path(folder).expanduser()
     if name not in TORCHVISION_SPLITS:
         raise InputError(f"{source}: unknown torchvision data set {name!r}{nearest(name, TORCHVISION_SPLITS)}")
+    return name, Path(folder).expanduser()
+
+
+def open_torchvision(source: str) -> Source:
+    """A classification data set of torchvision, downloaded into the folder if it is not there."""
+    from torchvision import datasets
+
+    name, root = parse_torchvision(source)
     argument, values = TORCHVISION_SPLITS[name]
     make: Any = getattr(datasets, name)
     root.mkdir(parents=True, exist_ok=True)

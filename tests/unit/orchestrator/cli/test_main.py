@@ -115,7 +115,7 @@ def test_the_command_itself_ends_with_exit_code_2(tmp_path):
 def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(here, tmp_path):
     storage = tmp_path / ("a-folder-of-a-long-name-" * 3)
     definition, _ = read_preset("runs", "quickstart")
-    changes = {"targets": ["macs"], "sweep": {"budgets_ms": [5e6]}, "storage": str(storage)}
+    changes = {"targets": ["macs"], "sweep": {"budget_counts": [5e6]}, "storage": str(storage)}
     job = Job(resolved(check_run({**definition, **changes}, "quickstart")), "")
     job.store.write_json(CONFIG_FILE, dict(job.config))
     (trial,) = plan_trials(job.run)

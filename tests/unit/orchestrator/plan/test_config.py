@@ -1,6 +1,7 @@
 """What a user may write wrong, and what the message says."""
 
 import json
+import math
 
 import pytest
 
@@ -27,10 +28,12 @@ def quickstart(**changes):
         ({"targets": ["ort-cpu-1"]}, "targets[0]: unknown target 'ort-cpu-1'; did you mean 'ort-cpu-1t'"),
         ({"targets": ["ort-cpu-1t", "ort-cpu-1t"]}, "targets: names must differ"),
         ({"targets": []}, "mine.targets"),
-        ({"sweep": {"budgets_ms": [3.0, -1.0]}}, "greater than 0"),
+        ({"sweep": {"budgets_ms": [3.0, -1.0]}}, "mine.sweep.budgets_ms.*[1]: -1.0: "),
+        ({"sweep": {"budgets_ms": [math.inf]}}, "mine.sweep.budgets_ms.*[0]: inf: "),
+        ({"sweep": {"budgets_ms": [1.0] * 2000}}, "at most 1000 items"),
         ({"sweep": {"budgets_ms": {"ort": [1.0]}}}, "mine.sweep.budgets_ms: unknown target 'ort'"),
         ({"sweep": {"budgets_ms": {"ort-cpu-1t": [1.0]}}}, "no budget for torch-cpu-1t"),
-        ({"sweep": {}}, "exactly one of budgets_ms, budget_fractions, latency_weights"),
+        ({"sweep": {}}, "exactly one of budgets_ms (beside it budget_counts"),
         ({"sweep": {"budgets_ms": [1.0], "budget_fractions": [0.5]}}, "exactly one of"),
         ({"sweep": {"latency_weights": [0.1]}}, "search.objective.kind"),
         ({"space": "digit"}, "unknown space 'digit'; did you mean 'digits'"),
@@ -39,6 +42,43 @@ def quickstart(**changes):
         ({"workers": {"min": 3, "max": 2}}, "max 2 is below min 3"),
         ({"mode": "both"}, "mine.mode: 'both'"),
         ({"data": {"source": "digits", "test_fraction": 1.5}}, "mine.data.test_fraction: 1.5"),
+        (
+            {"data": {"source": "digits", "test_fraction": 0.5, "validation_fraction": 0.5}},
+            "leave no image to train on",
+        ),
+        (
+            {"data": {"source": "digits", "augment": "flip"}},
+            "mine.data.augment: 'flip': augment: unknown preset 'flip'",
+        ),
+        ({"data": {"source": "a\nb"}}, "mine.data.source"),
+        ({"mlflow": {"tracking_uri": "htp://x"}}, "unknown scheme 'htp'; did you mean 'http'"),
+        ({"mlflow": {"tracking_uri": "runs/mlflow.db"}}, "mine.mlflow.tracking_uri: 'runs/mlflow.db': unknown scheme"),
+        ({"storage": "s4://bucket/x"}, "mine.storage: 's4://bucket/x': unknown scheme 's4'; known are abfs"),
+        ({"storage": ""}, "mine.storage: ''"),
+        *[
+            ({"name": name}, "use another name")
+            for name in ("tables", "data", "Artifacts", "mlflow.db", "mlflow.db-wal")
+        ],
+        *[({"name": name}, "mine.name: ") for name in ("", "..", "a/../b", "a\n", None, ["a"], 7)],
+        ({"workers": {"cpus": math.inf}}, "mine.workers.cpus: inf"),
+        ({"workers": True}, "mine.workers: True"),
+        ({"workers": {"resources": {"train": -1}}}, "mine.workers.resources.train: -1"),
+        ({"measure": {"wait_minutes": math.inf}}, "mine.measure.wait_minutes: inf"),
+        ({"checkpoint": {"every_seconds": math.nan}}, "mine.checkpoint.every_seconds: nan"),
+        ({"max_concurrent": 0}, "mine.max_concurrent: 0"),
+        ({"seed": -1}, "mine.seed: -1"),
+        ({"mode": "independent", "search": {"num_steps": 9, "arch_every": 0}}, "mine.search.arch_every: 0 means that"),
+        ({"warmup": {"num_steps": 9}}, "mine.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0'"),
+        ({"search": {"num_steps": 9, "train_weights": False}}, "mine.search.train_weights: 'mode' decides"),
+        (
+            {"targets": ["macs"], "sweep": {"budgets_ms": [40e6]}},
+            "targets that count (macs, params) stand under budget_c",
+        ),
+        (
+            {"sweep": {"budget_counts": {"ort-cpu-1t": [4]}}},
+            "mine.sweep.budgets_ms: no budget for torch-cpu-1t, ort-cpu",
+        ),
+        ({"targets": ["macs"], "sweep": {"budget_counts": {"macs": [0.5]}}}, "mine.sweep.budget_counts.macs[0]: 0.5"),
     ],
 )
 def test_wrong_input_is_refused_with_its_place(changes, message):
@@ -82,3 +122,22 @@ def test_overrides_replace_only_what_is_given():
 def test_mode_decides_whether_trials_train_weights():
     assert check_run(quickstart(mode="shared"), "x").search_settings.train_weights is False
     assert check_run(quickstart(mode="independent"), "x").search_settings.train_weights is True
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("no/such/folder", "mine.yaml.data.source: no folder 'no/such/folder'"),
+        ("torchvision:CIFAR11:data", "did you mean 'CIFAR10'"),
+        ("torchvision:CIFAR10", "expected torchvision:<Dataset>:<folder>"),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused_before_anything_starts(source, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(json.dumps(quickstart(data={"source": source})))
+    with pytest.raises(InputError) as error:
+        load_run("mine.yaml")
+    assert message in str(error.value)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "mine.yaml").write_text(json.dumps(quickstart(data={"source": "pictures"})))
+    assert load_run("mine.yaml").data.source == "pictures"

@@ -4,9 +4,10 @@ import pytest
 
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import REGISTERED_FILE, RESULT_FILE, Job, Trial, plan_trials, stored_results
+from orchestrator.plan.trials import REGISTERED_FILE, RESULT_FILE, Job, Trial, plan_trials, stored_results, trial_key
 from supernet.cost import CostTable
 from supernet.errors import InputError
+from supernet.plain import check_name
 from supernet.presets import read_preset
 
 
@@ -28,12 +29,44 @@ def test_budgets_per_target():
     assert [(t.target, t.value) for t in trials] == [("torch-cpu-1t", 9), ("ort-cpu-1t", 1), ("ort-cpu-1t", 2)]
 
 
+def test_counts_have_their_own_key_and_read_like_counts():
+    sweep = {"budgets_ms": [2.5], "budget_counts": {"macs": [40.0e6, 1_234_567], "params": [640]}}
+    trials = plan_trials(config(targets=["macs", "ort-cpu-1t", "params"], sweep=sweep))
+    assert [t.key for t in trials] == ["macs-1.234567M", "macs-40M", "ort-cpu-1t-b2.5", "params-640"]
+    assert [(t.kind, t.value) for t in trials[1:3]] == [("count", 40e6), ("ms", 2.5)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "key"),
+    [
+        ("ms", 4.0, "t-b4"),
+        ("ms", 1e-5, "t-b0.00001"),
+        ("ms", 1e9, "t-b1000000000"),
+        ("ms", 2.500001, "t-b2.500001"),
+        ("fraction", 0.1, "t-f0.1"),
+        ("weight", 1e6, "t-w1000000"),
+        ("count", 1500.0, "t-1.5k"),
+        ("count", 1e15, "t-1000000G"),
+    ],
+)
+def test_a_trial_has_one_name_that_is_one(kind, value, key):
+    assert check_name(trial_key("t", kind, value, "mine"), "here") == key
+
+
+def test_a_name_that_cannot_be_made_is_refused_when_trials_are_planned():
+    target = {"name": "x" * 99, "runtime": "torch"}
+    with pytest.raises(InputError, match=r"mine\.sweep: 'x+-f0\.1'"):
+        config(targets=[target])
+
+
 def test_same_value_twice_is_refused():
     with pytest.raises(InputError, match="stands twice"):
         plan_trials(config(sweep={"budgets_ms": [2.0, 2.0]}))
 
 
-@pytest.mark.parametrize(("kind", "value", "budget"), [("ms", 3.3, 3.3), ("fraction", 0.25, 3.0), ("weight", 0.1, 4.0)])
+@pytest.mark.parametrize(
+    ("kind", "value", "budget"), [("ms", 3.3, 3.3), ("count", 9, 9), ("fraction", 0.25, 3.0), ("weight", 0.1, 4.0)]
+)
 def test_budget_of_a_trial(kind, value, budget):
     assert Trial("k", "t", kind, value).reference(COSTS) == pytest.approx(budget)
 
