@@ -174,7 +174,9 @@ def _build_tables(job: Job, targets: Iterable[str], view: LiveView) -> None:
 
 def _warm_up(job: Job, view: LiveView) -> None:
     """Train the shared supernet, unless that is done."""
-    if job.store.exists(WARMUP_FILE):
+    from orchestrator.trial.records import is_intact
+
+    if is_intact(job.store, WARMUP_FILE):
         return
     from orchestrator.trial.search_job import run_job
 

@@ -31,6 +31,27 @@ class News:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
+class Speed:
+    """Images per second of a phase between two looks.
+
+    Args:
+        batch_size: Images of a step, over all ranks.
+        step: Steps done before.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, batch_size: int, step: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.batch_size, self.clock = batch_size, clock
+        self._step, self._time = step, clock()
+
+    def at(self, step: int) -> float:
+        """Return the speed since the last look, when so many steps are done."""
+        now = self.clock()
+        speed = self.batch_size * (step - self._step) / max(now - self._time, 1e-9)
+        self._step, self._time = step, now
+        return speed
+
+
 class Board:
     """The latest news per key. Runs as a Ray actor."""
 

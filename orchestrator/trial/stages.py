@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import save
 
-from orchestrator.cluster.progress import News
+from orchestrator.cluster.progress import News, Speed
 from orchestrator.data.batches import ImageData
 from orchestrator.data.storage import Storage
 from orchestrator.plan.trials import (
@@ -20,12 +20,22 @@ from orchestrator.plan.trials import (
     MEASURED_FILE,
     OUTCOME_FILE,
     SEARCH_FILE,
-    STARTS_FOLDER,
     WARMUP_FILE,
     WARMUP_KEY,
     WEIGHTS_FILE,
     Job,
     Trial,
+)
+from orchestrator.trial.phases import Finishing, Searching, read_state, to_state
+from orchestrator.trial.records import (
+    Outcome,
+    Start,
+    checksum,
+    note_start,
+    read_beside,
+    read_record,
+    write_beside,
+    write_record,
 )
 from supernet.cost import CostTable
 from supernet.derive import Derivation, pick
@@ -71,11 +81,12 @@ def remembered(measure: Measure, store: Storage) -> Measure:
     """
 
     def recall(architectures: Sequence[Architecture]) -> list[float]:
-        known: dict[str, float] = store.read_json(MEASURED_FILE) if store.exists(MEASURED_FILE) else {}
+        kept = store.exists(MEASURED_FILE)
+        known: dict[str, float] = read_record(store, MEASURED_FILE, dict[str, float]) if kept else {}
         new = [architecture for architecture in architectures if architecture.id not in known]
         if new:
             known |= {a.id: figure for a, figure in zip(new, measure(new), strict=True)}
-            store.write_json(MEASURED_FILE, known)
+            write_record(store, MEASURED_FILE, known)
         return [known[architecture.id] for architecture in architectures]
 
     return recall
@@ -110,21 +121,25 @@ def run_warmup(job: Job, place: Place) -> None:
     place.sync.broadcast([p.data for p in supernet.parameters()])
     nothing = CostTable("none", "1", 0.0, tuple((0.0,) * len(p.candidates) for p in supernet.space.positions))
     search = Search(supernet, nothing, run.warmup, open_data(job), seed=run.seed, sync=place.sync)
-    state = place.saver.load()
-    if state:
-        search.load_state_dict(state["search"])
+    state = read_state(place.saver.load(), WARMUP_KEY)
+    if isinstance(state, Searching):
+        search.load_state_dict(state.search)
     _note_start(job, WARMUP_KEY, "search", search.step_index, place)
     _run_search(search, "warm-up", "supernet", place)
     if place.sync.rank == 0:
         buffer = io.BytesIO()
         torch.save(supernet.state_dict(), buffer)
-        job.store.write(WARMUP_FILE, buffer.getvalue())
+        write_beside(job.store, WARMUP_FILE, buffer.getvalue())
 
 
 def load_warm_supernet(job: Job) -> Supernet:
-    """Return the supernet with the weights that `run_warmup` stored."""
+    """Return the supernet with the weights that `run_warmup` stored.
+
+    Raises:
+        RunError: If they are not what was stored, naming the file.
+    """
     supernet = Supernet(load_space(job.run.space), seed=job.run.seed)
-    supernet.load_state_dict(torch.load(io.BytesIO(job.store.read(WARMUP_FILE)), weights_only=True))
+    supernet.load_state_dict(torch.load(io.BytesIO(read_beside(job.store, WARMUP_FILE)), weights_only=True))
     return supernet
 
 
@@ -134,63 +149,92 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
     Every stage continues from the last checkpoint; the network's files are written last.
     """
     run, data = job.run, open_data(job)
-    state = place.saver.load() or {}
+    state = read_state(place.saver.load(), trial.key)
     supernet = load_warm_supernet(job).to(place.device)
-    if "path" not in state:
-        search = _trial_search(job, trial, costs, supernet, data, place)
-        if "search" in state:
-            search.load_state_dict(state["search"])
-        _note_start(job, trial.key, "search", search.step_index, place)
-        _run_search(search, "search", trial.key, place)
-        if place.sync.rank == 0:
-            alpha = {name: tensor.tolist() for name, tensor in search.alpha.state_dict().items()}
-            job.trial_store(trial).write_json(SEARCH_FILE, {"num_steps": search.step_index, **alpha})
-        path = _derive(job, trial, costs, search, data, place, measure)
-        state = {"path": list(path)}
+    if not isinstance(state, Finishing):
+        path = _search_path(job, trial, costs, supernet, data, place, measure, state)
     else:
-        path = tuple(state["path"])
+        path = state.path
     architecture = supernet.space.architecture(path)
-    inherit = run.train.inherit and "training" not in state
+    inherit = run.train.inherit and not isinstance(state, Finishing)
     network = specialise(supernet, architecture, inherit=inherit, seed=run.seed)
     place.sync.broadcast([p.data for p in network.parameters()])
     training = Training(network, run.train, data, seed=run.seed, sync=place.sync)
-    if "training" in state:
-        training.load_state_dict(state["training"])
+    if isinstance(state, Finishing):
+        training.load_state_dict(state.training)
         _note_start(job, trial.key, "train", training.step_index, place)
-    else:
-        place.saver.save(lambda: {"path": list(path), "training": training.state_dict()}, "train-000000")
+    _finish(trial.key, path, training, place, begun=isinstance(state, Finishing))
+    if place.sync.rank == 0:
+        place.post(News(trial.key, "evaluate"))
+        training.finish()
+        weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+        _store_outcome(job, trial, training, architecture, costs.total(path), save(weights))
+
+
+def _search_path(
+    job: Job,
+    trial: Trial,
+    costs: CostTable,
+    supernet: Supernet,
+    data: ImageData,
+    place: Place,
+    measure: Measure,
+    state: Searching | None,
+) -> Path:
+    """Search from where a checkpoint left it, and derive the path that becomes the network."""
+    search = _trial_search(job, trial, costs, supernet, data, place)
+    if state:
+        search.load_state_dict(state.search)
+    _note_start(job, trial.key, "search", search.step_index, place)
+    _run_search(search, "search", trial.key, place)
+    if place.sync.rank == 0:
+        alpha = {name: tensor.tolist() for name, tensor in search.alpha.state_dict().items()}
+        job.trial_store(trial).write_json(SEARCH_FILE, {"num_steps": search.step_index, **alpha})
+    return _derive(job, trial, costs, search, data, place, measure)
+
+
+def _finish(key: str, path: Path, training: Training, place: Place, *, begun: bool) -> None:
+    """Make the remaining steps of the final training, saving and telling where it is."""
+
+    def state() -> dict[str, Any]:
+        return to_state(Finishing(path, training.state_dict()))
+
+    if not begun:
+        place.saver.save(state, "train-000000")
+    speed = Speed(training.settings.batch_size, training.step_index)
     while not training.done:
         loss = training.step()
         step = training.step_index
         if place.sync.rank == 0 and (step % LOOK_EVERY == 0 or training.done):
-            place.post(News(trial.key, "train", step, run.train.num_steps, {"loss": float(loss)}))
+            numbers = {"loss": float(loss), "images_per_second": speed.at(step)}
+            place.post(News(key, "train", step, training.settings.num_steps, numbers))
         if place.saver.due(step):
-            place.saver.save(lambda: {"path": list(path), "training": training.state_dict()}, f"train-{step:06d}")
-    if place.sync.rank == 0:
-        place.post(News(trial.key, "evaluate"))
-        training.finish()
-        store = job.trial_store(trial)
-        weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-        store.write(WEIGHTS_FILE, save(weights))
-        store.write(ARCHITECTURE_FILE, architecture_to_json(supernet.space, architecture).encode())
-        store.write_json(
-            OUTCOME_FILE,
-            {
-                "architecture": architecture.id,
-                "top1": training.evaluate("test"),
-                "validation_top1": training.evaluate("validation"),
-                "predicted_ms": costs.total(path),
-            },
-        )
+            place.saver.save(state, f"train-{step:06d}")
+
+
+def _store_outcome(
+    job: Job, trial: Trial, training: Training, architecture: Architecture, predicted_cost: float, weights: bytes
+) -> None:
+    """Write the network's files; the outcome comes last and tells that they are whole."""
+    store = job.trial_store(trial)
+    store.write(WEIGHTS_FILE, weights)
+    store.write(ARCHITECTURE_FILE, architecture_to_json(load_space(job.run.space), architecture).encode())
+    data = open_data(job)
+    outcome = Outcome(
+        architecture=architecture.id,
+        top1=training.evaluate("test"),
+        num_test_images=data.num_examples("test"),
+        validation_top1=training.evaluate("validation"),
+        num_validation_images=data.num_examples("validation"),
+        predicted_cost=predicted_cost,
+        weights=checksum(weights),
+    )
+    write_record(store, OUTCOME_FILE, outcome)
 
 
 def _note_start(job: Job, key: str, phase: str, step: int, place: Place) -> None:
-    """Add to the list of a job's starts: where it went on, with how many ranks. Numbers change with the ranks."""
     if place.sync.rank == 0:
-        store, name = job.store.child(STARTS_FOLDER), f"{key}.json"
-        starts = store.read_json(name)["starts"] if store.exists(name) else []
-        starts.append({"phase": phase, "step": step, "num_ranks": place.sync.num_ranks})
-        store.write_json(name, {"starts": starts})
+        note_start(job.store, key, Start(phase, step, place.sync.num_ranks))
 
 
 def _trial_search(
@@ -207,17 +251,21 @@ def _trial_search(
 def _run_search(search: Search, phase: str, key: str, place: Place) -> None:
     """Make the remaining steps of a search, saving and telling where it is."""
     num_steps = search.settings.num_steps
+    speed = Speed(search.settings.batch_size, search.step_index)
     while not search.done:
         record = search.step()
         step = search.step_index
         if place.sync.rank == 0 and (step % search.settings.check_every == 0 or search.done or step <= 1):
-            place.post(News(key, phase, step, num_steps, _numbers(search, record)))
+            numbers = _numbers(search, record) | {"images_per_second": speed.at(step)}
+            place.post(News(key, phase, step, num_steps, numbers))
         if place.saver.due(step) or search.done:
-            place.saver.save(lambda: {"search": search.state_dict()}, f"search-{step:06d}")
+            place.saver.save(lambda: to_state(Searching(search.state_dict())), f"search-{step:06d}")
 
 
 def _numbers(search: Search, record: StepRecord) -> dict[str, float]:
     numbers = {"loss": float(record.loss)}
+    if search.settings.train_weights:
+        numbers["learning_rate"] = float(search.weight_optimiser.param_groups[0]["lr"])
     if search.searches:
         cost = f"expected_{search.costs.unit}" if search.costs.unit != "1" else f"expected_{search.costs.name}"
         numbers[cost] = record.expected_cost

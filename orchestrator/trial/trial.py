@@ -5,9 +5,10 @@ begins at the first one that is missing. It writes nothing to MLflow: only the d
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from latency.graphs.export import export_onnx, export_parity
 from latency.measuring.measure import Measurement
@@ -16,6 +17,7 @@ from orchestrator.cluster.progress import News, poster
 from orchestrator.data.storage import Storage
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
+    ARCHITECTURE_FILE,
     MEASUREMENT_FILE,
     ONNX_FILE,
     OUTCOME_FILE,
@@ -25,12 +27,21 @@ from orchestrator.plan.trials import (
     Trial,
 )
 from orchestrator.report.rows import cost_text
+from orchestrator.trial.records import (
+    DamagedFile,
+    Outcome,
+    is_intact,
+    read_checked,
+    read_record,
+    write_beside,
+    write_record,
+)
 from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError, RunError
 from supernet.network import build_network
 from supernet.presets import load_space
-from supernet.space import Architecture
+from supernet.space import Architecture, architecture_to_json
 
 # A prediction or an export that is further off than this is not believed.
 MAX_PREDICTION_ERROR, MAX_EXPORT_ERROR = 0.10, 1e-3
@@ -42,13 +53,12 @@ def run_trial(job: Job, trial: Trial) -> TrialResult:
     Returns:
         The result; a trial that fails is a result with a reason. A finished one is also stored.
     """
-    store = job.trial_store(trial)
+    store, post = job.trial_store(trial), poster()
     try:
         await_target(job, trial.target)
         costs = target_costs(job, trial.target)
-        if not store.exists(OUTCOME_FILE):
-            run_job(job, trial, costs)
-        result = _measure(job, trial, costs, store)
+        outcome, weights = _outcome(store, lambda: run_job(job, trial, costs), lambda: post(News(trial.key, "repair")))
+        result = _measure(job, trial, costs, outcome, weights, post)
     except (InputError, RunError) as error:
         return _result(job, trial, status="failed", reason=str(error))
     store.write_json(RESULT_FILE, result.to_dict())
@@ -68,41 +78,64 @@ def _result(job: Job, trial: Trial, **values: object) -> TrialResult:
     return TrialResult.from_dict({**plain, **values})
 
 
-def _measure(job: Job, trial: Trial, costs: CostTable, store: Storage) -> TrialResult:
+def _outcome(store: Storage, make: Callable[[], None], repairing: Callable[[], None]) -> tuple[Outcome, bytes]:
+    """Return what the ranks came to and the network's weights, made where they are missing, or not what was stored.
+
+    Steps are pure functions of their index, so what is made again from a checkpoint is the same.
+    """
+    if store.exists(OUTCOME_FILE):
+        try:
+            return _stored_outcome(store)
+        except DamagedFile:
+            repairing()
+    make()
+    return _stored_outcome(store)
+
+
+def _stored_outcome(store: Storage) -> tuple[Outcome, bytes]:
+    outcome: Outcome = read_record(store, OUTCOME_FILE, Outcome)
+    return outcome, read_checked(store, WEIGHTS_FILE, outcome.weights)
+
+
+def _measure(
+    job: Job, trial: Trial, costs: CostTable, outcome: Outcome, weights: bytes, post: Callable[[News], None]
+) -> TrialResult:
     """Export the trial's network, measure it on its target and put everything about it together."""
-    post = poster()
-    outcome = store.read_json(OUTCOME_FILE)
-    space, architecture = load_space(job.config["space"]), Architecture.parse(outcome["architecture"])
+    store = job.trial_store(trial)
+    space, architecture = load_space(job.config["space"]), Architecture.parse(outcome.architecture)
+    described = architecture_to_json(space, architecture).encode()
+    if not store.exists(ARCHITECTURE_FILE) or store.read(ARCHITECTURE_FILE) != described:
+        store.write(ARCHITECTURE_FILE, described)
+    network = build_network(space, architecture)
+    network.load_state_dict(load(weights))
+    network.eval()
     with tempfile.TemporaryDirectory(prefix="onepath-export-") as folder:
-        network = build_network(space, architecture)
-        network.load_state_dict(load_file(store.fetch(WEIGHTS_FILE, Path(folder))))
-        network.eval()
-        if not store.exists(ONNX_FILE):
+        if not is_intact(store, ONNX_FILE):
             post(News(trial.key, "export"))
             export_onnx(network, space.input_size, Path(folder) / ONNX_FILE)
-            store.write(ONNX_FILE, (Path(folder) / ONNX_FILE).read_bytes())
+            write_beside(store, ONNX_FILE, (Path(folder) / ONNX_FILE).read_bytes())
         export_error = export_parity(network, store.fetch(ONNX_FILE, Path(folder)), space.input_size)
     if not store.exists(MEASUREMENT_FILE):
         post(News(trial.key, "measure"))
-        (found,) = measure_on_target(job, trial.target, [architecture], store.read(WEIGHTS_FILE))
-        store.write_json(MEASUREMENT_FILE, found.__dict__)
-    measurement = Measurement(**store.read_json(MEASUREMENT_FILE))
+        (found,) = measure_on_target(job, trial.target, [architecture], weights)
+        write_record(store, MEASUREMENT_FILE, found)
+    measurement: Measurement = read_record(store, MEASUREMENT_FILE, Measurement)
     budget_ms = None if trial.kind == "weight" else trial.reference(costs)
     counts = count_cost(space, architecture)
     return _result(
         job,
         trial,
         budget_ms=budget_ms,
-        predicted_ms=outcome["predicted_ms"],
+        predicted_ms=outcome.predicted_cost,
         latency_ms=measurement.latency_ms,
         latency_median_ms=measurement.median_ms,
         latency_error_ms=measurement.error_ms,
-        top1=outcome["top1"],
-        validation_top1=outcome["validation_top1"],
+        top1=outcome.top1,
+        validation_top1=outcome.validation_top1,
         num_params=counts["num_params"],
         num_macs=counts["num_macs"],
         architecture=architecture.id,
-        doubt=_doubt(measurement, outcome["predicted_ms"], budget_ms, export_error, costs.unit),
+        doubt=_doubt(measurement, outcome.predicted_cost, budget_ms, export_error, costs.unit),
     )
 
 

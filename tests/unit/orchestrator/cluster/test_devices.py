@@ -18,9 +18,10 @@ from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, targe
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import MEASURED_FILE, Job
+from orchestrator.trial.records import read_record
 from orchestrator.trial.stages import remembered
 from supernet.cost import count_cost
-from supernet.errors import InputError
+from supernet.errors import InputError, RunError
 from supernet.presets import load_space, read_preset
 
 
@@ -69,7 +70,10 @@ def test_measured_figures_are_remembered_over_a_restart(job, tmp_path):
     assert remembered(measure, store)([first, second]) == [1.0, 2.0]
     assert remembered(measure, store)([second, first]) == [2.0, 1.0]
     assert asked == [first.id, second.id]
-    assert json.loads(store.read(MEASURED_FILE)) == {first.id: 1.0, second.id: 2.0}
+    assert read_record(store, MEASURED_FILE, dict[str, float]) == {first.id: 1.0, second.id: 2.0}
+    store.write(MEASURED_FILE, store.read(MEASURED_FILE).replace(b"2.0", b"3.0"))
+    with pytest.raises(RunError, match=r"measured\.json: damaged .*remove it .*made again they differ a little"):
+        remembered(measure, store)([first])
 
 
 def test_a_node_announces_its_targets_and_offers_no_processors():

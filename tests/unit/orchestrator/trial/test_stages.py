@@ -13,15 +13,20 @@ from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
+    MEASUREMENT_FILE,
+    ONNX_FILE,
     OUTCOME_FILE,
     SEARCH_FILE,
-    STARTS_FOLDER,
+    WARMUP_FILE,
     WARMUP_KEY,
     WEIGHTS_FILE,
     Job,
     plan_trials,
 )
-from orchestrator.trial.stages import Place, run_trial_stages, run_warmup
+from orchestrator.trial.records import Start, is_intact, starts_of
+from orchestrator.trial.stages import Place, load_warm_supernet, run_trial_stages, run_warmup
+from orchestrator.trial.trial import _measure, _outcome
+from supernet.errors import RunError
 from supernet.sync import Alone
 
 CONFIG = ROOT / "benchmarks" / "small_sweep.yaml"
@@ -49,6 +54,13 @@ class Memory:
         self.names.append(name)
         if len(self.names) == self.cut_after:
             raise Cut
+
+
+class Kept(Memory):
+    """Gives states back as they were saved."""
+
+    def load(self):
+        return snapshot(self.state) if self.state else None
 
 
 def spoiled(state):
@@ -126,9 +138,52 @@ def test_a_cut_after_any_save_changes_nothing_and_rank_zeros_statistics_are_not_
 def test_every_start_is_listed(folder):
     job = job_of(folder, "listed")
     play(job, 2)
-    starts = job.store.child(STARTS_FOLDER)
-    steps = [(s["phase"], s["step"], s["num_ranks"]) for s in starts.read_json(f"{WARMUP_KEY}.json")["starts"]]
-    assert steps == [("search", 0, 1), ("search", 8, 1)]
     (trial,) = plan_trials(job.run)
-    steps = [(s["phase"], s["step"]) for s in starts.read_json(f"{trial.key}.json")["starts"]]
-    assert steps == [("search", 0), ("search", 8)]
+    assert starts_of(job.store, WARMUP_KEY) == (Start("search", 0, 1), Start("search", 8, 1))
+    assert starts_of(job.store, trial.key) == (Start("search", 0, 1), Start("search", 8, 1))
+
+
+@pytest.mark.parametrize("source", ["checkpoint", "start"])
+def test_a_damaged_warm_up_is_named_and_made_again_to_the_bit(folder, source):
+    job, saver = job_of(folder, f"warm-{source}"), Kept()
+    run_warmup(job, place(saver))
+    whole = job.store.read(WARMUP_FILE)
+    assert is_intact(job.store, WARMUP_FILE)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    job.store.write(WARMUP_FILE, bytes(flipped))
+    assert not is_intact(job.store, WARMUP_FILE)
+    with pytest.raises(RunError, match=r"warmup\.pt: damaged \(its checksum does not fit\); remove it and run"):
+        load_warm_supernet(job)
+    run_warmup(job, place(saver if source == "checkpoint" else Kept()))
+    assert job.store.read(WARMUP_FILE) == whole
+
+
+@pytest.mark.parametrize("name", [OUTCOME_FILE, WEIGHTS_FILE, ARCHITECTURE_FILE, ONNX_FILE, MEASUREMENT_FILE])
+def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, undisturbed, name):
+    """Only a measurement cannot be made again exactly; so it is not, and the reason names the file."""
+    job, saver = job_of(folder, f"again-{name}"), Kept()
+    (trial,) = plan_trials(job.run)
+    costs, store = target_costs(job, trial.target), job.trial_store(trial)
+
+    def measure(architectures):
+        return [found.latency_ms for found in measure_on_target(job, trial.target, architectures)]
+
+    def finish():
+        outcome, weights = _outcome(
+            store, lambda: run_trial_stages(job, trial, costs, place(saver), measure), lambda: None
+        )
+        return _measure(job, trial, costs, outcome, weights, lambda news: None)
+
+    run_warmup(job, place(Memory()))
+    result, whole = finish(), {name: store.read(name) for name in FILES}
+    assert whole == undisturbed[0]
+    steps = len(saver.names)
+    store.write(name, store.read(name)[: len(store.read(name)) // 2])
+    if name == MEASUREMENT_FILE:
+        with pytest.raises(RunError, match=r"measurement\.json: damaged .*; remove it and run the command again"):
+            finish()
+        Path(store.uri, name).unlink()
+    assert finish() == result
+    assert {name: store.read(name) for name in FILES} == whole
+    assert len(saver.names) == steps, "nothing was trained again"

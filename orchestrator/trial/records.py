@@ -1,0 +1,173 @@
+"""What a trial leaves between its steps, read back into its type at once; a damaged file is named, with what it held.
+
+Why here: each file is written whole, but disks flip bits. What carries figures carries a checksum, so that damage is
+never another number. It must not know how the files are made, nor Ray.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.data.storage import Storage
+from orchestrator.plan.trials import (
+    MEASURED_FILE,
+    MEASUREMENT_FILE,
+    ONNX_FILE,
+    OUTCOME_FILE,
+    STARTS_FOLDER,
+    WARMUP_FILE,
+    WEIGHTS_FILE,
+)
+from supernet.errors import InputError, RunError
+from supernet.plain import parse_json, read, to_plain
+
+CHECKSUM = "sha256"
+
+
+class DamagedFile(RunError):
+    """A file of a sweep cannot be believed: its name, why, and what is lost if it is removed."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a job: where it went on, with how many ranks. Numbers change with the ranks."""
+
+    phase: str
+    step: int
+    num_ranks: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the ranks of a trial came to: its network, stored beside this, before it is exported and measured.
+
+    Attributes:
+        architecture: Id of the architecture.
+        top1: On the test split, 0..1.
+        num_test_images: Images of that split.
+        validation_top1: On the validation split.
+        num_validation_images: Images of that split.
+        predicted_cost: Of the architecture, by the table of its target and in its unit.
+        weights: Checksum of the file with the weights.
+    """
+
+    architecture: str
+    top1: float
+    num_test_images: int
+    validation_top1: float
+    num_validation_images: int
+    predicted_cost: float
+    weights: str
+
+
+LOST = {
+    OUTCOME_FILE: "nothing, it is made again from the last checkpoint",
+    WEIGHTS_FILE: "nothing, they are made again from the last checkpoint",
+    WARMUP_FILE: "nothing, it is made again from the last checkpoint",
+    ONNX_FILE: "nothing, it is exported again",
+    STARTS_FOLDER: "only the list of where the job was started",
+    MEASUREMENT_FILE: "one measurement, which is made again and differs a little",
+    MEASURED_FILE: "the measurements of derived paths; made again they differ a little, and so may the network",
+}
+"""What is lost with a file."""
+
+
+def damaged(store: Storage, name: str, reason: str) -> DamagedFile:
+    """Return the error that names a damaged file."""
+    lost = LOST.get(name) or LOST[store.uri.partition("?")[0].rsplit("/", 1)[-1]]
+    text = f"{store.uri}/{name}: damaged ({reason}); remove it and run the command again. What is lost with it: {lost}"
+    return DamagedFile(text)
+
+
+def checksum(content: bytes) -> str:
+    """Return the checksum of a file's content."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write_record(store: Storage, name: str, value: Any) -> None:
+    """Write a typed value as JSON with its checksum."""
+    plain = to_plain(value)
+    store.write_json(name, {"value": plain, CHECKSUM: _digest(plain)})
+
+
+def read_record(store: Storage, name: str, kind: Any) -> Any:
+    """Return what `write_record` wrote, as a value of `kind`.
+
+    Raises:
+        DamagedFile: If it is not readable, or does not fit its checksum.
+    """
+    try:
+        record = parse_json(store.read(name), name)
+        if not isinstance(record, dict) or set(record) != {"value", CHECKSUM}:
+            raise InputError("it has no checksum; cut short, or written by another version")
+        if record[CHECKSUM] != _digest(record["value"]):
+            raise InputError("its checksum does not fit")
+        return read(kind, record["value"], name)
+    except (InputError, OSError) as error:
+        raise damaged(store, name, str(error)) from error
+
+
+def _digest(plain: Any) -> str:
+    return checksum(json.dumps(plain, sort_keys=True).encode())
+
+
+def read_checked(store: Storage, name: str, expected: str) -> bytes:
+    """Return a file's content, checked.
+
+    Raises:
+        DamagedFile: If it is missing or is not what `expected` is the checksum of.
+    """
+    if not store.exists(name):
+        raise damaged(store, name, "it is missing")
+    content = store.read(name)
+    if checksum(content) != expected:
+        raise damaged(store, name, "its checksum does not fit")
+    return content
+
+
+def write_beside(store: Storage, name: str, content: bytes) -> None:
+    """Write a file and, before it, its checksum in a file beside it: where the file is, its checksum is too."""
+    store.write(f"{name}.{CHECKSUM}", checksum(content).encode())
+    store.write(name, content)
+
+
+def read_beside(store: Storage, name: str) -> bytes:
+    """Return what `write_beside` wrote.
+
+    Raises:
+        DamagedFile: If it does not fit its checksum.
+    """
+    beside = f"{name}.{CHECKSUM}"
+    return read_checked(store, name, store.read(beside).decode("ascii", "replace") if store.exists(beside) else "")
+
+
+def is_intact(store: Storage, name: str) -> bool:
+    """Whether a file that `write_beside` wrote is there and fits its checksum."""
+    try:
+        read_beside(store, name)
+    except DamagedFile:
+        return False
+    return True
+
+
+def note_start(store: Storage, key: str, start: Start) -> None:
+    """Add to the list of a job's starts; a list that is damaged holds nothing else, and is begun anew."""
+    folder, name = store.child(STARTS_FOLDER), f"{key}.json"
+    try:
+        known: Sequence[Start] = starts_of(store, key)
+    except DamagedFile:
+        known = ()
+    write_record(folder, name, (*known, start))
+
+
+def starts_of(store: Storage, key: str) -> tuple[Start, ...]:
+    """Return where a job was started so far, oldest first.
+
+    Raises:
+        DamagedFile: If the list is.
+    """
+    folder, name = store.child(STARTS_FOLDER), f"{key}.json"
+    known: tuple[Start, ...] = read_record(folder, name, tuple[Start, ...]) if folder.exists(name) else ()
+    return known
