@@ -1,0 +1,69 @@
+"""Every Python block of the README and the documentation runs, in a folder with what its page prepares before it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documents import PAGES, blocks, write_files
+from latency_cases import made_up_table
+from registry_cases import make_result, open_registry, register
+from repository import ROOT
+
+from latency.graphs.export import export_onnx, export_parity
+from latency.tables.table import write_table
+from supernet.cost import count_cost, params_table
+from supernet.presets import load_network
+
+SEARCH = ROOT / "docs" / "search.md"
+SNIPPETS = [block for page in PAGES for block in blocks(page) if block.language == "python" and not block.file]
+
+
+def a_registered_quickstart(folder: Path) -> None:
+    registry = open_registry(folder / "onepath-runs")
+    registry.open_sweep("quickstart", {})
+    register(registry, make_result("ort-cpu-1t-f0.1", sweep="quickstart"), folder / "files")
+
+
+def a_kept_table(folder: Path) -> None:
+    write_table(made_up_table(), folder / "latency-tables")
+
+
+def its_network_keeps_the_budget_and_exports(folder: Path, found: dict[str, Any]) -> None:
+    assert 0.8 * found["budget"] < found["costs"].total(found["path"]) <= found["budget"]
+    file = export_onnx(found["network"], found["space"].input_size, folder / "own.onnx")
+    assert export_parity(found["network"], file, found["space"].input_size) < 1e-4
+
+
+BEFORE = {"README.md": a_registered_quickstart, "latency.md": a_kept_table}
+"""What a reader has done when he comes to the page's Python: run the quickstart, measured a table."""
+
+
+AFTER = {"search.md": its_network_keeps_the_budget_and_exports}
+
+
+@pytest.mark.parametrize("block", SNIPPETS, ids=str)
+def test_a_snippet_runs(block, folder):
+    write_files(block.page, folder)
+    if block.page.name in BEFORE:
+        BEFORE[block.page.name](folder)
+    found: dict[str, Any] = {}
+    exec(compile("\n" * block.line + block.text, str(block.page), "exec"), found)  # an error names page and line
+    if block.page.name in AFTER:
+        AFTER[block.page.name](folder, found)
+
+
+def test_pages_have_snippets():
+    assert {block.page.name for block in SNIPPETS} >= {"README.md", "latency.md", "search.md"}
+
+
+def test_the_own_space_is_under_30_lines():
+    assert sum(len(block.text.splitlines()) for block in blocks(SEARCH) if block.file) < 30
+
+
+def test_the_own_space_is_costed_without_formulas(folder):
+    write_files(SEARCH, folder)
+    space, architecture = load_network("own_space.yaml:k5e4~z~fused_k3e2", trust=True)
+    assert [len(p.candidates) for p in space.positions] == [4, 5, 5]
+    # body.2 is fused, 24 channels, expansion 2: two convolutions and two batch norms.
+    assert params_table(space).candidates[2][2] == 24 * 48 * 9 + 2 * 48 + 48 * 24 + 2 * 24
+    assert count_cost(space, architecture)["output_shape"] == [1, 10]
