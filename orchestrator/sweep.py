@@ -121,10 +121,10 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
                 registering.add(trial, before[trial.key])
         failed = _run_trials(job, pending, len(trials), len(before), registering, console) if pending else {}
         registering.finish()
-    after = stored_results(job)
-    return SweepEnd(
-        job, [(failed | after).get(trial.key) or unfinished_result(job, trial) for trial in trials], len(before)
-    )
+    found = failed | stored_results(job)
+    missing = {"status": "failed", "reason": "not finished"}
+    results = [found.get(trial.key) or job.result(trial, **missing) for trial in trials]
+    return SweepEnd(job, results, len(before))
 
 
 def _run_trials(
@@ -205,27 +205,13 @@ def _run_on_tune(
     return failed
 
 
-def unfinished_result(job: Job, trial: Trial) -> TrialResult:
-    """Return the result of a trial that was not brought to an end."""
-    return TrialResult(
-        sweep=job.config["name"],
-        trial=trial.key,
-        target=trial.target,
-        objective=job.run.search.objective.kind,
-        seed=job.run.seed,
-        unit=job.target(trial.target).unit,
-        status="failed",
-        reason="not finished",
-    )
-
-
 def describe(result: TrialResult) -> str:
     """Return one line about a finished trial."""
-    if result.top1 is None or result.latency_ms is None:
+    if result.top1 is None or result.cost is None:
         return f"[red]{result.trial}: failed: {escape(result.reason)}[/red]"
-    budget = f" of {cost_text(result.budget_ms, result.unit)}" if result.budget_ms else ""
+    budget = f" of {cost_text(result.budget, result.unit)}" if result.budget else ""
     doubt = f" [yellow]({escape(result.doubt)})[/yellow]" if result.doubt else ""
-    return f"{result.trial}: top-1 {result.top1:.1%}, {cost_text(result.latency_ms, result.unit)}{budget}{doubt}"
+    return f"{result.trial}: top-1 {result.top1:.1%}, {cost_text(result.cost, result.unit)}{budget}{doubt}"
 
 
 def require_success(end: SweepEnd) -> None:

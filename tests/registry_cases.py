@@ -23,17 +23,20 @@ def make_network(seed: int = 0) -> nn.Module:
 
 
 def make_result(trial: str, *, sweep: str = "night", target: str = "ort-cpu-1t", **numbers: Any) -> TrialResult:
-    numbers = {"latency_ms": 1.25, "top1": 0.9123456789012345, "predicted_ms": 1.2, "budget_ms": 1.5} | numbers
+    numbers = {"cost": 1.25, "top1": 0.9123456789012345, "predicted_cost": 1.2, "budget": 1.5} | numbers
+    numbers = {"validation_top1": numbers["top1"]} | numbers
     return TrialResult(
         sweep=sweep,
         trial=trial,
         target=target,
         objective="budget",
         seed=7,
+        num_test_images=360,
+        num_validation_images=180,
         num_params=1234,
         num_macs=5678,
         architecture="k3e3-skip",
-        latency_error_ms=0.01,
+        cost_error=0.01,
         doubt="export differs by 1e-3",
         **numbers,
     )

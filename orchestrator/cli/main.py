@@ -87,12 +87,13 @@ def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
     """Write the front's files, print its table or JSON, and say what to type next."""
     import yaml
 
+    from orchestrator.registry.values import rank
     from orchestrator.report.front import front_notes, front_png, front_rows, front_table, report_html
     from orchestrator.report.rows import limit_text
 
     rows = front_rows(results)
     if json:
-        print(jsonlib.dumps(rows, indent=1))
+        print(jsonlib.dumps([row.to_plain() for row in rows], indent=1))
     else:
         console.print(front_table(rows))
         for note in front_notes(rows):
@@ -114,15 +115,14 @@ def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
             job.store.write(file.name, file.read_bytes())
     if json:
         return
-    done = [row for row in rows if row["latency_ms"] is not None]
-    best = max(done, key=lambda row: row["top1"])
-    limit = limit_text(best["latency_ms"], best["unit"])
+    best = min((result for result in results if result.done), key=rank)
+    limit = limit_text(best.cost, best.unit)
     root = job.root.uri
     storage = "" if root == str(Path("onepath-runs").absolute()) else f" --storage {root}"
     picture, report = (job.store.child(file.name).uri for file in files)
     console.print(f"picture {picture}\nreport  {report}\nnext:", soft_wrap=True)
     name = job.config["name"]
-    console.print(f"  onepath pull {name} --target {best['target']} --max-ms {limit}{storage}", soft_wrap=True)
+    console.print(f"  onepath pull {name} --target {best.target} --max-ms {limit}{storage}", soft_wrap=True)
     uri = job.config["mlflow"]["tracking_uri"] or f"sqlite:///{root}/mlflow.db"
     console.print(f"  mlflow ui --backend-store-uri {uri}", soft_wrap=True)
 
@@ -185,7 +185,7 @@ def pull(
     console = _console()
     console.print(
         f"{numbers['model_uri']}: top-1 {numbers['top1']:.1%}, "
-        f"{cost_text(numbers['latency_ms'], numbers['unit'])} on {target}, "
+        f"{cost_text(numbers['cost'], numbers['unit'])} on {target}, "
         f"{numbers['num_params']:,} parameters\n{numbers['architecture']}",
         soft_wrap=True,
     )

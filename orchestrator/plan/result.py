@@ -1,99 +1,149 @@
 """What one trial of a sweep came to, as plain data that crosses processes and restarts as JSON.
 
 Why here: trials make it, the registry stores it, the report draws it. It must know none of them, nor torch, ray
-or mlflow.
+or mlflow. Its fields are the one table that JSON, MLflow and the reports are made from: a new one is added here alone.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import Field, field, fields
+from math import sqrt
+from typing import Annotated, Any, Literal
 
-from supernet.errors import InputError, nearest
+from annotated_types import Ge, Le
+from pydantic.dataclasses import dataclass
 
-STATUSES = ("done", "failed")
-UNITS = ("ms", "1")
+from supernet.plain import STRICT, Name, to_plain
+
+Z95 = 1.959963984540054
+"""Quantile of the normal distribution that leaves 5 % outside both ends."""
 
 
-@dataclass(frozen=True)
+def _shown(
+    default: Any = None,
+    *,
+    mlflow: Literal["", "metric", "param"] = "",
+    in_ms: str = "",
+    column: str = "",
+    reads: Literal["text", "cost", "count", "accuracy"] = "text",
+    wide: bool = False,
+) -> Any:
+    """Return a field with what is made of it outside.
+
+    Args:
+        default: Its value where none is given.
+        mlflow: What it is in MLflow besides a tag of the version.
+        in_ms: Its name in MLflow where the unit is milliseconds; its own name otherwise.
+        column: Its heading in the reports; it has no column without.
+        reads: How a report writes it.
+        wide: Whether its column is too much for a terminal.
+    """
+    looks = {"mlflow": mlflow, "in_ms": in_ms, "column": column, "reads": reads, "wide": wide}
+    return field(default=default, metadata=looks)
+
+
+def _given(**looks: Any) -> Any:
+    return field(metadata=_shown(**looks).metadata)
+
+
+Share = Annotated[float, Ge(0), Le(1)]
+Count = Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class TrialResult:
     """One (target, budget or weight) search and the network it ended in.
 
-    For a target that counts (`params`, `macs`) the unit is "1" and the fields in milliseconds hold the count.
+    Costs are what the target measures or counts, in `unit`.
 
     Attributes:
         sweep: Name of the sweep.
         trial: Stable key of the trial within the sweep, such as `ort-cpu-1t-b0.5`.
-        target: Name of the target the latencies belong to.
+        target: Name of the target the costs belong to.
         objective: Name of the objective, see `supernet.objective`.
-        budget_ms: Latency the network must not exceed; None where a weight was searched instead.
+        seed: Seed of the trial.
+        budget: Cost the network must not exceed; None where a weight was searched instead.
         latency_weight: Weight of the latency term; None where a budget was searched instead.
-        predicted_ms: Latency the table predicts for the architecture.
-        latency_ms: Measured latency: the floor of many repetitions.
-        latency_median_ms: Median of the same repetitions.
-        latency_error_ms: Half-width (spread) of the measurement.
-        top1: Accuracy on the test split, 0..1.
-        validation_top1: Accuracy on the validation split, 0..1.
+        predicted_cost: Cost that the table predicts for the architecture.
+        cost: Measured latency (the floor of many repetitions), or what was counted.
+        cost_median: Median of the same repetitions.
+        cost_error: Standard error of `cost`, from the spread over fresh processes.
+        top1: Accuracy on the test split, 0..1. It chooses nothing.
+        num_test_images: Images of the test split.
+        validation_top1: Accuracy on the validation split, 0..1: what networks are chosen by.
+        num_validation_images: Images of the validation split.
         num_params: Parameters of the standalone network.
         num_macs: Multiply-accumulates of one image.
         architecture: Short readable id of the architecture.
-        seed: Seed of the trial.
-        status: One of `STATUSES`; a failed trial may have None for every number.
+        status: A failed trial may have None for every number.
         reason: Why the trial failed; empty when it is done.
         doubt: Where prediction, export and measurement of a network do not agree; empty when they do.
         model_uri: `models:/<name>/<version>`; empty until the network is registered.
-        unit: One of `UNITS`: what the fields ending in `_ms` hold, milliseconds or, with "1", a count.
+        unit: What costs are in: milliseconds, or "1" for a count.
     """
 
-    sweep: str
-    trial: str
-    target: str
-    objective: str
-    seed: int
-    budget_ms: float | None = None
-    latency_weight: float | None = None
-    predicted_ms: float | None = None
-    latency_ms: float | None = None
-    latency_median_ms: float | None = None
-    latency_error_ms: float | None = None
-    top1: float | None = None
-    validation_top1: float | None = None
-    num_params: int | None = None
-    num_macs: int | None = None
-    architecture: str = ""
-    status: str = "done"
-    reason: str = ""
-    doubt: str = ""
-    model_uri: str = ""
-    unit: str = "ms"
-
-    def __post_init__(self) -> None:
-        """Refuse a status or a unit that nothing downstream would understand."""
-        for name, allowed in (("status", STATUSES), ("unit", UNITS)):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise InputError(f"result of trial {self.trial!r}: {name} {value!r}{nearest(value, allowed)}")
+    sweep: Name
+    trial: Name
+    target: Name = _given(mlflow="param", column="target")
+    objective: Name = _given(mlflow="param")
+    seed: int = _given(mlflow="param")
+    budget: float | None = _shown(mlflow="param", in_ms="budget_ms", column="budget", reads="cost")
+    latency_weight: float | None = _shown(mlflow="param")
+    predicted_cost: float | None = _shown(
+        mlflow="metric", in_ms="predicted_ms", column="predicted", reads="cost", wide=True
+    )
+    cost: float | None = _shown(mlflow="metric", in_ms="latency_ms", column="measured", reads="cost")
+    cost_median: float | None = _shown(mlflow="metric", in_ms="latency_median_ms")
+    cost_error: float | None = _shown(mlflow="metric", in_ms="latency_error_ms")
+    top1: Share | None = _shown(mlflow="metric", column="top-1", reads="accuracy")
+    num_test_images: Count | None = _shown(mlflow="metric", column="test images", reads="count", wide=True)
+    validation_top1: Share | None = _shown(mlflow="metric", column="validation", reads="accuracy", wide=True)
+    num_validation_images: Count | None = _shown(mlflow="metric")
+    num_params: Count | None = _shown(mlflow="metric", column="parameters", reads="count", wide=True)
+    num_macs: Count | None = _shown(mlflow="metric", column="MACs", reads="count")
+    architecture: str = _shown("", mlflow="param", column="architecture", wide=True)
+    status: Literal["done", "failed"] = _shown("done")
+    reason: str = _shown("")
+    doubt: str = _shown("")
+    model_uri: str = _shown("", column="model", wide=True)
+    unit: Literal["ms", "1"] = _shown("ms")
 
     @property
     def done(self) -> bool:
         """Whether the trial ended in a network with numbers."""
         return self.status == "done"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-ready values, in the order of the class."""
-        return asdict(self)
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]]:
+        """95 % intervals of the accuracies whose number of images is known, by the name of the accuracy."""
+        pairs = {
+            "top1": (self.top1, self.num_test_images),
+            "validation_top1": (self.validation_top1, self.num_validation_images),
+        }
+        return {name: wilson(share, number) for name, (share, number) in pairs.items() if share is not None and number}
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrialResult":
-        """Read back what `to_dict` wrote.
 
-        Raises:
-            InputError: If a field is unknown or a required one is missing.
-        """
-        known = {field.name: field for field in fields(cls)}
-        for name in values:
-            if name not in known:
-                raise InputError(f"trial result: unknown field {name!r}{nearest(name, known)}")
-        missing = [name for name in ("sweep", "trial", "target", "objective", "seed") if name not in values]
-        if missing:
-            raise InputError(f"trial result: missing {', '.join(missing)}; it was written by another version?")
-        return cls(**values)
+def wilson(share: float, number: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share of successes among `number` trials.
+
+    Source: Wilson 1927; unlike the normal approximation it holds for few trials and for shares near 0 and 1.
+    """
+    spread = Z95 * sqrt(share * (1 - share) / number + Z95**2 / (4 * number**2))
+    scale = 1 + Z95**2 / number
+    middle = share + Z95**2 / (2 * number)
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def told(result: TrialResult) -> dict[str, Any]:
+    """Return what a script may read: every field, and `top1_interval` and the like where known."""
+    plain: dict[str, Any] = to_plain(result)
+    return plain | {f"{name}_interval": list(ends) for name, ends in result.intervals.items()}
+
+
+def outward_name(column: Field[Any], unit: str) -> str:
+    """Return a field's name in MLflow: with the unit where costs are milliseconds, so `latency_ms` for `cost`."""
+    in_ms: str = column.metadata.get("in_ms", "")
+    return in_ms if in_ms and unit == "ms" else column.name
+
+
+def columns(*, wide: bool) -> list[Field[Any]]:
+    """Return the fields that have a column in reports, in the order of the class; for a terminal without the wide."""
+    return [f for f in fields(TrialResult) if f.metadata.get("column") and (wide or not f.metadata["wide"])]

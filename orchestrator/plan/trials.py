@@ -179,6 +179,24 @@ class Job:
             raise InputError(f"sweep {self.run.name!r} has no target {name!r}{nearest(name, self.targets)}")
         return self.targets[name]
 
+    def result(self, trial: Trial, **values: object) -> TrialResult:
+        """Return a result of one trial: what the sweep knows of it, and `values`.
+
+        Raises:
+            InputError: If a value is not what its field takes, such as an accuracy that is not a number.
+        """
+        known = {
+            "sweep": self.run.name,
+            "trial": trial.key,
+            "target": trial.target,
+            "objective": self.run.search.objective.kind,
+            "seed": self.run.seed,
+            "unit": self.target(trial.target).unit,
+            "latency_weight": trial.value if trial.kind == "weight" else None,
+        }
+        result: TrialResult = read(TrialResult, known | values, f"result of trial {trial.key}")
+        return result
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, read back by `Job(**...)`."""
         return asdict(self)
@@ -191,5 +209,5 @@ def stored_results(job: Job) -> dict[str, TrialResult]:
         store = job.trial_store(trial)
         if store.exists(RESULT_FILE):
             uri = store.read_json(REGISTERED_FILE)["model_uri"] if store.exists(REGISTERED_FILE) else ""
-            found[trial.key] = replace(TrialResult.from_dict(store.read_json(RESULT_FILE)), model_uri=uri)
+            found[trial.key] = replace(read(TrialResult, store.read_json(RESULT_FILE), RESULT_FILE), model_uri=uri)
     return found

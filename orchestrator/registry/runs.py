@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.plan.result import TrialResult
-from orchestrator.registry.values import METRICS, PARAMS, ROLE_TAG, SWEEP_TAG, TRIAL_TAG
+from orchestrator.registry.values import ROLE_TAG, SWEEP_TAG, TRIAL_TAG, metrics_of, params_of
 from supernet.errors import InputError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -43,10 +43,6 @@ class Runs:
         self._client.log_dict(run.info.run_id, dict(config), "config.json")
         return str(run.info.run_id)
 
-    def sweeps(self) -> list[str]:
-        """Return the names of all sweeps."""
-        return sorted({run.data.tags[SWEEP_TAG] for run in self._search({ROLE_TAG: "sweep"})})
-
     def of_sweep(self, sweep: str) -> Any:
         """Return the run of a sweep that was opened.
 
@@ -55,7 +51,8 @@ class Runs:
         """
         run = self._find({SWEEP_TAG: sweep, ROLE_TAG: "sweep"}) if NAME.fullmatch(sweep) else None
         if run is None:
-            raise InputError(f"no sweep {sweep!r} in this registry{nearest(sweep, self.sweeps())}")
+            known = {found.data.tags[SWEEP_TAG] for found in self._search({ROLE_TAG: "sweep"})}
+            raise InputError(f"no sweep {sweep!r} in this registry{nearest(sweep, known)}")
         return run
 
     def of_trial(self, sweep: str, trial: str) -> Any:
@@ -70,8 +67,7 @@ class Runs:
 
     def for_result(self, result: TrialResult) -> Any:
         """Return the trial's run with parameters and metrics of the result; one with other parameters is replaced."""
-        params = {name: str(value) for name in PARAMS if (value := getattr(result, name)) is not None}
-        metrics = {name: float(value) for name in METRICS if (value := getattr(result, name)) is not None}
+        params, metrics = params_of(result), metrics_of(result)
         run = self.of_trial(result.sweep, result.trial)
         if any(run.data.params.get(name, value) != value for name, value in params.items()):
             self._client.delete_run(run.info.run_id)

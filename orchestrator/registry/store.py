@@ -23,10 +23,10 @@ from urllib.parse import unquote, urlparse
 
 from torch import Tensor, nn
 
-from orchestrator.plan.result import TrialResult
+from orchestrator.plan.result import TrialResult, told
 from orchestrator.registry.model import FILES, files_beside, log_network
 from orchestrator.registry.runs import Runs
-from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, best_within, from_tags, to_tags
+from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, best_within, from_tags, rank, to_tags
 from supernet.errors import InputError, RunError
 
 BEST_ALIAS = "best"
@@ -140,8 +140,8 @@ class Registry:
             InputError: If the trial is not done or the sweep was not opened.
             RunError: If MLflow fails.
         """
-        if not result.done or result.top1 is None or result.latency_ms is None:
-            raise InputError(f"trial {result.trial!r}: only one that is done, with top1 and latency_ms, is registered")
+        if not result.done or None in (result.top1, result.validation_top1, result.cost):
+            raise InputError(f"trial {result.trial!r}: only one that is done, with accuracies and cost, is registered")
         name = f"{result.sweep}-{result.target}"
         tags = to_tags(result)
         with self._calls():
@@ -173,19 +173,10 @@ class Registry:
             self._runs.of_sweep(sweep)
             newest = {version.tags[TRIAL_TAG]: version for version in reversed(self._versions(sweep, None))}
         found = [from_tags(version.tags, f"models:/{version.name}/{version.version}") for version in newest.values()]
-        return sorted(found, key=lambda result: (result.target, result.latency_ms, result.trial))
+        return sorted(found, key=lambda result: (result.target, result.cost, result.trial))
 
-    def models(self, sweep: str) -> list[dict[str, Any]]:
-        """Return `results` as JSON-ready values."""
-        return [result.to_dict() for result in self.results(sweep)]
-
-    def sweeps(self) -> list[str]:
-        """Return the names of all sweeps of the experiment."""
-        with self._calls():
-            return self._runs.sweeps()
-
-    def pull(self, sweep: str, target: str, max_ms: float, out_dir: str | Path) -> dict[str, Any]:
-        """Copy the most accurate network of a target that is fast enough into a folder.
+    def pull(self, sweep: str, target: str, max_cost: float, out_dir: str | Path) -> dict[str, Any]:
+        """Copy the network of a target that was best in validation among those fast enough into a folder.
 
         The folder then holds `model.pt2` (torch.export), `model.onnx`, `architecture.json`, `weights.safetensors`
         and `model.json` with the numbers; files of these names are replaced.
@@ -193,7 +184,7 @@ class Registry:
         Args:
             sweep: Name of the sweep.
             target: Name of the target.
-            max_ms: Highest measured latency allowed, in milliseconds.
+            max_cost: Highest measured latency in milliseconds, or highest count, allowed.
             out_dir: The folder; made if it is not there.
 
         Returns:
@@ -202,10 +193,10 @@ class Registry:
         Raises:
             InputError: If the sweep, the target or such a network does not exist.
         """
-        chosen = best_within(self.results(sweep), target, max_ms)
+        chosen = best_within(self.results(sweep), target, max_cost)
         out = Path(out_dir).expanduser()
         out.mkdir(parents=True, exist_ok=True)
-        numbers = chosen.to_dict() | {"files": [*FILES, "model.json"]}
+        numbers = told(chosen) | {"files": [*FILES, "model.json"]}
         with self._calls(), tempfile.TemporaryDirectory(dir=out) as folder:
             local = Path(
                 self._mlflow.artifacts.download_artifacts(
@@ -250,7 +241,7 @@ class Registry:
 
     def _set_best(self, sweep: str, name: str) -> None:
         versions = [version for version in self._versions(sweep, None) if version.name == name]
-        best = min(versions, key=lambda v: (-float(v.tags["top1"]), float(v.tags["latency_ms"]), int(v.version)))
+        best = min(versions, key=lambda version: (*rank(from_tags(version.tags, "")), int(version.version)))
         self._client.set_registered_model_alias(name, BEST_ALIAS, best.version)
 
     @contextlib.contextmanager

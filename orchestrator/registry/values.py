@@ -1,76 +1,94 @@
-"""A trial's result as the text MLflow keeps, and back; and the choice among what is kept.
+"""A trial's result as what MLflow keeps, and back; and the choice among what is kept.
 
-Why here: pure functions of results, apart from the file that speaks to MLflow. It must not know MLflow, torch or ray.
+Why here: pure functions of results, apart from the files that speak to MLflow. It must not know MLflow, torch or ray.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import fields
 
-from orchestrator.plan.result import TrialResult
+from orchestrator.plan.result import TrialResult, outward_name
 from orchestrator.report.rows import cost_text, limit_text
 from supernet.errors import InputError, nearest
+from supernet.plain import read
 
 SWEEP_TAG = "onepath.sweep"
 TRIAL_TAG = "onepath.trial"
 ROLE_TAG = "onepath.role"
-METRICS = (
-    "top1",
-    "latency_ms",
-    "predicted_ms",
-    "num_params",
-    "num_macs",
-    "validation_top1",
-    "latency_median_ms",
-    "latency_error_ms",
-)
-PARAMS = ("target", "objective", "budget_ms", "latency_weight", "architecture", "seed")
-TEXTS = ("target", "objective", "architecture", "doubt", "unit")
-INTEGERS = ("num_params", "num_macs", "seed")
-FLOATS = ("budget_ms", "latency_weight", *(name for name in METRICS if name not in INTEGERS))
+UNKEPT = ("status", "reason", "model_uri")
+"""What a version says by being there."""
+
+
+def metrics_of(result: TrialResult) -> dict[str, float]:
+    """Return the numbers of a result by their names in MLflow, the ends of the 95 % intervals among them."""
+    found = {name: float(value) for name, value in _named(result, "metric").items()}
+    for name, (low, high) in result.intervals.items():
+        found |= {f"{name}_low": low, f"{name}_high": high}
+    return found
+
+
+def params_of(result: TrialResult) -> dict[str, str]:
+    """Return what was asked for and what was found, by its names in MLflow."""
+    return {name: _text(value) for name, value in _named(result, "param").items()}
 
 
 def to_tags(result: TrialResult) -> dict[str, str]:
     """Return a result as tags of a version: every field that has a value, floats to the last digit."""
-    tags = {SWEEP_TAG: result.sweep, TRIAL_TAG: result.trial, "trial": result.trial}
-    for name in (*TEXTS, *INTEGERS):
-        value = getattr(result, name)
-        if value not in (None, ""):
-            tags[name] = str(value)
-    for name in FLOATS:
-        value = getattr(result, name)
-        if value is not None:
-            tags[name] = repr(float(value))
-    return tags
+    tags = {SWEEP_TAG: result.sweep, TRIAL_TAG: result.trial}
+    tags |= {name: _text(value) for name, value in _named(result, None).items()}
+    return tags | {f"{name}_interval": f"{low:.4f} to {high:.4f}" for name, (low, high) in result.intervals.items()}
 
 
 def from_tags(tags: Mapping[str, str], model_uri: str) -> TrialResult:
-    """Read back what `to_tags` wrote; tags of other makers are left alone."""
-    values: dict[str, Any] = {"sweep": tags[SWEEP_TAG], "trial": tags[TRIAL_TAG], "model_uri": model_uri}
-    values |= {name: tags[name] for name in TEXTS if name in tags}
-    values |= {name: int(tags[name]) for name in INTEGERS if name in tags}
-    values |= {name: float(tags[name]) for name in FLOATS if name in tags}
-    return TrialResult.from_dict(values)
+    """Read back what `to_tags` wrote; tags of other makers are left alone.
+
+    Raises:
+        InputError: If a tag of ours was changed to what it cannot be.
+    """
+    unit = tags.get("unit", "ms")
+    names = {field.name: outward_name(field, unit) for field in fields(TrialResult)}
+    values = {field: tags[name] for field, name in names.items() if name in tags}
+    result: TrialResult = read(TrialResult, values | {"model_uri": model_uri}, f"tags of {model_uri or 'a version'}")
+    return result
 
 
-def best_within(results: Iterable[TrialResult], target: str, max_ms: float) -> TrialResult:
-    """Return the most accurate result of a target whose measured latency is at most `max_ms`; the faster of equals.
+def _named(result: TrialResult, role: str | None) -> dict[str, str | int | float]:
+    """Return the values of the fields that play a role in MLflow, of all kept ones for None."""
+    kept = [field for field in fields(result) if field.name not in UNKEPT]
+    wanted = [field for field in kept if role is None or field.metadata.get("mlflow") == role]
+    pairs = [(outward_name(field, result.unit), getattr(result, field.name)) for field in wanted]
+    return {name: value for name, value in pairs if value not in (None, "")}
 
-    For a target that counts, `max_ms` is a count.
+
+def _text(value: str | int | float) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def best_within(results: Iterable[TrialResult], target: str, max_cost: float) -> TrialResult:
+    """Return the result of a target that was best in validation and costs at most `max_cost`; the cheaper of equals.
+
+    The test split chooses nothing: chosen by it, the reported top-1 would be too high.
 
     Raises:
         InputError: If the target has no result, or none that low; then the message names the lowest.
     """
-    measured = [(r.latency_ms, r.top1, r) for r in results if r.latency_ms is not None and r.top1 is not None]
+    measured = [(r.cost, rank(r), r) for r in results if r.cost is not None]
     targets = {result.target for _, _, result in measured}
     if target not in targets:
         raise InputError(f"no registered network for target {target!r}{nearest(target, targets)}")
     of_target = [entry for entry in measured if entry[2].target == target]
-    fitting = [entry for entry in of_target if entry[0] <= max_ms]
+    fitting = [entry for entry in of_target if entry[0] <= max_cost]
     if not fitting:
-        latency_ms, top1, lowest = min(of_target, key=lambda entry: entry[:2])
+        cost, _, lowest = min(of_target, key=lambda entry: entry[:2])
         raise InputError(
-            f"no network within {cost_text(max_ms, lowest.unit)} on target {target}; the lowest is "
-            f"{cost_text(latency_ms, lowest.unit)} (top-1 {top1:.4f}, {lowest.model_uri}); "
-            f"allow {limit_text(latency_ms, lowest.unit)}, or search with a tighter budget"
+            f"no network within {cost_text(max_cost, lowest.unit)} on target {target}; the lowest is "
+            f"{cost_text(cost, lowest.unit)} (top-1 {lowest.top1:.4f}, {lowest.model_uri}); "
+            f"allow {limit_text(cost, lowest.unit)}, or search with a tighter budget"
         )
-    return min(fitting, key=lambda entry: (-entry[1], entry[0]))[2]
+    return min(fitting, key=lambda entry: entry[1])[2]
+
+
+def rank(result: TrialResult) -> tuple[float, float]:
+    """Return what the best of several networks has the least of: validation top-1 first, then the cost."""
+    assert result.validation_top1 is not None, result
+    assert result.cost is not None, result
+    return -result.validation_top1, result.cost

@@ -4,12 +4,13 @@ Why here: the one place others take reports from, made from results alone, so th
 after the sweep. It must not know MLflow, ray or where results come from.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from orchestrator.plan.result import columns
 from orchestrator.report.page import report_html
 from orchestrator.report.png import front_png
-from orchestrator.report.rows import cost_text, count_text, front_rows, percent_text
+from orchestrator.report.rows import Row, front_rows
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["front_notes", "front_png", "front_rows", "front_table", "report_html"]
 
 
-def front_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
+def front_table(rows: Sequence[Row]) -> "Table":
     """Return rows from `front_rows` as a table for the terminal, readable from 80 columns on.
 
     A star marks the front; why a trial failed stands in `front_notes`. Architectures are too long for a terminal:
@@ -28,30 +29,32 @@ def front_table(rows: Sequence[Mapping[str, Any]]) -> "Table":
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("target", overflow="fold")  # the one column that gives way; a long name takes two lines
-    for name in ("budget", "predicted", "measured", "top-1", "params", "MACs"):
-        table.add_column(name, justify="right", no_wrap=True)
+    target, *numbers = columns(wide=False)
+    table.add_column(target.metadata["column"], overflow="fold")  # the one that gives way; a long name takes two lines
+    for column in numbers:
+        table.add_column(column.metadata["column"], justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     previous = None
     for row in rows:
-        if previous is not None and row["target"] != previous:
+        result = row.result
+        if previous is not None and result.target != previous:
             table.add_section()
-        done = row["status"] == "done"
+        failed = {} if result.done else {"top1": Text("failed", style="red")}
         table.add_row(
-            Text(row["target"] if row["target"] != previous else ""),
-            *(cost_text(row[name], row["unit"]) for name in ("budget_ms", "predicted_ms", "latency_ms")),
-            Text(percent_text(row["top1"])) if done else Text("failed", style="red"),
-            count_text(row["num_params"]),
-            count_text(row["num_macs"]),
-            "*" if row["on_front"] else "",
-            style="bold" if row["on_front"] else "dim",
+            Text(result.target if result.target != previous else ""),
+            *(failed.get(column.name, Text(row.cell(column))) for column in numbers),
+            "*" if row.on_front else "",
+            style="bold" if row.on_front else "dim",
         )
-        previous = row["target"]
+        previous = result.target
     return table
 
 
-def front_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what is said below the table, one line each: the star, the reasons of failures and doubts."""
+def front_notes(rows: Sequence[Row]) -> list[str]:
+    """Return what is said below the table, one line each: the star, the intervals, reasons of failures and doubts."""
     notes = ["* on the front of its target"]
-    notes += [f"{row['trial']} failed: {row['reason']}" for row in rows if row["status"] != "done"]
-    return notes + [f"{row['trial']} is in doubt: {row['doubt']}" for row in rows if row["doubt"]]
+    images = {row.result.num_test_images or 0 for row in rows if "top1" in row.result.intervals}
+    if images:
+        notes.append(f"top-1 on {' or '.join(str(n) for n in sorted(images))} test images, with its 95 % interval")
+    notes += [f"{row.result.trial} failed: {row.result.reason}" for row in rows if not row.result.done]
+    return notes + [f"{row.result.trial} is in doubt: {row.result.doubt}" for row in rows if row.result.doubt]

@@ -3,7 +3,7 @@
 Why here: for a README, a mail or a terminal that shows images. It must not know MLflow, ray or where rows come from.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from orchestrator.report.rows import (
     BUDGET_COLOUR,
     FRONT_COLOUR,
     OTHER_COLOUR,
+    Row,
     cost_label,
     percent_text,
     tick_text,
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def front_png(rows: Sequence[Mapping[str, Any]], path: str | Path, *, title: str = "") -> Path:
+def front_png(rows: Sequence[Row], path: str | Path, *, title: str = "") -> Path:
     """Draw the front of every target: top-1 against measured latency, or what is counted, one panel per target.
 
-    Error bars are the spread of the measurement, dotted lines the budgets, the step line is the best top-1 within a
-    latency.
+    Error bars are one standard error of the measurement and the 95 % interval of the top-1, dotted lines the budgets;
+    the step line is the best top-1 within a latency.
 
     Args:
         rows: From `front_rows`.
@@ -39,14 +40,14 @@ def front_png(rows: Sequence[Mapping[str, Any]], path: str | Path, *, title: str
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    targets = list(dict.fromkeys(row["target"] for row in rows))
+    targets = list(dict.fromkeys(row.result.target for row in rows))
     columns = max(1, min(len(targets), 3))
     lines = max(1, -(-len(targets) // columns))
     figure = Figure(figsize=(4.6 * columns + 0.6, 3.7 * lines + 0.8), dpi=144, layout="constrained")
     FigureCanvasAgg(figure)
     panels = np.atleast_1d(figure.subplots(lines, columns, squeeze=False)).ravel()
     for panel, target in zip(panels, targets, strict=False):
-        _draw_target(panel, target, [row for row in rows if row["target"] == target])
+        _draw_target(panel, target, [row for row in rows if row.result.target == target])
     for panel in panels[len(targets) :]:
         panel.set_axis_off()
     if title:
@@ -69,11 +70,11 @@ def _legend() -> list[Any]:
     ]
 
 
-def _draw_target(panel: "Axes", target: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def _draw_target(panel: "Axes", target: str, rows: Sequence[Row]) -> None:
     from matplotlib.ticker import EngFormatter
 
     panel.set_title(target, fontsize=11, fontweight="bold", loc="left")
-    unit = rows[0]["unit"]
+    unit = rows[0].result.unit
     panel.set_xlabel(cost_label(target, unit))
     if unit == "1":
         panel.xaxis.set_major_formatter(EngFormatter())
@@ -82,15 +83,15 @@ def _draw_target(panel: "Axes", target: str, rows: Sequence[Mapping[str, Any]]) 
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
     panel.locator_params(nbins=6)
-    done = [row for row in rows if row["latency_ms"] is not None and row["top1"] is not None]
+    done = [row for row in rows if row.is_drawn]
     if not done:
         panel.text(0.5, 0.5, "no finished trial", ha="center", transform=panel.transAxes, color=OTHER_COLOUR)
         return
-    front = [row for row in done if row["on_front"]]
-    _draw_points(panel, [row for row in done if not row["on_front"]], OTHER_COLOUR, size=5, layer=2)
+    front = [row for row in done if row.on_front]
+    _draw_points(panel, [row for row in done if not row.on_front], OTHER_COLOUR, size=5, layer=2)
     _draw_points(panel, front, FRONT_COLOUR, size=7, layer=4)
-    budgets = sorted({row["budget_ms"] for row in rows if row["budget_ms"] is not None})
-    _frame(panel, budgets, [100 * row["top1"] for row in done])
+    budgets = sorted({row.result.budget for row in rows if row.result.budget is not None})
+    _frame(panel, budgets, [100 * row.place[1] for row in done])
     if front:
         _draw_front(panel, front)
     for budget in budgets:
@@ -104,11 +105,12 @@ def _draw_target(panel: "Axes", target: str, rows: Sequence[Mapping[str, Any]]) 
         above.spines["top"].set_visible(False)
 
 
-def _draw_points(panel: "Axes", rows: Sequence[Mapping[str, Any]], colour: str, *, size: float, layer: int) -> None:
+def _draw_points(panel: "Axes", rows: Sequence[Row], colour: str, *, size: float, layer: int) -> None:
     panel.errorbar(
-        [row["latency_ms"] for row in rows],
-        [100 * row["top1"] for row in rows],
-        xerr=[row["latency_error_ms"] or 0.0 for row in rows],
+        [row.place[0] for row in rows],
+        [100 * row.place[1] for row in rows],
+        xerr=[row.spread[0] for row in rows],
+        yerr=[[100 * row.spread[1] for row in rows], [100 * row.spread[2] for row in rows]],
         fmt="o",
         color=colour,
         markersize=size,
@@ -134,10 +136,10 @@ def percent_limits(percents: Sequence[float]) -> tuple[float, float]:
     return middle - 0.65 * span, min(middle + 0.65 * span, 100 + 0.05 * span)
 
 
-def _draw_front(panel: "Axes", front: Sequence[Mapping[str, Any]]) -> None:
+def _draw_front(panel: "Axes", front: Sequence[Row]) -> None:
     panel.step(
-        [*(row["latency_ms"] for row in front), panel.get_xlim()[1]],
-        [*(100 * row["top1"] for row in front), 100 * front[-1]["top1"]],
+        [*(row.place[0] for row in front), panel.get_xlim()[1]],
+        [*(100 * row.place[1] for row in front), 100 * front[-1].place[1]],
         where="post",
         color=FRONT_COLOUR,
         linewidth=1.6,
@@ -147,8 +149,8 @@ def _draw_front(panel: "Axes", front: Sequence[Mapping[str, Any]]) -> None:
     for row in front:
         # Below and right of a point the step line leaves room.
         panel.annotate(
-            percent_text(row["top1"]),
-            (row["latency_ms"], 100 * row["top1"]),
+            percent_text(row.place[1]),
+            (row.place[0], 100 * row.place[1]),
             xytext=(7, -5),
             textcoords="offset points",
             va="top",

@@ -3,61 +3,66 @@
 Why here: table, picture and page say the same. It must not know how anything is drawn.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import Field, dataclass
 from typing import Any
 
-import numpy as np
-
-from orchestrator.plan.result import TrialResult
+from orchestrator.plan.result import TrialResult, told
 from orchestrator.report.pareto import non_dominated
 
-Row = dict[str, Any]
 NOT_A_NUMBER = float("nan")
 FRONT_COLOUR, OTHER_COLOUR, BUDGET_COLOUR = "#1f6f8b", "#9aa5b1", "#d1495b"
 
 
-def front_rows(results: Iterable[TrialResult]) -> list[Row]:
-    """Return one row per trial, by target and latency, with failed trials at the end of their target.
+@dataclass(frozen=True)
+class Row:
+    """One trial, and whether it is on the front of its target."""
 
-    Each has the keys target, budget_ms, predicted_ms, latency_ms, top1, num_params, num_macs, architecture, model_uri,
-    on_front and status, and further latency_error_ms, latency_weight, trial, reason, doubt and unit; where the unit
-    is "1", the keys in milliseconds hold counts. A trial is on the front of its target if no other trial that is done
-    is as fast and as accurate and better in one (`non_dominated`).
+    result: TrialResult
+    on_front: bool
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what `--json` prints: what is told of the result, and `on_front`."""
+        return told(self.result) | {"on_front": self.on_front}
+
+    def cell(self, column: Field[Any]) -> str:
+        """Return the text of one of `orchestrator.plan.result.columns`."""
+        return CELLS[column.metadata["reads"]](self.result, column.name)
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Cost and top-1 of a trial that `is_drawn`."""
+        assert self.result.cost is not None, self.result
+        assert self.result.top1 is not None, self.result
+        return self.result.cost, self.result.top1
+
+    @property
+    def spread(self) -> tuple[float, float, float]:
+        """Half-length of the cost's error bar, and of the top-1's below and above: one standard error, and 95 %."""
+        top1 = self.result.top1 or 0.0
+        low, high = self.result.intervals.get("top1", (top1, top1))
+        return self.result.cost_error or 0.0, top1 - low, high - top1
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the trial has a place in a picture."""
+        return self.result.cost is not None and self.result.top1 is not None
+
+
+def front_rows(results: Iterable[TrialResult]) -> list[Row]:
+    """Return one row per trial, by target and cost, with failed trials at the end of their target.
+
+    A trial is on the front of its target if no other trial that is done costs as little and is as accurate and is
+    better in one (`non_dominated`).
     """
-    ordered = sorted(results, key=lambda r: (r.target, not r.done, _number(r.latency_ms, np.inf), r.trial))
+    ordered = sorted(results, key=lambda r: (r.target, not r.done, r.cost is None, r.cost or 0.0, r.trial))
     rows: list[Row] = []
     for target in dict.fromkeys(result.target for result in ordered):
         members = [result for result in ordered if result.target == target]
-        latency = [_number(r.latency_ms) if r.done else NOT_A_NUMBER for r in members]
-        mask = non_dominated(latency, [_number(r.top1) for r in members])
-        rows += [_row(result, bool(on_front)) for result, on_front in zip(members, mask, strict=True)]
+        costs = [r.cost if r.done and r.cost is not None else NOT_A_NUMBER for r in members]
+        mask = non_dominated(costs, [NOT_A_NUMBER if r.top1 is None else r.top1 for r in members])
+        rows += [Row(result, bool(on_front)) for result, on_front in zip(members, mask, strict=True)]
     return rows
-
-
-def _number(value: float | None, missing: float = NOT_A_NUMBER) -> float:
-    return missing if value is None else value
-
-
-def _row(result: TrialResult, on_front: bool) -> Row:
-    return {
-        "target": result.target,
-        "budget_ms": result.budget_ms,
-        "predicted_ms": result.predicted_ms,
-        "latency_ms": result.latency_ms,
-        "top1": result.top1,
-        "num_params": result.num_params,
-        "num_macs": result.num_macs,
-        "architecture": result.architecture,
-        "model_uri": result.model_uri,
-        "on_front": on_front,
-        "status": result.status,
-        "latency_error_ms": result.latency_error_ms,
-        "latency_weight": result.latency_weight,
-        "trial": result.trial,
-        "reason": result.reason,
-        "doubt": result.doubt,
-        "unit": result.unit,
-    }
 
 
 def cost_text(value: float | None, unit: str) -> str:
@@ -102,3 +107,22 @@ def ms_text(value: float | None) -> str:
 def percent_text(top1: float | None) -> str:
     """Return an accuracy of 0..1 as per cent."""
     return "-" if top1 is None else f"{100 * top1:.1f} %"
+
+
+def accuracy_text(result: TrialResult, name: str) -> str:
+    """Return an accuracy with the ends of its 95 % interval where they are known: `57.8 % (43-71)`."""
+    text = percent_text(getattr(result, name))
+    if name not in result.intervals:
+        return text
+    low, high = (100 * end for end in result.intervals[name])
+    digits = 0 if high - low > 5 else 1
+    return f"{text} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+CELLS: dict[str, Callable[[TrialResult, str], str]] = {
+    "text": lambda result, name: getattr(result, name) or "-",
+    "cost": lambda result, name: cost_text(getattr(result, name), result.unit),
+    "count": lambda result, name: count_text(getattr(result, name)),
+    "accuracy": accuracy_text,
+}
+"""How a column is written, by `reads` of its field."""

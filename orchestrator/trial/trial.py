@@ -40,6 +40,7 @@ from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError, RunError
 from supernet.network import build_network
+from supernet.plain import to_plain
 from supernet.presets import load_space
 from supernet.space import Architecture, architecture_to_json
 
@@ -60,22 +61,9 @@ def run_trial(job: Job, trial: Trial) -> TrialResult:
         outcome, weights = _outcome(store, lambda: run_job(job, trial, costs), lambda: post(News(trial.key, "repair")))
         result = _measure(job, trial, costs, outcome, weights, post)
     except (InputError, RunError) as error:
-        return _result(job, trial, status="failed", reason=str(error))
-    store.write_json(RESULT_FILE, result.to_dict())
+        return job.result(trial, status="failed", reason=str(error))
+    store.write_json(RESULT_FILE, to_plain(result))
     return result
-
-
-def _result(job: Job, trial: Trial, **values: object) -> TrialResult:
-    plain = {
-        "sweep": job.config["name"],
-        "trial": trial.key,
-        "target": trial.target,
-        "objective": job.run.search.objective.kind,
-        "seed": job.run.seed,
-        "unit": job.target(trial.target).unit,
-        "latency_weight": trial.value if trial.kind == "weight" else None,
-    }
-    return TrialResult.from_dict({**plain, **values})
 
 
 def _outcome(store: Storage, make: Callable[[], None], repairing: Callable[[], None]) -> tuple[Outcome, bytes]:
@@ -120,36 +108,35 @@ def _measure(
         (found,) = measure_on_target(job, trial.target, [architecture], weights)
         write_record(store, MEASUREMENT_FILE, found)
     measurement: Measurement = read_record(store, MEASUREMENT_FILE, Measurement)
-    budget_ms = None if trial.kind == "weight" else trial.reference(costs)
+    budget = None if trial.kind == "weight" else trial.reference(costs)
     counts = count_cost(space, architecture)
-    return _result(
-        job,
+    return job.result(
         trial,
-        budget_ms=budget_ms,
-        predicted_ms=outcome.predicted_cost,
-        latency_ms=measurement.latency_ms,
-        latency_median_ms=measurement.median_ms,
-        latency_error_ms=measurement.error_ms,
+        budget=budget,
+        predicted_cost=outcome.predicted_cost,
+        cost=measurement.latency_ms,
+        cost_median=measurement.median_ms,
+        cost_error=measurement.error_ms,
         top1=outcome.top1,
+        num_test_images=outcome.num_test_images,
         validation_top1=outcome.validation_top1,
+        num_validation_images=outcome.num_validation_images,
         num_params=counts["num_params"],
         num_macs=counts["num_macs"],
         architecture=architecture.id,
-        doubt=_doubt(measurement, outcome.predicted_cost, budget_ms, export_error, costs.unit),
+        doubt=_doubt(measurement, outcome.predicted_cost, budget, export_error, costs.unit),
     )
 
 
-def _doubt(
-    measurement: Measurement, predicted_ms: float, budget_ms: float | None, export_error: float, unit: str
-) -> str:
+def _doubt(measurement: Measurement, predicted: float, budget: float | None, export_error: float, unit: str) -> str:
     """Return what does not agree about a finished network, or an empty text."""
     found = []
     measured = f"measured {cost_text(measurement.latency_ms, unit)}"
-    error = measurement.latency_ms / predicted_ms - 1
+    error = measurement.latency_ms / predicted - 1
     if abs(error) > MAX_PREDICTION_ERROR:
-        found.append(f"{measured}, predicted {cost_text(predicted_ms, unit)} ({error:+.0%})")
-    if budget_ms is not None and measurement.latency_ms > budget_ms:
-        found.append(f"{measured} is over the budget of {cost_text(budget_ms, unit)}")
+        found.append(f"{measured}, predicted {cost_text(predicted, unit)} ({error:+.0%})")
+    if budget is not None and measurement.latency_ms > budget:
+        found.append(f"{measured} is over the budget of {cost_text(budget, unit)}")
     if export_error > MAX_EXPORT_ERROR:
         found.append(f"the ONNX file differs from the network by {export_error:.1e}")
     if measurement.noise:

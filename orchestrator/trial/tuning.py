@@ -14,6 +14,7 @@ from ray import tune
 from orchestrator.cluster.session import HEAD_RESOURCE
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import Job, Trial
+from supernet.plain import read, to_plain
 
 Take = Callable[[Trial, TrialResult], None]
 
@@ -30,7 +31,7 @@ class HandOver(tune.Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Take the result that a trial returned."""
-        self.take(Trial(**trial.config["trial"]), TrialResult.from_dict(trial.last_result["result"]))
+        self.take(Trial(**trial.config["trial"]), read(TrialResult, trial.last_result["result"], "result"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Make a result of a trial whose process is gone."""
@@ -56,7 +57,7 @@ def tune_trials(job: Job, trials: Sequence[Trial], take: Take, max_concurrent: i
     def trainable(config: dict[str, Any]) -> dict[str, Any]:
         from orchestrator.trial.trial import run_trial
 
-        return {"result": run_trial(Job(**plain), Trial(**config["trial"])).to_dict()}
+        return {"result": to_plain(run_trial(Job(**plain), Trial(**config["trial"])))}
 
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"CPU": 0, HEAD_RESOURCE: 0.001}),

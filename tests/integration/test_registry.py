@@ -28,7 +28,7 @@ def registry(root: Path) -> Registry:
     """A sweep of three networks on two targets."""
     registry = open_registry(root)
     registry.open_sweep("night", {"seed": 7})
-    register(registry, make_result("ort-wide", latency_ms=2.5, top1=0.95), root / "files")
+    register(registry, make_result("ort-wide", cost=2.5, top1=0.95), root / "files")
     register(registry, make_result("ort-tight"), root / "files")
     register(registry, make_result("torch-tight", target="torch-cpu-1t", top1=0.97), root / "files")
     return registry
@@ -37,12 +37,11 @@ def registry(root: Path) -> Registry:
 def test_results_come_back_to_the_last_digit(registry: Registry, root: Path) -> None:
     expected = [
         make_result("ort-tight", model_uri="models:/night-ort-cpu-1t/2"),
-        make_result("ort-wide", latency_ms=2.5, top1=0.95, model_uri="models:/night-ort-cpu-1t/1"),
+        make_result("ort-wide", cost=2.5, top1=0.95, model_uri="models:/night-ort-cpu-1t/1"),
         make_result("torch-tight", target="torch-cpu-1t", top1=0.97, model_uri="models:/night-torch-cpu-1t/1"),
     ]
     assert registry.results("night") == expected
-    assert open_registry(root, create=False).models("night") == [result.to_dict() for result in expected]
-    assert registry.sweeps() == ["night"]
+    assert open_registry(root, create=False).results("night") == expected
 
 
 def test_mlflow_shows_the_sweep_its_trials_and_their_numbers(registry: Registry) -> None:
@@ -80,7 +79,7 @@ def test_registering_again_changes_nothing_and_another_result_replaces(registry:
 
 def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Registry, root: Path, tmp_path: Path) -> None:
     wide = registry.pull("night", "ort-cpu-1t", 2.5, tmp_path / "wide")
-    assert (wide["trial"], wide["latency_ms"]) == ("ort-wide", 2.5)
+    assert (wide["trial"], wide["cost"]) == ("ort-wide", 2.5)
     tight = registry.pull("night", "ort-cpu-1t", 2.4, tmp_path / "tight")
     assert tight["trial"] == "ort-tight"
     out = tmp_path / "tight"
@@ -104,7 +103,7 @@ def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Regist
 
 def test_a_count_comes_back_as_a_count(registry: Registry, root: Path, tmp_path: Path) -> None:
     registry.open_sweep("counted", {})
-    numbers = {"latency_ms": 5678.0, "predicted_ms": 5678.0, "budget_ms": 6000.0, "unit": "1"}
+    numbers = {"cost": 5678.0, "predicted_cost": 5678.0, "budget": 6000.0, "unit": "1"}
     result = make_result("t", sweep="counted", target="macs", **numbers)
     uri = register(registry, result, root / "files")
     assert registry.results("counted") == [dataclasses.replace(result, model_uri=uri)]

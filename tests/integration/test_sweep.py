@@ -14,8 +14,8 @@ from supernet.presets import read_preset
 
 ONEPATH = str(Path(sys.executable).parent / "onepath")
 KEYS = {
-    "target", "budget_ms", "predicted_ms", "latency_ms", "top1", "num_params", "num_macs", "architecture",
-    "model_uri", "on_front",
+    "target", "budget", "predicted_cost", "cost", "unit", "top1", "top1_interval", "num_test_images", "num_params",
+    "num_macs", "architecture", "model_uri", "on_front",
 }  # fmt: skip
 
 
@@ -78,13 +78,11 @@ def test_a_killed_sweep_goes_on_and_registers_nothing_twice(tmp_path):
     rows = json.loads(onepath(tmp_path, "front", "small", "--json").stdout)
     assert len(rows) == 2
     assert all(rows_keys >= KEYS for rows_keys in map(set, rows))
-    tight, wide = sorted(rows, key=lambda row: row["budget_ms"])
-    assert tight["latency_ms"] < wide["latency_ms"]
+    tight, wide = sorted(rows, key=lambda row: row["budget"])
+    assert tight["cost"] < wide["cost"]
     assert {row["model_uri"] for row in rows} == {"models:/small-ort-cpu-1t/1", "models:/small-ort-cpu-1t/2"}
 
-    pulled = onepath(
-        tmp_path, "pull", "small", "--target", "ort-cpu-1t", "--max-ms", str(tight["latency_ms"]), "--json"
-    )
+    pulled = onepath(tmp_path, "pull", "small", "--target", "ort-cpu-1t", "--max-ms", str(tight["cost"]), "--json")
     assert json.loads(pulled.stdout)["architecture"] == tight["architecture"]
     folder = tmp_path / "small-ort-cpu-1t"
     assert {"model.pt2", "model.onnx", "architecture.json", "weights.safetensors"} <= {p.name for p in folder.iterdir()}

@@ -14,6 +14,7 @@ from orchestrator.cli.main import main
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, Job, plan_trials
+from supernet.plain import to_plain
 from supernet.presets import read_preset
 
 ONEPATH = Path(sys.executable).parent / "onepath"
@@ -120,9 +121,11 @@ def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(here, tmp_p
     job.store.write_json(CONFIG_FILE, dict(job.config))
     (trial,) = plan_trials(job.run)
     doubt = "the ONNX file differs from the network by 2.0e-02 and [this] is a long line"
-    result = TrialResult("quickstart", trial.key, "macs", "budget", 0, 5e6, latency_ms=4523456.0, top1=0.9)
+    result = TrialResult(
+        "quickstart", trial.key, "macs", "budget", 0, 5e6, cost=4523456.0, top1=0.9, validation_top1=0.9
+    )
     result = replace(result, num_params=1234, num_macs=4523456, unit="1", doubt=doubt)
-    job.trial_store(trial).write_json(RESULT_FILE, result.to_dict())
+    job.trial_store(trial).write_json(RESULT_FILE, to_plain(result))
     done = here("front", "quickstart", "--storage", storage, cwd=tmp_path, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -6,8 +6,8 @@ from rich.text import Text
 from latency.measuring.measure import Measurement
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import Job, plan_trials
-from orchestrator.sweep import describe, unfinished_result
-from orchestrator.trial.trial import _doubt, _result
+from orchestrator.sweep import describe
+from orchestrator.trial.trial import _doubt
 from supernet.presets import read_preset
 
 
@@ -41,9 +41,8 @@ def test_every_result_has_the_unit_of_its_target():
     changes = {"targets": ["macs", "ort-cpu-1t"], "sweep": {"budget_fractions": [0.5]}}
     job = Job(resolved(check_run({**definition, **changes}, "mixed")), "")
     trials = plan_trials(job.run)
-    made = [(_result(job, trial, latency_ms=5.2e6, budget_ms=6e6, top1=0.9), trial) for trial in trials]
+    made = [(job.result(trial, cost=5.2e6, budget=6e6, top1=0.9), trial) for trial in trials]
     assert [result.unit for result, _ in made] == ["1", "ms"]
-    assert [unfinished_result(job, trial).unit for trial in trials] == ["1", "ms"]
     assert describe(made[0][0]) == "macs-f0.5: top-1 90.0%, 5.2 M of 6 M"
     assert describe(made[1][0]) == "ort-cpu-1t-f0.5: top-1 90.0%, 5200000.0 ms of 6000000.0 ms"
 
@@ -52,5 +51,5 @@ def test_a_reason_with_brackets_is_told_as_it_stands():
     definition, _ = read_preset("runs", "quickstart")
     job = Job(resolved(check_run(definition, "quickstart")), "")
     trial = plan_trials(job.run)[0]
-    line = describe(_result(job, trial, status="failed", reason="no file [/data/x] here"))
+    line = describe(job.result(trial, status="failed", reason="no file [/data/x] here"))
     assert Text.from_markup(line).plain == f"{trial.key}: failed: no file [/data/x] here"
