@@ -20,8 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-data_app = typer.Typer(help="Images to Parquet shards.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
 
 Storage = Annotated[str, typer.Option(envvar="ONEPATH_STORAGE", help="Folder or object store that holds the sweeps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -193,43 +191,11 @@ def pull(
     console.print(f"load it: torch.export.load('{folder}/model.pt2').module()", soft_wrap=True)
 
 
-@data_app.command("build")
-def data_build(
-    source: Annotated[
-        str, typer.Argument(help="digits, torchvision:NAME:ROOT, or a folder of images or Parquet files.")
-    ],
-    out: Annotated[str, typer.Argument(help="Folder to make, or s3://BUCKET/FOLDER.")],
-    validation_fraction: Annotated[float, typer.Option(help="Share that judges architectures.")] = 0.1,
-    test_fraction: Annotated[float, typer.Option(help="Share for the test, where the source brings none.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
-    json: Json = False,
-) -> None:
-    """Convert images to Parquet shards, split into train, validation and test."""
-    from rich.progress import Progress
-
-    from orchestrator.data.build import build
-
-    with Progress(console=_console(stderr=json), transient=True) as bar:
-        task = bar.add_task("images", total=None)
-        manifest = build(
-            source,
-            out,
-            validation_fraction=validation_fraction,
-            test_fraction=test_fraction,
-            seed=seed,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    if json:
-        print(manifest.to_json())
-    else:
-        counts = ", ".join(f"{split} {count}" for split, count in manifest.counts.items())
-        _console().print(f"{out}: {manifest.num_classes} classes; {counts}", soft_wrap=True)
-
-
 def _add_rooms() -> None:
-    from orchestrator.cli import arch, device, latency
+    from orchestrator.cli import arch, data, device, latency
 
     app.add_typer(arch.app, name="arch")
+    app.add_typer(data.app, name="data")
     app.add_typer(latency.app, name="latency")
     app.add_typer(device.app, name="device")
 

@@ -11,17 +11,16 @@ depend on ranks, on loader workers or on what ran before.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from orchestrator.data.format import Pixels
+from orchestrator.data.keys import Keys, mix
+from orchestrator.data.pixels import Pixels
 from supernet.errors import InputError, nearest
 
-Keys = np.ndarray[Any, np.dtype[np.uint64]]
 Size = tuple[int, int]
 
 
@@ -99,20 +98,6 @@ def _resized(image: Tensor, size: Size) -> Tensor:
     return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
 
 
-def sample_keys(seed: int, epochs: np.ndarray[Any, Any], indices: np.ndarray[Any, Any]) -> Keys:
-    """Return one 64-bit key per sample from the seed, the sample's epoch and its index in the split."""
-    key = _mix(np.full(indices.shape, seed % 2**64, np.uint64))
-    return _mix(_mix(key ^ epochs.astype(np.uint64)) ^ indices.astype(np.uint64))
-
-
-def _mix(x: Keys) -> Keys:
-    """Scramble 64-bit numbers: the finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
 def augment_batch(images: Pixels, keys: Keys, chosen: Preset) -> Pixels:
     """Shift and flip a batch of images of the input size, each by its own key.
 
@@ -125,12 +110,12 @@ def augment_batch(images: Pixels, keys: Keys, chosen: Preset) -> Pixels:
         return images
     batch, channels, height, width = images.shape
     pad_h, pad_w = (max(1, height // 8), max(1, width // 8)) if chosen.shift else (0, 0)
-    top = (_mix(keys ^ np.uint64(1)) % np.uint64(2 * pad_h + 1)).astype(np.intp)
-    left = (_mix(keys ^ np.uint64(2)) % np.uint64(2 * pad_w + 1)).astype(np.intp)
+    top = (mix(keys ^ np.uint64(1)) % np.uint64(2 * pad_h + 1)).astype(np.intp)
+    left = (mix(keys ^ np.uint64(2)) % np.uint64(2 * pad_w + 1)).astype(np.intp)
     rows = top[:, None] + np.arange(height)
     columns = left[:, None] + np.arange(width)
     if chosen.flip:
-        mirrored = (_mix(keys ^ np.uint64(3)) & np.uint64(1)).astype(bool)
+        mirrored = (mix(keys ^ np.uint64(3)) & np.uint64(1)).astype(bool)
         columns = np.where(mirrored[:, None], columns[:, ::-1], columns)
     padded = np.pad(images, ((0, 0), (0, 0), (pad_h, pad_h), (pad_w, pad_w)))
     return padded[

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from orchestrator.data.augment import augment_batch, augment_each, normalise, preset, sample_keys
+from orchestrator.data.augment import augment_batch, augment_each, normalise, preset
 from orchestrator.data.format import SPLITS, read_manifest
 from orchestrator.data.groups import Indices, RowGroups
+from orchestrator.data.keys import sample_keys
 from orchestrator.data.storage import Storage
 from supernet.errors import InputError, nearest
 from supernet.sync import rank_slice
@@ -78,11 +79,6 @@ class ImageData:
     def num_classes(self) -> int:
         """Number of labels."""
         return self.manifest.num_classes
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name per label."""
-        return self.manifest.class_names
 
     def num_examples(self, split: str) -> int:
         """Return the number of images of a split: `train` (weights), `validation` (architecture) or `test`."""

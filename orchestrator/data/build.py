@@ -1,282 +1,273 @@
-"""Turn labelled images into a data set of Parquet shards, once.
+"""Turn labelled images into a data set of Parquet shards, once. It must not know torch, ray or mlflow, nor batches.
 
-Why here: every data source, the embedded one and the user's own, goes through this one piece of code. It must not
-know torch, ray or mlflow, nor how batches are made.
+Why here: every kind of source goes through this one piece of code: look at every image, split by content and seed,
+write the shards, describe them in the manifest. A build that is killed continues where it was; memory is bounded by
+what is under way, and some 100 bytes an image.
 
-The split is stratified and fixed by the seed. Rows are shuffled when they are written, so that a reader that shuffles
-only within a few row groups still mixes the classes.
+Rows are shuffled when they are written, so that a reader that shuffles only within a few row groups still mixes the
+classes.
 """
 
 import hashlib
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from orchestrator.data.examine import Examined, examine
 from orchestrator.data.format import (
     FORMAT_VERSION,
     MANIFEST_NAME,
     SPLITS,
+    TEST_FRACTION,
+    VALIDATION_FRACTION,
     Manifest,
+    Origin,
     Shard,
-    decode,
     read_manifest,
-    to_gray,
+    write_manifest,
 )
-from orchestrator.data.place import placed
+from orchestrator.data.place import growing, place
+from orchestrator.data.processes import in_order, num_cores
+from orchestrator.data.shards import Task, group_digest, write_shard
 from orchestrator.data.sources.registry import open_source
-from orchestrator.data.sources.source import Part, Source
-from orchestrator.data.storage import Storage
+from orchestrator.data.sources.source import Source
+from orchestrator.data.split import Indices, duplicates, split_rows
+from orchestrator.data.storage import Storage, require_space
 from supernet.errors import InputError
+from supernet.files import write_whole
+from supernet.plain import read
 
-T = TypeVar("T")
-Progress = Callable[[int, int], None]
-SCHEMA = pa.schema([("image", pa.binary()), ("label", pa.int32())])
+Progress = Callable[[str, int, int], None]
 GROUPS_PER_FILE = 16
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What the builder learns of one image: moments are (red, green, blue, gray) means of x and of x squared."""
-
-    encoded: bytes
-    digest: bytes
-    channels: int
-    size: tuple[int, int]
-    moments: np.ndarray[Any, np.dtype[np.float64]]
+FEW_IMAGES = 4096
+SHOWN_CORRUPT = 20
+PLAN = "plan.json"
+REMEDY = "remove the folder or choose another"
 
 
 def build(
     source: str,
     out_dir: str | Path,
     *,
-    validation_fraction: float = 0.1,
-    test_fraction: float = 0.2,
+    validation_fraction: float = VALIDATION_FRACTION,
+    test_fraction: float = TEST_FRACTION,
     seed: int = 0,
+    max_corrupt: int = 0,
     rows_per_group: int = 256,
     groups_per_file: int = GROUPS_PER_FILE,
+    num_processes: int | None = None,
     progress: Progress | None = None,
 ) -> Manifest:
     """Build a data set folder, or return the one that is there if it was built from the same inputs.
 
-    The folder appears at once when it is complete; a build that is killed leaves no data set.
+    The folder appears at once when it is complete. A build that is killed or refused leaves `.NAME.building` beside it,
+    from which the next one continues.
 
     Args:
-        source: `digits`, `torchvision:<Dataset>:<folder>`, a folder of Parquet files, or a folder of images:
-            `<folder>/<class>/*.png`, or `<folder>/train/<class>` with `<folder>/test/<class>` (or `val`), whose test
-            split is then kept.
+        source: What `orchestrator.data.sources.registry.open_source` takes.
         out_dir: The folder to make, or where in an object store (`s3://...`).
-        validation_fraction: Share of each class's images that searches architectures, of those not given as test.
+        validation_fraction: Share of each class's images that searches architectures; without effect if the source
+            brings a validation split.
         test_fraction: Share of each class's images kept for the test; without effect if the source brings a test split.
         seed: Seed of the split and of the order of the rows.
+        max_corrupt: Corrupt images that are left out, and listed in the manifest; more are an error that lists them.
         rows_per_group: Images per row group: what is read at once.
         groups_per_file: Row groups per file.
-        progress: Called with (images done, images in all).
+        num_processes: Processes to use; None for one per core, or one for a few images.
+        progress: Called with (`looking` or `writing`, images done, images in all).
 
     Raises:
-        InputError: If the source is empty, an image cannot be read, a class has too few images, or the folder holds
+        InputError: If the source is empty, images are corrupt, a class has too few images, or the folder holds
             something else.
+        RunError: If the world fails: no space, a file that vanishes.
     """
     store = Storage(str(out_dir))
-    if store.is_local and Path(source).is_dir() and Path(store.root).resolve().is_relative_to(Path(source).resolve()):
-        raise InputError(f"{out_dir}: lies inside its own source {source}; choose a folder outside")
-    if rows_per_group < 1 or groups_per_file < 1:
-        raise InputError(f"rows_per_group {rows_per_group}, groups_per_file {groups_per_file}: both must be at least 1")
+    _check(store, source, seed=seed, max_corrupt=max_corrupt, rows=rows_per_group, groups=groups_per_file)
     opened = open_source(source)
-    given = opened.test is not None
-    _check_fractions(validation_fraction, None if given else test_fraction)
+    fractions = {"validation": validation_fraction, "test": test_fraction}
+    fractions = {split: fraction for split, fraction in fractions.items() if split not in opened.parts}
+    _check_fractions(fractions)
     asked: dict[str, Any] = {
-        "validation_fraction": validation_fraction,
-        "test_fraction": None if given else test_fraction,
+        "validation_fraction": fractions.get("validation"),
+        "test_fraction": fractions.get("test"),
         "seed": seed,
         "rows_per_group": rows_per_group,
     }
-    if store.exists(MANIFEST_NAME) or (store.is_local and store.names()):
-        return _reuse(store, opened, asked)
-    rows = _split(opened, validation_fraction, None if given else test_fraction, seed)
-    try:
-        with placed(store, last=MANIFEST_NAME) as folder:
-            manifest = _write(opened, folder, rows, asked, groups_per_file, progress)
-            (folder / MANIFEST_NAME).write_text(manifest.to_json())
-    except OSError:
-        if not store.exists(MANIFEST_NAME):
-            raise
-        return _reuse(store, opened, asked)  # another process was faster
-    return manifest
+    if _reusable(store, opened, asked):
+        return read_manifest(store)
+    few = sum(map(len, opened.parts.values())) <= FEW_IMAGES
+    processes = num_processes or (1 if few else num_cores())
+    with growing(store) as folder:
+        if _reusable(store, opened, asked):  # another process has just built it
+            return read_manifest(store)
+        work = _work(folder / "seen", {"format": FORMAT_VERSION, "source": opened.name, "listing": opened.listing})
+        found = examine(opened, work, num_processes=processes, progress=_phase(progress, "looking"))
+        _refuse_corrupt(found, max_corrupt)
+        if store.exists(MANIFEST_NAME):
+            _refuse_other_images(store, found)
+        else:
+            rows = split_rows(found, fractions, seed)
+            require_space(store, int(found.num_bytes * 1.01))
+            made = _work(folder / "set", {**asked, "groups_per_file": groups_per_file, "content": _content(found)})
+            groups = _Layout(rows_per_group, groups_per_file)
+            shards = _write(found, made, rows, groups, processes, _phase(progress, "writing"))
+            write_manifest(Storage(str(made)), _manifest(found, rows, shards, asked))
+            (made / PLAN).unlink()
+            place(made, store, last=MANIFEST_NAME)
+        shutil.rmtree(folder, ignore_errors=True)
+    return read_manifest(store)
 
 
-def _check_fractions(validation: float, test: float | None) -> None:
-    for name, value in (("validation_fraction", validation), ("test_fraction", test)):
-        if value is not None and not 0 < value < 1:
-            raise InputError(f"{name} {value}: must lie between 0 and 1 (both excluded), such as 0.1")
-    if validation + (test or 0) >= 1:
-        raise InputError(f"validation_fraction {validation} + test_fraction {test}: nothing is left to train on")
+def _check(store: Storage, source: str, *, seed: int, max_corrupt: int, rows: int, groups: int) -> None:
+    if store.is_local and Path(source).is_dir() and Path(store.root).resolve().is_relative_to(Path(source).resolve()):
+        raise InputError(f"{store.uri}: lies inside its own source {source}; choose a folder outside")
+    if store.is_local and Path(store.root).exists() and not Path(store.root).is_dir():
+        raise InputError(f"{store.uri}: is a file; choose another place")
+    if rows < 1 or groups < 1:
+        raise InputError(f"rows_per_group {rows}, groups_per_file {groups}: both must be at least 1")
+    if seed < 0 or max_corrupt < 0:
+        raise InputError(f"seed {seed}, max_corrupt {max_corrupt}: both must be 0 or more")
 
 
-def _reuse(store: Storage, opened: Source, asked: dict[str, Any]) -> Manifest:
-    """Return the data set in the store if it is the one asked for.
+def _check_fractions(fractions: Mapping[str, float]) -> None:
+    for split, value in fractions.items():
+        if not 0 < value < 1:
+            raise InputError(f"{split}_fraction {value}: must lie between 0 and 1 (both excluded), such as 0.1")
+    if sum(fractions.values()) >= 1:
+        asked = " + ".join(f"{split}_fraction {value}" for split, value in fractions.items())
+        raise InputError(f"{asked}: nothing is left to train on")
+
+
+def _reusable(store: Storage, opened: Source, asked: Mapping[str, Any]) -> bool:
+    """Whether the store holds the data set that is asked for, as far as can be seen without reading the images.
 
     Raises:
-        InputError: If it is another one, or none.
+        InputError: If it holds something else.
     """
-    remedy = "remove the folder or choose another"
+    if not store.exists(MANIFEST_NAME):
+        if store.is_local and store.names():
+            read_manifest(store)  # says what is missing
+        return False
     manifest = read_manifest(store)
     for name, value in asked.items():
         found = getattr(manifest, name)
         if found != value:
-            raise InputError(f"{store.uri}: holds a data set built with {name} {found}, not {value}; {remedy}")
-    if manifest.listing == opened.listing:
-        return manifest
-    # Copies and clones change times but not images, so only the images decide.
-    digests = [[_digest(part.encoded(i)) for i in range(len(part.labels))] for part in _parts(opened)]
-    if manifest.content != _content(opened, digests):
+            raise InputError(f"{store.uri}: holds a data set built with {name} {found}, not {value}; {REMEDY}")
+    return manifest.origin.listing == opened.listing
+
+
+def _refuse_other_images(store: Storage, found: Examined) -> None:
+    """Copies and clones change times but not images, so only the images decide."""
+    manifest = read_manifest(store)
+    if manifest.content != _content(found):
         raise InputError(
-            f"{store.uri}: holds a data set built from other images (source {manifest.source!r}); {remedy}"
+            f"{store.uri}: holds a data set built from other images (source {manifest.origin.source!r}); {REMEDY}"
         )
-    return manifest
 
 
-def _split(
-    opened: Source, validation_fraction: float, test_fraction: float | None, seed: int
-) -> dict[str, list[tuple[Part, int]]]:
-    """Choose the images of each split, stratified, each split in the shuffled order it is written in."""
-    chosen: dict[str, list[int]] = {name: [] for name in SPLITS}
-    labels = np.asarray(opened.main.labels)
-    fractions = {"validation": validation_fraction} | ({} if test_fraction is None else {"test": test_fraction})
-    for label, name in enumerate(opened.class_names):
-        of_class = np.flatnonzero(labels == label)
-        order = np.random.default_rng([seed, label]).permutation(of_class).tolist()
-        need = {split: max(1, round(fraction * len(order))) for split, fraction in fractions.items()}
-        if len(order) - sum(need.values()) < 1:
-            where = f"{opened.name}: class {name!r}"
-            raise InputError(
-                f"{where}: {len(order)} images are too few to train on after {need} are set aside; "
-                "add images or remove the class"
-            )
-        for split, count in need.items():
-            chosen[split] += order[:count]
-            order = order[count:]
-        chosen["train"] += order
-    rows = {split: [(opened.main, i) for i in indices] for split, indices in chosen.items()}
-    if opened.test is not None:
-        rows["test"] = [(opened.test, i) for i in range(len(opened.test.labels))]
-    for number, split in enumerate(SPLITS):
-        order = np.random.default_rng([seed, len(opened.class_names), number]).permutation(len(rows[split])).tolist()
-        rows[split] = [rows[split][i] for i in order]
-    return rows
-
-
-class _Tally:
-    """What the manifest says about the images, gathered while they are written."""
-
-    def __init__(self, opened: Source) -> None:
-        self.opened = opened
-        self.parts = _parts(opened)
-        self.digests = [[b""] * len(part.labels) for part in self.parts]
-        self.sizes: set[tuple[int, int]] = set()
-        self.channels = 1
-        self.moments = np.zeros((2, 4))
-
-    def add(self, row: tuple[Part, int], seen: _Seen, *, train: bool) -> None:
-        """Take in one image; only those of the train split count for mean and standard deviation."""
-        part, i = row
-        self.digests[self.parts.index(part)][i] = seen.digest
-        self.sizes.add(seen.size)
-        self.channels = max(self.channels, seen.channels)
-        if train:
-            self.moments += seen.moments
-
-    def manifest(self, counts: dict[str, int], asked: dict[str, Any], shards: list[Shard]) -> Manifest:
-        """Return the manifest of the finished shards."""
-        mean, square = self.moments / counts["train"]
-        std = np.sqrt(np.maximum(square - mean**2, 0.0))
-        std = np.where(std > 1e-3, std, 1.0)  # a constant channel is centred, not blown up
-        channels = slice(0, 3) if self.channels == 3 else slice(3, 4)
-        content = _content(self.opened, self.digests)
-        layout = repr((FORMAT_VERSION, content, sorted(asked.items()), shards))
-        return Manifest(
-            format_version=FORMAT_VERSION,
-            source=self.opened.name,
-            class_names=self.opened.class_names,
-            counts=counts,
-            channels=self.channels,
-            image_size=self.sizes.pop() if len(self.sizes) == 1 else None,
-            mean=tuple(mean[channels].tolist()),
-            std=tuple(std[channels].tolist()),
-            gray_mean=float(mean[3]),
-            gray_std=float(std[3]),
-            **asked,
-            listing=self.opened.listing,
-            content=content,
-            fingerprint=hashlib.sha256(layout.encode()).hexdigest()[:16],
-            shards=tuple(shards),
+def _refuse_corrupt(found: Examined, max_corrupt: int) -> None:
+    count = len(found.corrupt)
+    if count > max_corrupt:
+        listed = "".join(f"\n  {line}" for line in found.corrupt[:SHOWN_CORRUPT])
+        more = f"\n  and {count - SHOWN_CORRUPT} more" if count > SHOWN_CORRUPT else ""
+        raise InputError(
+            f"{found.source.name}: {count} corrupt images, {max_corrupt} are allowed (--max-corrupt leaves them out):"
+            f"{listed}{more}"
         )
+
+
+def _work(folder: Path, plan: Mapping[str, Any]) -> Path:
+    """Return a folder that holds what was done under this plan, and nothing that was done under another."""
+    text = json.dumps(plan, sort_keys=True).encode()
+    if not (folder / PLAN).is_file() or (folder / PLAN).read_bytes() != text:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_whole(folder / PLAN, text)
+    return folder
+
+
+@dataclass(frozen=True)
+class _Layout:
+    rows_per_group: int
+    groups_per_file: int
+
+    def shards(self, split: str, rows: Indices) -> Iterator[tuple[str, list[Indices]]]:
+        """Yield the name of each file and the rows of each of its row groups."""
+        groups = [rows[i : i + self.rows_per_group] for i in range(0, len(rows), self.rows_per_group)]
+        for number, first in enumerate(range(0, len(groups), self.groups_per_file)):
+            yield f"{split}-{number:05d}.parquet", groups[first : first + self.groups_per_file]
 
 
 def _write(
-    opened: Source,
+    found: Examined,
     folder: Path,
-    rows: dict[str, list[tuple[Part, int]]],
-    asked: dict[str, Any],
-    groups_per_file: int,
-    progress: Progress | None,
-) -> Manifest:
-    """Write the shards, looking at every image on the way, and return the manifest."""
-    tally, shards = _Tally(opened), list[Shard]()
+    rows: Mapping[str, Indices],
+    layout: _Layout,
+    num_processes: int,
+    progress: Callable[[int, int], None],
+) -> list[Shard]:
+    """Write the shards and return what the manifest says of them."""
+    files = [(split, name, groups) for split in SPLITS for name, groups in layout.shards(split, rows[split])]
+    tasks = (
+        Task(folder / name, [(found.places(group), _digests(found, group)) for group in groups])
+        for _, name, groups in files
+    )
+    shards: list[Shard] = []
     done, total = 0, sum(map(len, rows.values()))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for split in SPLITS:
-            groups = _chunks(rows[split], asked["rows_per_group"])
-            for number, members in enumerate(_chunks(groups, groups_per_file)):
-                name = f"{split}-{number:05d}.parquet"
-                with pq.ParquetWriter(folder / name, SCHEMA, compression="none", use_dictionary=False) as writer:
-                    for group in members:
-                        seen = list(pool.map(_look, group))
-                        columns = {"image": [s.encoded for s in seen], "label": [part.labels[i] for part, i in group]}
-                        writer.write_table(pa.table(columns, schema=SCHEMA))
-                        for row, image in zip(group, seen, strict=True):
-                            tally.add(row, image, train=split == "train")
-                        done += len(group)
-                        if progress is not None:
-                            progress(done, total)
-                shards.append(Shard(name, split, tuple(map(len, members))))
-    return tally.manifest({split: len(rows[split]) for split in SPLITS}, asked, shards)
+    for (split, name, groups), _ in zip(files, in_order(write_shard, tasks, num_processes), strict=True):
+        digests = tuple(group_digest(found.labels[group].tolist(), _digests(found, group)) for group in groups)
+        shards.append(Shard(name, split, tuple(map(len, groups)), digests))  # type: ignore[arg-type]
+        done += sum(map(len, groups))
+        progress(done, total)
+    return shards
 
 
-def _chunks(items: list[T], size: int) -> list[list[T]]:
-    return [items[i : i + size] for i in range(0, len(items), size)]
+def _digests(found: Examined, rows: Indices) -> list[bytes]:
+    return [digest.tobytes() for digest in found.digests[rows].astype("<u8")]
 
 
-def _parts(opened: Source) -> list[Part]:
-    return [opened.main] if opened.test is None else [opened.main, opened.test]
+def _manifest(found: Examined, rows: Mapping[str, Indices], shards: list[Shard], asked: Mapping[str, Any]) -> Manifest:
+    mean, square = found.moments(rows["train"])
+    std = np.sqrt(np.maximum(square - mean**2, 0.0))
+    std = np.where(std > 1e-3, std, 1.0)  # a constant channel is centred, not blown up
+    channels = slice(0, 3) if found.channels == 3 else slice(3, 4)
+    num_classes = len(found.source.class_names)
+    counts = {split: np.bincount(found.labels[rows[split]], minlength=num_classes).tolist() for split in SPLITS}
+    num_duplicates, shown = duplicates(found, rows)
+    plain = {
+        "format_version": FORMAT_VERSION,
+        "class_names": found.source.class_names,
+        "class_counts": counts,
+        "channels": found.channels,
+        "image_size": found.image_size,
+        "mean": mean[channels].tolist(),
+        "std": std[channels].tolist(),
+        "gray_mean": float(mean[3]),
+        "gray_std": float(std[3]),
+        **asked,
+        "content": _content(found),
+        "shards": shards,
+        "origin": Origin(found.source.name, found.source.listing, found.corrupt, num_duplicates, shown),
+    }
+    manifest: Manifest = read(Manifest, plain, found.source.name)
+    return manifest
 
 
-def _look(row: tuple[Part, int]) -> _Seen:
-    """Read one image, decode it (so that a broken one is found now, not in the night) and take its moments."""
-    part, i = row
-    encoded = part.encoded(i)
-    pixels = decode(encoded, None, part.origin(i))
-    gray = to_gray(pixels)
-    stacked = np.concatenate([np.broadcast_to(pixels, (3, *pixels.shape[1:])), gray]) / 255.0
-    moments = np.stack([stacked.mean((1, 2)), np.square(stacked).mean((1, 2))])
-    return _Seen(encoded, _digest(encoded), len(pixels), (pixels.shape[1], pixels.shape[2]), moments)
-
-
-def _digest(encoded: bytes) -> bytes:
-    return hashlib.blake2b(encoded, digest_size=16).digest()
-
-
-def _content(opened: Source, digests: Sequence[Sequence[bytes]]) -> str:
-    """Hash class names, labels and images in the source's order; one list of digests per part."""
-    whole = hashlib.sha256("\0".join(opened.class_names).encode())
-    for part, of_part in zip(_parts(opened), digests, strict=True):
-        whole.update(f"\npart {len(of_part)}\n".encode())
-        for label, digest in zip(part.labels, of_part, strict=True):
-            whole.update(label.to_bytes(4, "little") + digest)
+def _content(found: Examined) -> str:
+    """Hash class names, labels and images, whatever their order; images of another split count as others."""
+    whole = hashlib.sha256("\0".join(found.source.class_names).encode())
+    for split in found.starts:
+        rows = found.part(split)
+        digests, labels = found.digests[rows], found.labels[rows]
+        order = np.lexsort((labels, digests[:, 1], digests[:, 0]))
+        whole.update(f"\n{split} {len(rows)}\n".encode())
+        whole.update(digests[order].astype("<u8").tobytes() + labels[order].astype("<i4").tobytes())
     return whole.hexdigest()
+
+
+def _phase(progress: Progress | None, phase: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(phase, done, total) if progress is not None else None

@@ -1,86 +1,146 @@
-"""The data set on disk: its manifest, and an encoded image turned into pixels.
+"""The data set on disk: its manifest, checked when it is read. It must not know torch, ray or mlflow.
 
-Why here: the builder writes it and the reader reads it, and neither should know the other. It must not know torch,
-ray or mlflow.
+Why here: the builder writes it and the reader reads it, and neither should know the other.
 
-A data set is a folder of Parquet shards (columns `image`: encoded bytes, `label`: int32) and `dataset.json`.
+A data set is a folder of Parquet shards and `dataset.json`. Each row holds an encoded image, its label and the image's
+digest; the manifest holds a digest of every row group's labels and digests, and one of itself. So whatever is read is
+checked against the manifest, and no more is read for it.
 """
 
-import io
+import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Literal
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from annotated_types import Ge, Gt, Len
+from pydantic.dataclasses import dataclass
 
 from orchestrator.data.storage import Storage
 from supernet.errors import InputError
+from supernet.plain import STRICT, Name, parse_json, read, to_json, to_plain
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "dataset.json"
-SPLITS = ("train", "validation", "test")
+VALIDATION_FRACTION = 0.1
+TEST_FRACTION = 0.1
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[str, ...] = ("train", "validation", "test")
+Count = Annotated[int, Ge(0)]
+Fraction = Annotated[float, Gt(0)]
+Deviation = Annotated[float, Gt(0)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Shard:
-    """One Parquet file: its name, the split it belongs to and the rows of each of its row groups."""
+    """One Parquet file.
 
-    file: str
-    split: str
-    rows: tuple[int, ...]
+    Attributes:
+        file: Its name in the folder.
+        split: The split it belongs to.
+        rows: Rows of each of its row groups.
+        digests: Digest of labels and images of each of its row groups, see `orchestrator.data.shards`.
+    """
+
+    file: Name
+    split: Split
+    rows: tuple[Annotated[int, Gt(0)], ...]
+    digests: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
+class Origin:
+    """Where the images came from: told, but no part of what the data set is.
+
+    Attributes:
+        source: The source as the user wrote it.
+        listing: Cheap fingerprint of the source (names, sizes, times); it changes when a copy is made.
+        corrupt: Images left out, each with its reason.
+        num_duplicates: Images that also stand in another split.
+        duplicates: Some of them.
+    """
+
+    source: str
+    listing: str
+    corrupt: tuple[str, ...] = ()
+    num_duplicates: Count = 0
+    duplicates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, config=STRICT)
 class Manifest:
     """What `dataset.json` says.
 
     Attributes:
         format_version: Layout of the folder; another version is refused.
-        source: The source as the user wrote it.
         class_names: One name per label.
-        counts: Images per split.
+        class_counts: Images per split and label.
         channels: 1 if every image is gray, else 3.
         image_size: (height, width) if all images have the same size, else None.
         mean: Per-channel mean of the train split in 0..1, every image weighing the same.
         std: Per-channel standard deviation of the train split.
         gray_mean: The same for the images turned to gray (one value).
         gray_std: The same for the images turned to gray (one value).
-        validation_fraction: Share of all images cut off for validation; None where the source brought its own.
-        test_fraction: Share of all images cut off for test; None where the source brought its own.
+        validation_fraction: Share of each class cut off for validation; None where the source brought its own.
+        test_fraction: Share of each class cut off for test; None where the source brought its own.
         seed: Seed of the split and of the order of the rows.
         rows_per_group: Rows of a full row group.
-        listing: Cheap fingerprint of the source (names, sizes, times); it changes when a copy is made.
-        content: Fingerprint of every image and label in the source's order; it changes when the content does.
-        fingerprint: Fingerprint of the data set: content, split and layout.
+        content: Fingerprint of every image and label, whatever their order.
         shards: The files.
+        origin: Where the images came from.
+        fingerprint: Of all the above but the origin: the same fingerprint, the same data set.
     """
 
-    format_version: int
-    source: str
-    class_names: tuple[str, ...]
-    counts: dict[str, int]
-    channels: int
-    image_size: tuple[int, int] | None
+    format_version: Literal[2]
+    class_names: Annotated[tuple[str, ...], Len(1)]
+    class_counts: dict[str, tuple[Count, ...]]
+    channels: Literal[1, 3]
+    image_size: tuple[Annotated[int, Gt(0)], Annotated[int, Gt(0)]] | None
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[Deviation, ...]
     gray_mean: float
-    gray_std: float
-    validation_fraction: float | None
-    test_fraction: float | None
-    seed: int
-    rows_per_group: int
-    listing: str
+    gray_std: Deviation
+    validation_fraction: Fraction | None
+    test_fraction: Fraction | None
+    seed: Count
+    rows_per_group: Annotated[int, Gt(0)]
     content: str
-    fingerprint: str
     shards: tuple[Shard, ...]
+    origin: Origin
+    fingerprint: str = field(default="")
+
+    def __post_init__(self) -> None:
+        """Check what several fields say together; make the fingerprint of a new manifest, or compare it."""
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(f"mean and std must have {self.channels} values, one per channel")
+        if set(self.class_counts) != set(SPLITS):
+            raise ValueError(f"class_counts has the keys {sorted(self.class_counts)}, not {sorted(SPLITS)}")
+        for split in SPLITS:
+            counts = self.class_counts[split]
+            if len(counts) != self.num_classes:
+                raise ValueError(f"class_counts.{split} must have {self.num_classes} values, one per class")
+            if sum(counts) != sum(sum(shard.rows) for shard in self.shards if shard.split == split):
+                raise ValueError(f"the shards of {split} do not hold the {sum(counts)} images of class_counts")
+        if any(len(shard.rows) != len(shard.digests) for shard in self.shards):
+            raise ValueError("a shard must have one digest per row group")
+        made = self._fingerprint()
+        if self.fingerprint not in ("", made):
+            raise ValueError(f"fingerprint {self.fingerprint!r} is not that of the content, {made!r}: it was changed")
+        object.__setattr__(self, "fingerprint", made)
+
+    def _fingerprint(self) -> str:
+        plain = {name: value for name, value in to_plain(self).items() if name not in ("origin", "fingerprint")}
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def num_classes(self) -> int:
         """Number of labels."""
         return len(self.class_names)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images per split."""
+        return {split: sum(counts) for split, counts in self.class_counts.items()}
 
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and standard deviation for images brought to `channels` channels (1 or 3)."""
@@ -90,81 +150,32 @@ class Manifest:
             return (self.gray_mean,), (self.gray_std,)
         return self.mean * 3, self.std * 3
 
-    def to_json(self) -> str:
-        """Return the text of `dataset.json`."""
-        values = asdict(self) | {"num_classes": self.num_classes}
-        return json.dumps(values, indent=2) + "\n"
+
+def write_manifest(root: Storage, manifest: Manifest) -> None:
+    """Write `dataset.json`."""
+    root.write(MANIFEST_NAME, to_json(manifest).encode())
 
 
 def read_manifest(root: Storage) -> Manifest:
     """Read `dataset.json` of a data set.
 
     Raises:
-        InputError: If the folder holds no data set, or one of another format.
+        InputError: If the folder holds no data set, one of another format, or a manifest that was changed or damaged.
     """
     path = f"{root.uri}/{MANIFEST_NAME}"
     if not root.exists(MANIFEST_NAME):
         raise InputError(
             f"{root.uri}: no data set here ({MANIFEST_NAME} is missing); make one with: onepath data build"
         )
+    plain = parse_json(root.read(MANIFEST_NAME), path)
+    version = plain.get("format_version") if isinstance(plain, dict) else None
+    if isinstance(version, int) and version != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: format version {version}, this onepath reads {FORMAT_VERSION}; remove the folder and build it "
+            "again"
+        )
     try:
-        values = root.read_json(MANIFEST_NAME)
-        version = values["format_version"]
-        if version == FORMAT_VERSION:
-            return _from_values(values)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); remove the folder and build it again") from None
-    raise InputError(
-        f"{path}: format version {version}, this onepath reads {FORMAT_VERSION}; remove the folder and build it again"
-    )
-
-
-def _from_values(values: dict[str, Any]) -> Manifest:
-    kept = {field.name: values[field.name] for field in fields(Manifest)}
-    for name in ("class_names", "mean", "std"):
-        kept[name] = tuple(kept[name])
-    kept["image_size"] = tuple(kept["image_size"]) if kept["image_size"] else None
-    kept["shards"] = tuple(Shard(s["file"], s["split"], tuple(s["rows"])) for s in kept["shards"])
-    return Manifest(**kept)
-
-
-def decode(encoded: bytes, channels: int | None, origin: str) -> Pixels:
-    """Decode an image, upright, to 8-bit pixels.
-
-    Args:
-        encoded: Bytes of a PNG, JPEG or other file Pillow knows.
-        channels: 1 (gray), 3 (RGB), or None for what the image itself is.
-        origin: What to call the image in an error.
-
-    Returns:
-        Array of shape (channels, height, width).
-
-    Raises:
-        InputError: If the bytes are not an image, are cut short, or hold more than 8 bits a channel.
-    """
-    try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{origin}: not a readable image ({error}); repair or remove the file") from None
-    if image.mode.startswith(("I", "F")):
-        raise InputError(f"{origin}: image mode {image.mode!r} has more than 8 bits a channel; convert it to 8 bits")
-    if channels is None:
-        channels = 1 if image.mode in ("1", "L", "LA") else 3
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
-    return pixels[np.newaxis] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def encode_png(pixels: Pixels) -> bytes:
-    """Encode 8-bit pixels, shape (height, width) or (height, width, 3), without loss."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def to_gray(pixels: Pixels) -> Pixels:
-    """Return pixels of shape (1 or 3, height, width) as gray, shape (1, height, width), the way `decode` does."""
-    if len(pixels) == 1:
-        return pixels
-    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).convert("L"))[np.newaxis]
+        manifest: Manifest = read(Manifest, plain, path)
+    except InputError as error:
+        raise InputError(f"{error}; remove the folder and build it again") from None
+    return manifest

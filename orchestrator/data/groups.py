@@ -8,13 +8,12 @@ from collections import OrderedDict
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestrator.data.augment import Size, to_input_size
-from orchestrator.data.format import SPLITS, Manifest, Pixels, decode
+from orchestrator.data.format import SPLITS, Manifest
+from orchestrator.data.pixels import Pixels, decode
+from orchestrator.data.shards import Group, read_group
 from orchestrator.data.storage import Storage
-from supernet.errors import RunError
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -22,18 +21,17 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 class _Group:
     """One row group: encoded images, and those already brought to the input size."""
 
-    def __init__(self, encoded: list[bytes], labels: Indices, origin: str) -> None:
-        self.encoded: list[bytes] = encoded
-        self.labels = labels
-        self.origin = origin
+    def __init__(self, read: Group) -> None:
+        self.read = read
+        self.labels: Indices = read.labels
         self.pixels: Pixels = np.empty((0,), np.uint8)
-        self.filled = np.zeros(len(encoded), bool)
-        self.num_bytes = sum(map(len, encoded))
+        self.filled = np.zeros(len(read.encoded), bool)
+        self.num_bytes = sum(map(len, read.encoded))
 
     def fixed(self, rows: Indices, channels: int, size: Size, *, crop: bool) -> Pixels:
         """Return rows at the input size, decoding those asked for the first time."""
         if not self.pixels.size:
-            self.pixels = np.empty((len(self.encoded), channels, *size), np.uint8)
+            self.pixels = np.empty((len(self.read.encoded), channels, *size), np.uint8)
             self.num_bytes += self.pixels.nbytes
         for row in rows[~self.filled[rows]].tolist():
             self.pixels[row] = to_input_size(self.native(row, channels), size, crop=crop)
@@ -42,7 +40,7 @@ class _Group:
 
     def native(self, row: int, channels: int) -> Pixels:
         """Decode one row at its native size."""
-        return decode(self.encoded[row], channels, f"{self.origin}, row {row}")
+        return decode(self.read.image(row), channels, self.read.place(row))
 
 
 class RowGroups:
@@ -61,13 +59,13 @@ class RowGroups:
         self, root: Storage, manifest: Manifest, *, channels: int, size: Size, crop: bool, cache_bytes: int
     ) -> None:
         self.root = root
+        self.num_classes = manifest.num_classes
         self.channels = channels
         self.size = size
         self.crop = crop
         self.cache_bytes = cache_bytes
         self._places = {
-            split: [(s.file, g) for s in manifest.shards if s.split == split for g in range(len(s.rows))]
-            for split in SPLITS
+            split: [(s, g) for s in manifest.shards if s.split == split for g in range(len(s.rows))] for split in SPLITS
         }
         self.sizes: dict[str, Indices] = {
             split: np.array([n for s in manifest.shards if s.split == split for n in s.rows], np.int64)
@@ -121,17 +119,8 @@ class RowGroups:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
-        file, row_group = self._places[split][number]
-        path = f"{self.root.uri}/{file}"
-        try:
-            with self.root.open(file) as shard:
-                table = pq.ParquetFile(shard).read_row_group(row_group, columns=["image", "label"], use_threads=False)
-        except (OSError, pa.ArrowException) as error:
-            raise RunError(
-                f"{path}: row group {row_group} cannot be read ({error}); build the data set again"
-            ) from None
-        labels = table["label"].to_numpy().astype(np.int64)
-        group = _Group(table["image"].to_pylist(), labels, f"{path}, row group {row_group}")
+        shard, row_group = self._places[split][number]
+        group = _Group(read_group(self.root, shard, row_group, self.num_classes))
         self._kept[key] = group
         return group
 

@@ -1,46 +1,54 @@
-"""Where a data set appears when it is complete: a folder, or an object store.
+"""Where a data set grows until it is complete: a folder beside its place, or one of this machine for an object store.
 
-Why here: the builder writes into a folder of this machine, whoever reads it later from wherever; a build that is killed
-leaves no data set. It must not know what is written.
+Why here: the builder writes into a folder, whoever reads it later from wherever; a build that is killed leaves no data
+set, only what the next one continues from. It must not know what is written.
 """
 
+import contextlib
+import fcntl
+import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from pyarrow import fs
 
 from orchestrator.data.storage import Storage
+from supernet.errors import InputError, RunError
+
+LOCK = "lock"
 
 
-@contextmanager
-def placed(store: Storage, last: str) -> Iterator[Path]:
-    """Give a fresh folder to write into; at the end of the block its files are what the store holds.
+@contextlib.contextmanager
+def growing(store: Storage) -> Iterator[Path]:
+    """Give the folder to write into, with what an earlier build left there, once no other process builds there.
 
-    Args:
-        store: Where they shall appear: a folder all at once, an object store with the file `last` after all others.
-        last: Name of the file that says that the others are there.
+    Raises:
+        InputError: If no folder can be made.
     """
-    if not store.is_local:
-        with tempfile.TemporaryDirectory(prefix="onepath-data-") as name:
-            folder = Path(name)
-            yield folder
-            _upload(folder, store, last)
-        return
-    out = Path(store.root)
-    folder = _beside(out)
+    folder = _folder(store)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise InputError(f"{store.uri}: cannot be made ({error.strerror}); choose another place") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield folder
-        os.replace(folder, out)
+    except OSError as error:
+        raise RunError(f"{store.uri}: cannot be written ({error}); free space or give rights") from error
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
-def _upload(folder: Path, store: Storage, last: str) -> None:
-    """Copy the files of a folder to an object store, one of them after all others."""
+def place(folder: Path, store: Storage, last: str) -> None:
+    """Let the files of the folder appear in the store: at once, or in an object store with `last` after all others."""
+    if store.is_local:
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(store.root)
+        os.replace(folder, store.root)
+        return
     local = fs.LocalFileSystem()
     for file in sorted(folder.iterdir(), key=lambda file: (file.name == last, file.name)):
         fs.copy_files(
@@ -48,18 +56,9 @@ def _upload(folder: Path, store: Storage, last: str) -> None:
         )
 
 
-def _beside(out: Path) -> Path:
-    """Make the folder that is written into; its name tells whose it is, and those of dead builders are removed."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{out.name}.building-{os.uname().nodename}-"
-    for left in out.parent.glob(f"{prefix}*"):
-        try:
-            os.kill(int(left.name.removeprefix(prefix)), 0)  # signal 0 only asks whether the process lives
-        except (ProcessLookupError, ValueError):
-            shutil.rmtree(left, ignore_errors=True)
-        except PermissionError:
-            continue
-    folder = out.parent / f"{prefix}{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return folder
+def _folder(store: Storage) -> Path:
+    if store.is_local:
+        out = Path(store.root)
+        return out.with_name(f".{out.name}.building")
+    name = hashlib.sha256(store.uri.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"onepath-building-{os.getuid()}-{name}"

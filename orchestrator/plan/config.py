@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from latency.target import Target, load_target, read_target
 from orchestrator.data.augment import preset
+from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError, nearest
 from supernet.loop import SearchSettings
@@ -72,8 +73,8 @@ class DataConfig(Strict):
 
     source: Text
     augment: Annotated[str, AfterValidator(_augment)] = "none"
-    validation_fraction: Annotated[Positive, Field(lt=1)] = 0.1
-    test_fraction: Annotated[Positive, Field(lt=1)] = 0.1
+    validation_fraction: Annotated[Positive, Field(lt=1)] = VALIDATION_FRACTION
+    test_fraction: Annotated[Positive, Field(lt=1)] = TEST_FRACTION
     num_loader_workers: Annotated[CountOrNone, Field(le=256)] = 0
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ names come from the schema's metadata; the split from the file's name, `train-00
 """
 
 import json
-import re
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,68 +13,74 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.data.sources.source import Part, Source, listing
+from orchestrator.data.sources.source import (
+    Row,
+    Rows,
+    Source,
+    by_split,
+    file_name,
+    label_index,
+    label_names,
+    listing,
+    make_source,
+)
 from supernet.errors import InputError
 
-SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
-CACHED_GROUPS = 4
+UNLABELLED = -1
 
 
 def open_parquet(source: str) -> Source:
-    """Open a folder of Parquet files; without a `train` file, all files are one part.
+    """Open a folder of Parquet files; a split without labels, as ImageNet's test, is left out.
 
     Raises:
         InputError: If a file is damaged, lacks a column of images or of labels, or holds a label without a name.
     """
     root = Path(source).expanduser()
-    splits: dict[str, list[Path]] = {}
-    for file in sorted(root.glob("*.parquet")):
-        word = re.split(r"[^a-z]", file.name.lower(), maxsplit=1)[0]
-        splits.setdefault(SPLIT_NAMES.get(word, "train"), []).append(file)
-    if "train" not in splits:
-        raise InputError(f"{root}: no file of a train split; expected names such as train-00000-of-00001.parquet")
-    held = "test" if "test" in splits else "validation"
-    main = [file for split, files in splits.items() if split != held for file in files]
-    names = _class_names(main[0])
-    test = _part(splits[held], names) if held in splits else None
-    return Source(source, names, _part(main, names), test, listing(root))
+    splits = by_split(root.glob("*.parquet"))
+    splits = {split: files for split, files in splits.items() if split == "train" or _labelled(files)}
+    given = _given_names(next(iter(splits["train"] if "train" in splits else next(iter(splits.values())))))
+    found = (label for files in splits.values() for file in files for label in _labels(file))
+    class_names = tuple(given) if given else label_names(found, None)
+    names = {name: label for label, name in enumerate(class_names)}
+    parts = {split: Rows(_rows(files, names)) for split, files in splits.items()}
+    return make_source(source, class_names, parts, listing(root), read=_encoded, origin=_origin)
 
 
-def _part(files: list[Path], names: tuple[str, ...]) -> Part:
-    labels: list[int] = []
-    places: list[tuple[str, int, int]] = []
+def _rows(files: list[Path], names: dict[str, int]) -> Iterator[Row]:
     for file in files:
         with _opened(file) as opened:
-            column, first = _columns(file, opened.schema_arrow)[1], 0
+            column = _columns(file, opened.schema_arrow)[1]
             for group in range(opened.num_row_groups):
-                found = [
-                    _label(label, names, f"{file}, row {first + row}")
-                    for row, label in enumerate(_read(file, opened, group, column).to_pylist())
-                ]
-                labels += found
-                places += [(str(file), group, row) for row in range(len(found))]
-                first += len(found)
-    return Part(labels, lambda i: _encoded(*places[i]), lambda i: "{}, row group {}, row {}".format(*places[i]))
+                for row, label in enumerate(_read(file, opened, group, column).to_pylist()):
+                    yield Row(str(file), group, row, label_index(label, names, f"{file}, row group {group}, row {row}"))
 
 
-def _label(label: Any, names: tuple[str, ...], place: str) -> int:
-    if isinstance(label, str) and label in names:
-        return names.index(label)
-    if isinstance(label, int) and 0 <= label < len(names):
-        return label
-    raise InputError(f"{place}: label {label!r} is none of the {len(names)} classes")
+def _labels(file: Path) -> Iterator[Any]:
+    """Yield the distinct labels of a file's row groups."""
+    with _opened(file) as opened:
+        column = _columns(file, opened.schema_arrow)[1]
+        for group in range(opened.num_row_groups):
+            yield from _read(file, opened, group, column).unique().to_pylist()
 
 
-def _encoded(file: str, group: int, row: int) -> bytes:
-    value = _images(file, group)[row].as_py()
+def _labelled(files: list[Path]) -> bool:
+    return any(label != UNLABELLED for file in files for label in _labels(file))
+
+
+def _encoded(row: Row) -> bytes:
+    value = _images(row.file, row.at)[row.size].as_py()
     encoded = value.get("bytes") if isinstance(value, dict) else value
     if not encoded:
-        raise InputError(f"{file}, row group {group}, row {row}: no image bytes; only embedded images can be read")
+        raise InputError(f"{_origin(row)}: no image, 0 bytes; only embedded images can be read")
     return bytes(encoded)
 
 
-@lru_cache(CACHED_GROUPS)
-def _images(file: str, group: int) -> pa.ChunkedArray:
+def _origin(row: Row) -> str:
+    return f"{file_name(row)}, row group {row.at}, row {row.size}"
+
+
+@lru_cache(maxsize=1)
+def _images(file: str, group: int) -> pa.Array:
     path = Path(file)
     with _opened(path) as opened:
         return _read(path, opened, group, _columns(path, opened.schema_arrow)[0])
@@ -114,17 +120,13 @@ def _holds_images(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _class_names(file: Path) -> tuple[str, ...]:
-    """Return the label names of the schema's metadata, or else the labels that the file holds."""
+def _given_names(file: Path) -> list[str] | None:
+    """Return the label names of the schema's metadata, if it has them."""
     with _opened(file) as opened:
         schema = opened.schema_arrow
-        _, column = _columns(file, schema)
-        try:
-            features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-            return tuple(str(name) for name in features[column]["names"])
-        except (ValueError, KeyError, TypeError):
-            groups = [_read(file, opened, group, column) for group in range(opened.num_row_groups)]
-            found = sorted({label for group in groups for label in group.unique().to_pylist()})
-    if all(isinstance(label, int) for label in found):
-        return tuple(str(label) for label in range(1 + max(found, default=-1)))
-    return tuple(found)
+    column = _columns(file, schema)[1]
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        return [str(name) for name in features[column]["names"]]
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -2,42 +2,55 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.data.sources.digits import open_digits
 from orchestrator.data.sources.folder import open_folder
 from orchestrator.data.sources.parquet import open_parquet
 from orchestrator.data.sources.scattered import open_scattered_digits
 from orchestrator.data.sources.source import Source
+from orchestrator.data.sources.table import open_table
+from orchestrator.data.sources.tars import open_tars
 from orchestrator.data.sources.vision import open_torchvision
 
-KINDS: dict[str, Callable[[str], Source]] = {
-    "digits": lambda source: open_digits(),
-    "scattered-digits": lambda source: open_scattered_digits(),
-    "folder": open_folder,
-    "parquet": open_parquet,
-    "torchvision": open_torchvision,
+
+class Kind(NamedTuple):
+    """A kind of source: which names mean it, and how one is opened."""
+
+    means: Callable[[str], bool]
+    open: Callable[[str], Source]
+
+
+def _holds(pattern: str) -> Callable[[str], bool]:
+    return lambda source: Path(source).expanduser().is_dir() and any(Path(source).expanduser().glob(pattern))
+
+
+KINDS = {
+    "digits": Kind(lambda source: source == "digits", open_digits),
+    "scattered-digits": Kind(lambda source: source == "scattered-digits", open_scattered_digits),
+    "torchvision": Kind(lambda source: source.startswith("torchvision:"), open_torchvision),
+    "csv": Kind(lambda source: source.endswith(".csv") and Path(source).expanduser().is_file(), open_table),
+    "parquet": Kind(_holds("*.parquet"), open_parquet),
+    "tar": Kind(_holds("*.tar"), open_tars),
+    "folder": Kind(lambda source: True, open_folder),
 }
+"""By name, asked in this order."""
 
 
 def open_source(source: str) -> Source:
     """Open a data source as the user names it.
 
     Args:
-        source: `digits`, `scattered-digits`, `torchvision:<Dataset>:<folder>`, or a folder: of Parquet files if it
-            holds any, else of images by class.
+        source: `digits`, `scattered-digits`, `torchvision:<Dataset>:<folder>`, a CSV file, or a folder: of Parquet
+            files, of tar files, or of images by class.
 
     Raises:
         InputError: If the source is unknown or empty.
         RunError: If a torchvision data set can neither be found nor downloaded.
     """
-    return KINDS[kind_of(source)](source)
+    return KINDS[kind_of(source)].open(source)
 
 
 def kind_of(source: str) -> str:
-    """Return which kind of source a name means."""
-    if source in ("digits", "scattered-digits"):
-        return source
-    if source.startswith("torchvision:"):
-        return "torchvision"
-    folder = Path(source).expanduser()
-    return "parquet" if folder.is_dir() and any(folder.glob("*.parquet")) else "folder"
+    """Return which kind of source a name means; a folder that is not there is one of images."""
+    return next(name for name, kind in KINDS.items() if kind.means(source))

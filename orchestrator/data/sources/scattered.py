@@ -8,12 +8,13 @@ and test stay apart.
 
 import hashlib
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from orchestrator.data.format import encode_png
-from orchestrator.data.sources.source import Part, Source
+from orchestrator.data.pixels import Pixels, encode_png
+from orchestrator.data.sources.source import Row, Rows, Source, make_source
 
 Image = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -21,16 +22,29 @@ SIDE, SCALES, MAX_ANGLE, NOISE = 16, (0.8, 1.4), math.radians(20), 0.05
 """Side of the canvas; by how much digits are scaled and turned; deviation of the noise, where full ink is 1."""
 
 
-def open_scattered_digits() -> Source:
+def open_scattered_digits(source: str) -> Source:
     """1797 handwritten digits on canvases of 16 x 16 in 256 grays, the same ones on every machine."""
+    pixels, labels = _drawn()
+    rows = Rows(Row(source, i, 0, int(label)) for i, label in enumerate(labels))
+    listing = hashlib.sha256(pixels.tobytes() + labels.tobytes()).hexdigest()
+    return make_source(source, [str(n) for n in range(10)], {"train": rows}, listing, read=_read, origin=_origin)
+
+
+@lru_cache(maxsize=1)
+def _drawn() -> tuple[Pixels, np.ndarray[Any, np.dtype[np.int64]]]:
     from sklearn.datasets import load_digits
 
     loaded, rng = load_digits(), np.random.default_rng(0)
     drawn = np.stack([scattered(image / 16, rng) for image in loaded.images])
-    pixels, labels = np.round(drawn * 255).astype(np.uint8), [int(label) for label in loaded.target]
-    main = Part(labels, lambda i: encode_png(pixels[i]), lambda i: f"scattered-digits, image {i}")
-    listing = hashlib.sha256(pixels.tobytes() + loaded.target.tobytes()).hexdigest()
-    return Source("scattered-digits", tuple(str(n) for n in range(10)), main, None, listing)
+    return np.round(drawn * 255).astype(np.uint8), loaded.target
+
+
+def _read(row: Row) -> bytes:
+    return encode_png(_drawn()[0][row.at])
+
+
+def _origin(row: Row) -> str:
+    return f"{row.file}, image {row.at}"
 
 
 def scattered(digit: Image, rng: np.random.Generator) -> Image:

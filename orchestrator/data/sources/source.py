@@ -1,30 +1,111 @@
-"""What every data source is brought to: labelled images in parts. It must not know where they come from.
+"""What every data source is brought to: labelled rows in parts, and how to read one. It must not know where from.
 
-Why here: the builder is one piece of code for all kinds of source, so each opens as the same shape.
+Why here: the builder is one piece of code for all kinds of source. A new kind is one function that returns a `Source`,
+and one line in the registry.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+import stat
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from supernet.errors import InputError
+import numpy as np
+
+from orchestrator.data.pixels import MAX_MIB
+from supernet.errors import InputError, nearest
+
+SPLIT_WORDS = {"train": "train", "training": "train", "test": "test"} | dict.fromkeys(
+    ("validation", "valid", "val"), "validation"
+)
 
 
-@dataclass(frozen=True)
-class Part:
-    """Images of a source that belong together: all of them, or those of a split the source brings.
+class Row(NamedTuple):
+    """Where one encoded image lies.
 
     Attributes:
-        labels: One label per image.
-        encoded: Encoded bytes of image i.
-        origin: What to call image i in an error.
+        file: Path of a file.
+        at: First byte, or what the source's own reader takes it for.
+        size: Bytes, 0 for all of the file, or what the source's own reader takes it for.
+        label: Index of its class.
     """
 
-    labels: Sequence[int]
-    encoded: Callable[[int], bytes]
-    origin: Callable[[int], str]
+    file: str
+    at: int
+    size: int
+    label: int
+
+
+class Rows:
+    """Many rows in little memory: some 30 bytes each, and the path of its file once per run of rows."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._paths, self._ends = bytearray(), array("q", [0])
+        self._file, self._at, self._size, self._label = array("i"), array("q"), array("q"), array("q")
+        last = None
+        for file, at, size, label in rows:
+            if file != last:
+                self._paths += os.fsencode(file)
+                self._ends.append(len(self._paths))
+                last = file
+            self._file.append(len(self._ends) - 2)
+            self._at.append(at)
+            self._size.append(size)
+            self._label.append(label)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._label)
+
+    def __getitem__(self, i: int) -> Row:
+        """Return one of them."""
+        number = self._file[i]
+        path = os.fsdecode(bytes(self._paths[self._ends[number] : self._ends[number + 1]]))
+        return Row(path, self._at[i], self._size[i], self._label[i])
+
+    @property
+    def labels(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return the label of each."""
+        return np.array(self._label, np.int64)
+
+
+def read_bytes(row: Row) -> bytes:
+    """Read an image that lies in a file as it is.
+
+    Raises:
+        InputError: If it cannot be read, is no regular file (a pipe, a device), is cut short, or is too large.
+    """
+    try:
+        handle = os.open(row.file, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            state = os.fstat(handle)
+            if not stat.S_ISREG(state.st_mode):
+                raise InputError(f"{shown(row.file)}: no regular file; remove it")
+            size = row.size or state.st_size
+            if size > MAX_MIB * 2**20:
+                raise InputError(
+                    f"{shown(row.file)}: {size / 2**20:,.0f} MiB, at most {MAX_MIB} are read; make it smaller"
+                )
+            encoded = os.pread(handle, size, row.at)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise InputError(f"{shown(row.file)}: cannot be read ({error.strerror}); repair or remove it") from None
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{row.file!r}: no path ({error})") from None
+    if len(encoded) != size:
+        raise InputError(f"{shown(row.file)}: cut short, {len(encoded)} of {size} bytes at {row.at}; repair it")
+    return encoded
+
+
+def file_name(row: Row) -> str:
+    """Return what to call an image that is a file."""
+    return shown(row.file)
 
 
 @dataclass(frozen=True)
@@ -34,37 +115,120 @@ class Source:
     Attributes:
         name: As the user wrote it.
         class_names: One per label.
-        main: What train and validation (and test, if `test` is None) are cut from.
-        test: The test split if the source brings one.
+        parts: Rows by split: `train`, and `validation` and `test` if the source brings them.
         listing: Cheap fingerprint; the same listing means the same content.
+        read: Return the encoded image of a row; raises `InputError` for one that is corrupt. Picklable.
+        origin: What to call the image of a row in an error. Picklable.
     """
 
     name: str
     class_names: tuple[str, ...]
-    main: Part
-    test: Part | None
+    parts: dict[str, Rows]
     listing: str
+    read: Callable[[Row], bytes] = read_bytes
+    origin: Callable[[Row], str] = file_name
 
 
-def read_file(path: Path) -> bytes:
-    """Return a file's content.
+def make_source(
+    name: str,
+    class_names: Sequence[str],
+    parts: dict[str, Rows],
+    listing: str,
+    *,
+    read: Callable[[Row], bytes] = read_bytes,
+    origin: Callable[[Row], str] = file_name,
+) -> Source:
+    """Return a `Source`; of two held-out splits, a single one is the test.
 
     Raises:
-        InputError: If it cannot be read.
+        InputError: If there is nothing to train on, or a label has no name.
     """
+    parts = {split: rows for split, rows in parts.items() if len(rows)}
+    if "train" not in parts:
+        raise InputError(f"{name}: no images of a train split; found {', '.join(parts) or 'none'}")
+    if "test" not in parts and "validation" in parts:
+        parts["test"] = parts.pop("validation")
+    for rows in parts.values():
+        labels = rows.labels
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+        if len(wrong):
+            row = rows[int(wrong[0])]
+            raise InputError(f"{origin(row)}: label {row.label} is none of the {len(class_names)} classes")
+    return Source(name, tuple(class_names), parts, listing, read, origin)
+
+
+def label_names(found: Iterable[Any], given: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the class names: as given, else the found labels themselves, numbers from 0 on or words in order."""
+    if given:
+        return tuple(given)
+    distinct = set(found)
+    if all(is_number(label) for label in distinct):
+        return tuple(str(label) for label in range(1 + max((int(label) for label in distinct), default=-1)))
+    return tuple(sorted(map(str, distinct)))
+
+
+def label_index(label: Any, names: dict[str, int], origin: str) -> int:
+    """Return a label, a number or a name, as a number; numbers are checked later.
+
+    Raises:
+        InputError: If it is no known name.
+    """
+    if isinstance(label, str) and label in names:
+        return names[label]
+    if is_number(label):
+        return int(label)
+    raise InputError(f"{origin}: label {label!r} is none of the {len(names)} classes{nearest(str(label), names)}")
+
+
+def is_number(label: Any) -> bool:
+    """Whether a label is a whole number, or text of one."""
+    return isinstance(label, int) or (isinstance(label, str) and label.isascii() and label.isdigit())
+
+
+def given_names(folder: Path) -> list[str] | None:
+    """Return the lines of `classes.txt`, one class name each, if the folder holds it."""
+    file = folder / "classes.txt"
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); repair or remove the file") from None
+        return file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read ({error})") from None
 
 
-def listing(root: Path) -> str:
-    """Hash of relative path, size and time of every file under a folder."""
-    digest = hashlib.sha256()
+def walk(root: Path) -> Iterator[tuple[str, os.stat_result | None]]:
+    """Yield every file under a folder in a fixed order with its state; None for a link that leads nowhere."""
     for folder, subfolders, names in os.walk(root):
         subfolders.sort()
         for name in sorted(names):
             path = os.path.join(folder, name)
-            state = os.stat(path)
-            digest.update(f"{os.path.relpath(path, root)}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+            try:
+                yield path, os.stat(path)
+            except OSError:
+                yield path, None
+
+
+def listing(root: Path) -> str:
+    """Return a hash of relative path, size and time of every file under a folder."""
+    digest = hashlib.sha256()
+    for path, state in walk(root):
+        digest.update(os.fsencode(os.path.relpath(path, root)))
+        digest.update(f"\0{state.st_size}\0{state.st_mtime_ns}\n".encode() if state else b"\0lost\n")
     return digest.hexdigest()
+
+
+def shown(path: str | Path) -> str:
+    """Return a path as text that can be printed, whatever bytes it holds."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a file's name speaks of: `train-00000-of-00004.parquet`, `imagenet-val-001.tar`."""
+    words = "".join(c if c.isalpha() else " " for c in name.lower()).split()
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+
+
+def by_split(files: Iterable[Path]) -> dict[str, list[Path]]:
+    """Return files by the split of their names; if no name speaks of one, all are `train`."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(files):
+        found.setdefault(split_of(file.name) or "train", []).append(file)
+    return found

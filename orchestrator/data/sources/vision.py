@@ -1,12 +1,13 @@
 """A classification data set of torchvision. It must not know how sources are chosen, nor what is made of them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from orchestrator.data.format import encode_png
-from orchestrator.data.sources.source import Part, Source, listing
+from orchestrator.data.pixels import encode_png
+from orchestrator.data.sources.source import Row, Rows, Source, listing, make_source
 from supernet.errors import InputError, RunError, nearest
 
 _FLAG: tuple[str, tuple[Any, Any]] = ("train", (True, False))
@@ -36,34 +37,58 @@ def parse_torchvision(source: str) -> tuple[str, Path]:
 
 
 def open_torchvision(source: str) -> Source:
-    """A classification data set of torchvision, downloaded into the folder if it is not there."""
+    """A classification data set of torchvision, downloaded into the folder if it is not there.
+
+    Raises:
+        InputError: If the data set is not known.
+        RunError: If it can neither be found nor downloaded.
+    """
     from torchvision import datasets
 
     name, root = parse_torchvision(source)
     argument, values = TORCHVISION_SPLITS[name]
     make: Any = getattr(datasets, name)
-    root.mkdir(parents=True, exist_ok=True)
     try:
+        root.mkdir(parents=True, exist_ok=True)
         train, test = (make(str(root), download=True, **{argument: value}) for value in values)
     except (OSError, RuntimeError) as error:
         raise RunError(
             f"{source}: {name} is not in {root} and cannot be downloaded ({error}); "
             "put its files there or check the network"
         ) from error
-    main, held = _torchvision_part(train, f"{name} train"), _torchvision_part(test, f"{name} test")
-    num_classes = 1 + max([*main.labels, *held.labels])
+    labels = {"train": _labels(train), "test": _labels(test)}
+    num_classes = 1 + max(label for found in labels.values() for label in found)
     names = [str(given) for given in getattr(train, "classes", [])]
-    class_names = tuple(names) if len(names) == num_classes else tuple(str(n) for n in range(num_classes))
-    return Source(source, class_names, main, held, listing(root))
+    rows = {split: Rows(Row(split, i, 0, label) for i, label in enumerate(found)) for split, found in labels.items()}
+    return make_source(
+        source,
+        names if len(names) == num_classes else [str(n) for n in range(num_classes)],
+        rows,
+        listing(root),
+        read=_Read({"train": train, "test": test}),
+        origin=_Origin(name),
+    )
 
 
-def _torchvision_part(dataset: Any, name: str) -> Part:
+def _labels(dataset: Any) -> list[int]:
     stored = (getattr(dataset, attribute, None) for attribute in ("targets", "labels", "_labels"))
     labels = next((found for found in stored if found is not None), None)
     if labels is None:
         labels = [dataset[i][1] for i in range(len(dataset))]
+    return [int(label) for label in labels]
 
-    def encoded(i: int) -> bytes:
-        return encode_png(np.asarray(dataset[i][0]))
 
-    return Part([int(label) for label in labels], encoded, lambda i: f"{name}, image {i}")
+@dataclass(frozen=True)
+class _Read:
+    datasets: dict[str, Any]
+
+    def __call__(self, row: Row) -> bytes:
+        return encode_png(np.asarray(self.datasets[row.file][row.at][0]))
+
+
+@dataclass(frozen=True)
+class _Origin:
+    name: str
+
+    def __call__(self, row: Row) -> str:
+        return f"{self.name} {row.file}, image {row.at}"

@@ -10,9 +10,10 @@ import torch
 from photos import build_photos
 from torchvision.transforms import v2
 
-from orchestrator.data.augment import PRESETS, _mix, sample_keys, to_input_size
+from orchestrator.data.augment import PRESETS, to_input_size
 from orchestrator.data.batches import ImageData, epoch_order
 from orchestrator.data.build import build
+from orchestrator.data.keys import mix, sample_keys
 from supernet.errors import InputError
 
 
@@ -139,7 +140,7 @@ def test_shift_and_flip_match_a_per_sample_reference(digits: Path) -> None:
     offsets = set()
     for image, original, key in zip(images, originals, keys, strict=True):
         one = key[None]
-        top, left, mirrored = (int(_mix(one ^ np.uint64(n))[0]) for n in (1, 2, 3))
+        top, left, mirrored = (int(mix(one ^ np.uint64(n))[0]) for n in (1, 2, 3))
         padded = v2.functional.pad(original, [1, 1, 1, 1], fill=-mean / std)
         expected = v2.functional.crop(padded, top % 3, left % 3, 8, 8)
         expected = v2.functional.horizontal_flip(expected) if mirrored % 2 else expected

@@ -1,8 +1,6 @@
 """Building a data set: from every kind of source, split, statistics, reuse, refusals."""
 
 import io
-import json
-import os
 import shutil
 import struct
 from pathlib import Path
@@ -14,8 +12,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from orchestrator.data.build import build
-from orchestrator.data.format import Manifest, decode, read_manifest
+from orchestrator.data.format import read_manifest
+from orchestrator.data.pixels import decode
 from orchestrator.data.storage import Storage
+from orchestrator.plan.config import DataConfig
 from supernet.errors import InputError
 
 FRACTIONS = {"validation_fraction": 0.25, "test_fraction": 0.25, "seed": 0}
@@ -154,15 +154,50 @@ def test_renamed_class_changes_content(tmp_path: Path) -> None:
     assert first.fingerprint != second.fingerprint
 
 
-def test_failed_build_leaves_nothing(tmp_path: Path) -> None:
+def test_corrupt_images_are_all_listed_and_left_out_only_if_allowed(tmp_path: Path) -> None:
     source = image_folder(tmp_path / "src")
     broken = source / "class1" / "3.png"
     broken.write_bytes(broken.read_bytes()[:60])
-    dead = tmp_path / f".d.building-{os.uname().nodename}-{2**22 + 5}"  # above the largest process id
-    dead.mkdir()
-    with pytest.raises(InputError, match=r"class1/3\.png: not a readable image .*; repair or remove the file"):
-        build(str(source), tmp_path / "d", **FRACTIONS)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["src"]
+    (source / "class2" / "0.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"2 corrupt images, 1 are allowed") as caught:
+        build(str(source), tmp_path / "d", max_corrupt=1, **FRACTIONS)
+    assert "class1/3.png: not a readable image" in str(caught.value)
+    assert "class2/0.jpg: no image, 0 bytes" in str(caught.value)
+    assert not (tmp_path / "d").exists()
+    manifest = build(str(source), tmp_path / "d", max_corrupt=2, **FRACTIONS)
+    assert sum(manifest.counts.values()) == 22
+    assert len(manifest.origin.corrupt) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "src"]
+
+
+@pytest.mark.parametrize("stage", ["looking", "writing"])
+def test_a_stopped_build_continues_and_ends_the_same(tmp_path: Path, stage: str) -> None:
+    """Nothing that was looked at or written is done again: the images' files are gone by then, or unchanged."""
+    source = image_folder(tmp_path / "src", classes=2, each=400)
+    whole = build(str(source), tmp_path / "whole", rows_per_group=20, groups_per_file=2, **FRACTIONS)
+
+    class Stopped(Exception):
+        pass
+
+    def stop(phase: str, done: int, total: int) -> None:
+        if phase == stage and done >= total // 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        build(str(source), tmp_path / "d", rows_per_group=20, groups_per_file=2, progress=stop, **FRACTIONS)
+    work = tmp_path / ".d.building"
+    kept = {
+        p.relative_to(work): p.stat().st_mtime_ns for p in work.rglob("*.parquet" if stage == "writing" else "*.npz")
+    }
+    assert kept
+    assert not (tmp_path / "d").exists()
+
+    def untouched(phase: str, done: int, total: int) -> None:
+        assert {name: (work / name).stat().st_mtime_ns for name in kept} == kept
+
+    again = build(str(source), tmp_path / "d", rows_per_group=20, groups_per_file=2, progress=untouched, **FRACTIONS)
+    assert again == whole
+    assert not work.exists()
 
 
 def test_bad_sources_are_refused_with_place_and_remedy(tmp_path: Path) -> None:
@@ -200,20 +235,40 @@ def test_photos_are_decoded_upright(tmp_path: Path) -> None:
     assert (upright[:, 3:] == 0).all()
 
 
-def test_progress_counts_to_the_end(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    build("digits", tmp_path / "d", **FRACTIONS, progress=lambda done, total: seen.append((done, total)))
+def test_progress_counts_to_the_end_of_each_phase(tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    build("digits", tmp_path / "d", **FRACTIONS, progress=lambda *news: seen.append(news))
     assert seen == sorted(seen)
-    assert seen[-1] == (1797, 1797)
+    assert [news for news in seen if news[1] == news[2]] == [("looking", 1797, 1797), ("writing", 1797, 1797)]
 
 
-def test_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
-    manifest: Manifest = build("digits", tmp_path / "d", **FRACTIONS)
-    path = tmp_path / "d" / "dataset.json"
-    assert json.loads(path.read_text())["num_classes"] == manifest.num_classes
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
-    with pytest.raises(InputError, match="format version 99, this onepath reads 1"):
-        read_manifest(Storage(str(tmp_path / "d")))
-    path.write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_manifest(Storage(str(tmp_path / "d")))
+def test_processes_make_the_same_shards(tmp_path: Path) -> None:
+    source = image_folder(tmp_path / "src", classes=2, each=300)
+    alone = build(str(source), tmp_path / "a", **FRACTIONS, rows_per_group=50, num_processes=1)
+    assert build(str(source), tmp_path / "b", **FRACTIONS, rows_per_group=50, num_processes=2) == alone
+
+
+def test_duplicates_across_splits_are_told(tmp_path: Path) -> None:
+    source = image_folder(tmp_path / "src" / "train")
+    (tmp_path / "src" / "test" / "class0").mkdir(parents=True)
+    shutil.copy(source / "class1" / "5.png", tmp_path / "src" / "test" / "class0" / "again.png")
+    manifest = build(str(tmp_path / "src"), tmp_path / "d", **FRACTIONS)
+    assert manifest.origin.num_duplicates == 1
+    assert "train/class1/5.png (" in manifest.origin.duplicates[0]
+    assert "test/class0/again.png (test)" in manifest.origin.duplicates[0]
+
+
+def test_defaults_of_the_command_and_of_a_sweep_are_one(tmp_path: Path) -> None:
+    manifest = build("digits", tmp_path / "d")
+    sweep = DataConfig(source="digits")
+    assert (manifest.validation_fraction, manifest.test_fraction) == (sweep.validation_fraction, sweep.test_fraction)
+
+
+def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="file: is a file; choose another place"):
+        build("digits", tmp_path / "file")
+    with pytest.raises(InputError, match="file/d: cannot be made"):
+        build("digits", tmp_path / "file" / "d")
+    with pytest.raises(InputError, match="seed -1, max_corrupt 0: both must be 0 or more"):
+        build("digits", tmp_path / "d", seed=-1)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.data.build import build
-from orchestrator.data.format import encode_png
+from orchestrator.data.pixels import encode_png
 from orchestrator.data.sources.registry import open_source
 from supernet.errors import InputError
 
@@ -40,10 +40,10 @@ def test_images_are_kept_as_they_are_and_named_by_the_metadata(tmp_path: Path, s
     write(tmp_path / "src" / "test-00000-of-00001.parquet", images(4, 1), [1, 0, 1, 0], struct=struct)
     source = open_source(str(tmp_path / "src"))
     assert source.class_names == ("b", "a")
-    assert [source.main.encoded(i) for i in range(20)] == encoded
-    assert list(source.main.labels) == labels
-    assert source.test is not None
-    assert list(source.test.labels) == [1, 0, 1, 0]
+    train = source.parts["train"]
+    assert [source.read(train[i]) for i in range(20)] == encoded
+    assert train.labels.tolist() == labels
+    assert source.parts["test"].labels.tolist() == [1, 0, 1, 0]
     manifest = build(str(tmp_path / "src"), tmp_path / "d", validation_fraction=0.2)
     assert manifest.counts == {"train": 16, "validation": 4, "test": 4}
 
@@ -61,11 +61,11 @@ def test_refusals_name_file_and_row(tmp_path: Path) -> None:
             build(str(tmp_path / name), tmp_path / "d")
 
     write(tmp_path / "range" / "train.parquet", images(10), [0] * 8 + [7, 0], names=["a", "b"])
-    refused("range", r"train\.parquet, row 8: label 7 is none of the 2 classes")
+    refused("range", r"train\.parquet, row group 1, row 1: label 7 is none of the 2 classes")
     write(tmp_path / "only" / "test.parquet", images(2), [0, 1])
-    refused("only", r"no file of a train split; expected names such as train-00000-of-00001\.parquet")
+    refused("only", "no images of a train split; found test")
     write(tmp_path / "empty" / "train.parquet", [b"", *images(19)], [0, 1] * 10)
-    refused("empty", r"train\.parquet, row group 0, row 0: no image bytes")
+    refused("empty", r"train\.parquet, row group 0, row 0: no image, 0 bytes")
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "train.parquet").write_bytes((tmp_path / "range" / "train.parquet").read_bytes()[:300])
     refused("cut", r"train\.parquet: not a readable Parquet file")

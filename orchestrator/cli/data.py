@@ -1,0 +1,143 @@
+"""`onepath data`: images to shards, their check, and a look at them. Decides nothing itself.
+
+Why so bare: the help must answer at once, so everything heavy is imported inside the commands.
+"""
+
+import json as jsonlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from supernet.errors import RunError
+
+app = typer.Typer(help="Images to Parquet shards.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Folder = Annotated[str, typer.Argument(help="Folder of shards, or s3://BUCKET/FOLDER.")]
+Processes = Annotated[int | None, typer.Option(min=1, help="Processes to use; by default one per core.")]
+SHOWN_FAULTS = 20
+
+
+@contextmanager
+def _bar(json: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function that shows how far each phase is, and how long it will take."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    tasks: dict[str, Any] = {}
+    with Progress(*columns, console=Console(stderr=json), transient=True) as bar:
+
+        def show(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase, total=total)
+            bar.update(tasks[phase], completed=done)
+
+        yield show
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def build(
+    source: Annotated[
+        str,
+        typer.Argument(help="digits, torchvision:NAME:ROOT, a CSV file, or a folder of images, Parquet or tar files."),
+    ],
+    out: Annotated[str, typer.Argument(help="Folder to make, or s3://BUCKET/FOLDER.")],
+    validation_fraction: Annotated[
+        float | None, typer.Option(help="Share that judges architectures, where the source brings none [default: 0.1].")
+    ] = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Share for the test, where the source brings none [default: 0.1].")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    max_corrupt: Annotated[int, typer.Option(help="Corrupt images to leave out; more are an error.")] = 0,
+    processes: Processes = None,
+    json: Json = False,
+) -> None:
+    """Convert images to Parquet shards, split into train, validation and test; or continue."""
+    from orchestrator.data.build import build as make
+    from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION
+    from supernet.plain import to_plain
+
+    with _bar(json) as progress:
+        manifest = make(
+            source,
+            out,
+            validation_fraction=VALIDATION_FRACTION if validation_fraction is None else validation_fraction,
+            test_fraction=TEST_FRACTION if test_fraction is None else test_fraction,
+            seed=seed,
+            max_corrupt=max_corrupt,
+            num_processes=processes,
+            progress=progress,
+        )
+    if json:
+        print(jsonlib.dumps(to_plain(manifest) | {"counts": manifest.counts}))
+        return
+    counts = ", ".join(f"{split} {count}" for split, count in manifest.counts.items())
+    _say(f"{out}: {manifest.num_classes} classes; {counts}")
+    for line in manifest.origin.corrupt:
+        _say(f"left out: {line}")
+    if manifest.origin.num_duplicates:
+        _say(f"{manifest.origin.num_duplicates} images stand in more than one split, such as:")
+        for line in manifest.origin.duplicates[:5]:
+            _say(f"  {line}")
+
+
+@app.command()
+def check(folder: Folder, processes: Processes = None, json: Json = False) -> None:
+    """Read every shard and compare it with the manifest; exit code 1 if anything was changed or damaged."""
+    from orchestrator.data.check import check as run
+    from orchestrator.data.storage import Storage
+
+    with _bar(json) as progress:
+        manifest, faults = run(Storage(folder), num_processes=processes, progress=progress)
+    if json:
+        print(jsonlib.dumps({"images": manifest.counts, "fingerprint": manifest.fingerprint, "faults": faults}))
+    if faults:
+        more = f"\n  and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+        raise RunError("\n  ".join([f"{folder}: {len(faults)} faults", *faults[:SHOWN_FAULTS]]) + more)
+    if not json:
+        _say(f"{folder}: {sum(manifest.counts.values())} images in {len(manifest.shards)} shards, all as written")
+
+
+@app.command()
+def show(
+    folder: Folder,
+    png: Annotated[Path | None, typer.Option(help="Draw a sheet of examples here.")] = None,
+    augment: Annotated[str, typer.Option(help="Preset of training images to draw.")] = "none",
+    size: Annotated[int, typer.Option(min=4, max=512, help="Height and width to draw them at.")] = 64,
+    json: Json = False,
+) -> None:
+    """Print how many images each class has in each split, and draw examples as training sees them."""
+    from orchestrator.data.format import SPLITS, read_manifest
+    from orchestrator.data.storage import Storage
+
+    manifest = read_manifest(Storage(folder))
+    if png is not None:
+        from orchestrator.data.show import draw_sheet
+
+        draw_sheet(folder, png, augment=augment, size=size)
+    if json:
+        print(jsonlib.dumps({"class_names": manifest.class_names, "class_counts": manifest.class_counts}))
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("class", *SPLITS)
+    for label, name in enumerate(manifest.class_names):
+        table.add_row(escape(name), *(f"{manifest.class_counts[split][label]:,}" for split in SPLITS))
+    table.add_section()
+    table.add_row("all", *(f"{manifest.counts[split]:,}" for split in SPLITS))
+    Console().print(table)
+    if png is not None:
+        _say(f"examples {png}")
