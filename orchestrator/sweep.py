@@ -178,9 +178,9 @@ def _warm_up(job: Job, view: LiveView) -> None:
 
     if is_intact(job.store, WARMUP_FILE):
         return
-    from orchestrator.trial.search_job import run_job
+    from orchestrator.trial.search_job import warm_up
 
-    run_job(job)
+    warm_up(job)
     view.forget("supernet")
     view.say(f"supernet: warmed up over {job.run.warmup.num_steps} steps")
 
