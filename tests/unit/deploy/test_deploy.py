@@ -114,6 +114,7 @@ def test_machines_take_their_token_from_one_file():
     [
         (["head", "10.0.0.1"], "ray start --head --node-ip-address 10.0.0.1 --port 6379 --num-cpus 0"),
         (["train", "10.0.0.1"], 'ray start --address 10.0.0.1:6379 --resources {"train": 1}'),
+        (["train", "10.0.0.1", "8"], 'ray start --address 10.0.0.1:6379 --resources {"train": 8}'),
         (["device", "10.0.0.1", "a", "b"], "onepath device serve --address 10.0.0.1:6379 --target a --target b"),
         (["sweep", "my.yaml"], "ray job submit --working-dir . -- onepath sweep my.yaml"),
     ],
