@@ -6,21 +6,25 @@ skip. It decides by what is stored, never by what Ray remembers.
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator.cluster.lease import held
 from orchestrator.cluster.leftovers import leftovers_freed
-from orchestrator.cluster.session import announced, connect, require_shared
+from orchestrator.cluster.room import room_notes
+from orchestrator.cluster.session import announced, connect, living_nodes, require_shared
 from orchestrator.data.build import build
 from orchestrator.data.format import MANIFEST_NAME, read_manifest
-from orchestrator.data.storage import Storage
+from orchestrator.data.storage import Storage, require_space
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.config import RunConfig
+from orchestrator.plan.forecast import storage_bytes
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     CONFIG_FILE,
@@ -114,7 +118,9 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     unregistered = [key for key, result in before.items() if not result.model_uri]
     if not pending and not unregistered:
         return SweepEnd(job, list(before.values()), len(before))
-    with ThreadPoolExecutor(1, thread_name_prefix="registry") as registrar:
+    require_space(job.store, storage_bytes(job.run))
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    with held(job.store, job.config["name"], say), _registrar() as registrar:
         registering = Registering(job, registrar)
         for trial in trials:
             if trial.key in unregistered:
@@ -125,6 +131,16 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     missing = {"status": "failed", "reason": "not finished"}
     results = [found.get(trial.key) or job.result(trial, **missing) for trial in trials]
     return SweepEnd(job, results, len(before))
+
+
+@contextlib.contextmanager
+def _registrar() -> Iterator[ThreadPoolExecutor]:
+    """Give the one thread that registers; a sweep that is stopped waits for what it does, not for what it would do."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="registry")
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _run_trials(
@@ -142,6 +158,8 @@ def _run_trials(
         freed = contextlib.nullcontext(0) if connection.embedded else leftovers_freed(job.store, connection.session)
         with LiveView(console, reader(board), total, done, registering.curves) as view, freed as num_left:
             view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
+            for note in room_notes(living_nodes(), run.workers, embedded=connection.embedded):
+                view.say(f"[yellow]{escape(note)}[/yellow]")
             if num_left:
                 view.say(f"freed {num_left} placement groups and guards that a killed driver of this sweep had left")
             absent = {name for name in targets if name in measured} - set(announced(targets))

@@ -16,14 +16,6 @@ class RunError(RuntimeError):
     """The world did not do what was needed: a device, a file, a process or a measurement failed."""
 
 
-class Stopped(Exception):
-    """The user or the system asked the process to end; `code` is what it ends with (130 or 143)."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
 def error_to_plain(error: InputError | RunError) -> dict[str, object]:
     """Return an error as JSON-ready plain data for another process, read back by `error_from_plain`."""
     kinds = [kind.__name__ for kind in type(error).__mro__ if issubclass(kind, InputError | RunError)]

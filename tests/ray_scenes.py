@@ -221,7 +221,35 @@ def _actor_state(name: str) -> str:
     return state
 
 
+def threads(folder: Path) -> dict:
+    """Threads read the board all the time, also while Ray ends and after it."""
+    from orchestrator.cluster.progress import reader, start_board
+
+    counts, over, end = {"read": 0, "read_after_the_end": 0}, threading.Event(), threading.Event()
+
+    def work(read) -> None:
+        while not end.is_set():
+            key = "read_after_the_end" if over.is_set() else "read"
+            read()
+            counts[key] += 1
+
+    with connect([]):
+        read = reader(start_board())
+        readers = [threading.Thread(target=work, args=(read,)) for _ in range(8)]
+        for thread in readers:
+            thread.start()
+        time.sleep(5)
+    over.set()
+    time.sleep(1)
+    end.set()
+    for thread in readers:
+        thread.join()
+    return counts
+
+
+SCENES = (resume, device, driver, leftovers, leftovers_unlisted, threads)
+
 if __name__ == "__main__":
-    scenes = {function.__name__: function for function in (resume, device, driver, leftovers, leftovers_unlisted)}
+    scenes = {function.__name__: function for function in SCENES}
     scene, where = scenes[sys.argv[1]], Path(sys.argv[2])
     print(json.dumps(scene(where)))

@@ -5,16 +5,50 @@ Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
 
 import json as jsonlib
+import signal
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from supernet.errors import InputError, RunError
 
+
+class _Interrupt:
+    """SIGTERM unwinds like Ctrl-C, and is remembered: what comes back through Ray is a plain KeyboardInterrupt."""
+
+    exit_code = 130
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGTERM."""
+        self.exit_code = 128 + number
+        raise KeyboardInterrupt
+
+
+_interrupt = _Interrupt()
+
+
+class _Stopped(Exception):
+    """Ctrl-C or SIGTERM ended a command; its argument is the exit code."""
+
+
+class _Commands(TyperGroup):
+    """Commands that can be stopped: Typer would end them without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _Stopped(_interrupt.exit_code) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Finds, for each device and each latency limit, a network specialised for it: measured and registered.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -27,14 +61,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def main() -> None:
     """Run the command line; turn the errors a user can mend into one message and an exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         app()
     except InputError as error:
         _fail(str(error), 2)
     except RunError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("stopped; the same command continues from here", 130)
+    except _Stopped as stopped:
+        _fail("stopped; the same command continues from here", stopped.args[0])
 
 
 def _fail(message: str, code: int) -> None:

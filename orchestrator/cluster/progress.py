@@ -84,11 +84,16 @@ def reader(board: Any) -> Callable[[], dict[str, dict[str, Any]]]:
     """Return a function that reads the board; while it is away (its process was lost) there are no news."""
     import ray
 
+    from orchestrator.cluster.session import ray_for_threads
+
     def read() -> dict[str, dict[str, Any]]:
-        try:
-            news: dict[str, dict[str, Any]] = ray.get(board.read.remote(), timeout=5)
-        except (ray.exceptions.RayError, TimeoutError):
-            return {}
+        with ray_for_threads() as up:
+            if not up:
+                return {}
+            try:
+                news: dict[str, dict[str, Any]] = ray.get(board.read.remote(), timeout=5)
+            except (ray.exceptions.RayError, TimeoutError):
+                return {}
         return news
 
     return read

@@ -8,8 +8,10 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,13 @@ def announced(targets: Iterable[str]) -> list[str]:
 
     resources = ray.cluster_resources()
     return [target for target in targets if target_resource(target) in resources]
+
+
+def living_nodes() -> list[dict[str, float]]:
+    """Return the resources of the cluster's nodes that live, busy or not."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def require_shared(storage: str) -> None:
@@ -117,6 +126,7 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
     prepare_environment(embedded=not address)
     import ray
 
+    keep_signals = _signals_kept()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         options |= {
@@ -131,12 +141,43 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         what = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
         raise RunError(f"cannot {what}: {error}") from error
-    _quieten()
     try:
+        keep_signals()
+        _quieten()
         about = context.address_info
         yield Connection(embedded=not address, address=about["address"], session=Path(about["session_dir"]).name)
     finally:
-        ray.shutdown()
+        with _threads:
+            ray.shutdown()
+
+
+_threads = threading.Lock()
+
+
+@contextlib.contextmanager
+def ray_for_threads() -> Iterator[bool]:
+    """Let a thread beside the main one use Ray: it stays up as long as the block, or is over.
+
+    Yields:
+        Whether Ray is up.
+    """
+    import ray
+
+    with _threads:
+        yield ray.is_initialized()
+
+
+def _signals_kept() -> Callable[[], None]:
+    """Return what puts back the handlers of now: Ray's own for SIGTERM aborts a driver with a dump of its stacks."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def put_back() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+    return put_back
 
 
 def _quieten() -> None:

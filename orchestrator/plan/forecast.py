@@ -22,6 +22,9 @@ from supernet.space import Space
 
 # Seconds around one training job and one measurement: process starts, export, registration.
 JOB_SECONDS, MEASURE_SECONDS = 15.0, 8.0
+REST_BYTES = 16 * 2**20
+"""Networks, registry and records of a small sweep."""
+
 WEIGHT_COPIES = 4
 """Weights, gradients and momentum of a supernet, and a copy while a checkpoint is written."""
 
@@ -65,6 +68,12 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "total_seconds": round(total, 1),
         "worker_hours": round(total / 3600 * run.workers.max, 2),
     }
+
+
+def storage_bytes(run: RunConfig) -> int:
+    """Return about how much a sweep writes at once: three checkpoints of weights and momentum per running job."""
+    num_params = sum(p.numel() for p in _meta(load_space(run.space)).parameters())
+    return 3 * 2 * 4 * num_params * run.max_concurrent + REST_BYTES
 
 
 def _meta(space: Space) -> Supernet:
