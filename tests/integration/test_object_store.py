@@ -15,10 +15,11 @@ import yaml
 from pyarrow import fs
 from repository import ROOT
 
+from orchestrator.cluster.lease import held
 from orchestrator.data.batches import ImageData
 from orchestrator.data.build import build
 from orchestrator.data.storage import Storage
-from supernet.errors import InputError
+from supernet.errors import InputError, RunError
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,15 @@ def bucket(tmp_path_factory):
             yield "s3://runs"
         finally:
             server.terminate()
+
+
+def test_one_driver_holds_a_sweep_in_a_bucket(bucket):
+    store = Storage(f"{bucket}/sweeps/leased")
+    told = pytest.raises(RunError, match="sweep 'leased' is being run by process")
+    with held(store, "leased", beat_seconds=1.0), told, held(store, "leased"):
+        pass
+    with held(store, "leased"):
+        pass
 
 
 def test_a_data_set_in_a_bucket_reads_as_one_in_a_folder(bucket, tmp_path):
