@@ -126,7 +126,7 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
     prepare_environment(embedded=not address)
     import ray
 
-    keep_signals = _signals_kept()
+    keep_signals = signals_kept()
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address:
         options |= {
@@ -167,8 +167,12 @@ def ray_for_threads() -> Iterator[bool]:
         yield ray.is_initialized()
 
 
-def _signals_kept() -> Callable[[], None]:
-    """Return what puts back the handlers of now: Ray's own for SIGTERM aborts a driver with a dump of its stacks."""
+def signals_kept() -> Callable[[], None]:
+    """Return what puts back the handlers of now, for Ray replaces them.
+
+    Its own for SIGTERM aborts a driver with a dump of its stacks, and that of Ray Train for SIGINT keeps the controller
+    of a failed run alive, with all its resources.
+    """
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -19,7 +19,7 @@ from orchestrator.cluster.devices import measure_on_target
 from orchestrator.cluster.leftovers import remove_ownerless_groups
 from orchestrator.cluster.progress import poster
 from orchestrator.cluster.room import worker_resources
-from orchestrator.cluster.session import HEAD_RESOURCE
+from orchestrator.cluster.session import HEAD_RESOURCE, signals_kept
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.trials import WARMUP_KEY, Job, Trial
 from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
@@ -83,7 +83,7 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
 
 
 def warm_up(job: Job) -> None:
-    """Run the warm-up on the head, in a process of its own: Ray Train takes over the signals of a driver.
+    """Run the warm-up in a process on the head, as trials are: a driver that is stopped then waits for nothing.
 
     Raises:
         InputError, RunError: See `run_job`.
@@ -127,6 +127,7 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
 
 def _start(trainer: TorchTrainer) -> Failure | None:
     """Run the workers to their end; return why they failed, or nothing."""
+    put_back = signals_kept()
     try:
         trainer.fit()
     except ray.exceptions.RayActorError as error:
@@ -141,6 +142,8 @@ def _start(trainer: TorchTrainer) -> Failure | None:
         return Failure(_last_line(failures[0] if failures else error), final)
     else:
         return None
+    finally:
+        put_back()
     remove_ownerless_groups()
     return Failure(reason)
 
