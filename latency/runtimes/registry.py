@@ -5,10 +5,12 @@ A further runtime is one file beside this one (see `base.Runtime`) and one line 
 
 import importlib
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from latency.runtimes.base import Runtime
 from supernet.errors import InputError, nearest
+
+if TYPE_CHECKING:  # it speaks of targets, which speak of the names here
+    from latency.runtimes.base import Runtime
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,6 @@ def entry(name: str) -> Entry:
     return RUNTIMES[name]
 
 
-def load_runtime(name: str) -> Runtime:
+def load_runtime(name: str) -> "Runtime":
     """Import a runtime's file (which imports its library only when it prepares something)."""
-    return cast(Runtime, importlib.import_module(f"latency.runtimes.{entry(name).module}"))
+    return cast("Runtime", importlib.import_module(f"latency.runtimes.{entry(name).module}"))

@@ -4,6 +4,7 @@ A new folder or a new direction is one line in a table here, seen in review.
 """
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ def imported(source: str) -> set[str]:
     return names
 
 
+def at_run_time(source: str) -> str:
+    """Return a source without what only type checkers see."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return ast.unparse(tree)
+
+
 def within(name: str, places: set[str]) -> str:
     """Return the place that a path without its suffix lies in, or nothing."""
     return next((place for place in places if name == place or name.startswith(f"{place}/")), "")
@@ -131,6 +141,19 @@ def test_a_library_is_named_in_its_places_only(library):
     assert {name for name in naming if not within(name, MAY_NAME[library])} == set()
     unused = {place for place in MAY_NAME[library] if not any(within(name, {place}) for name in naming)}
     assert unused == set(), "these need not name it any more"
+
+
+def test_no_module_imports_itself_over_others():
+    modules = {path_of(file).replace("/", "."): file for file in FILES if file.name != "__init__.py"}
+    graph = {
+        module: {
+            found
+            for name in imported(at_run_time(file.read_text()))
+            if (found := name if name in modules else name.rpartition(".")[0]) in modules
+        }
+        for module, file in modules.items()
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError with the modules of a cycle
 
 
 def test_the_check_sees_lazy_imports_too():
