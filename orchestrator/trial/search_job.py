@@ -135,7 +135,8 @@ def _start(trainer: TorchTrainer) -> Failure | None:
     except ray.train.ControllerError as error:
         reason = _last_line(error.controller_failure)
         if not isinstance(error.controller_failure, ray.exceptions.RayActorError):
-            return Failure(reason, RunError(f"the workers could not be started: {reason}"))
+            said = f"the workers could not be kept running: {reason}; the same command goes on from the last checkpoint"
+            return Failure(reason, RunError(said))
     except ray.train.TrainingFailedError as error:
         failures = list(getattr(error, "worker_failures", {}).values())
         final = next((failure for failure in failures if isinstance(failure, InputError | RunError)), None)
