@@ -3,7 +3,6 @@
 Why here: each fault knows how to happen and how to end; when, how often and what must come of it stands in `chaos`.
 """
 
-import os
 import random
 import re
 import signal
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -86,9 +85,9 @@ def disk_full(scene: Scene, rng: random.Random) -> str:
     if scene.disk is None:
         return ""
     filler = scene.disk / "filler"
-    with filler.open("wb") as file:
-        free = os.statvfs(scene.disk)
-        os.posix_fallocate(file.fileno(), 0, max(1, free.f_bavail * free.f_frsize))
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(2**16))
     _pause(scene, rng.uniform(1.0, 20.0))
     filler.unlink()
     return "full disk"
