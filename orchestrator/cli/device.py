@@ -33,6 +33,9 @@ def serve(
     address: Annotated[str | None, typer.Option(help="HEAD:PORT of the cluster; by default $RAY_ADDRESS.")] = None,
     cpus: Annotated[int, typer.Option(min=0, help="Processors offered to training; they disturb measurements.")] = 0,
     node_ip: Annotated[str | None, typer.Option(help="Address of this machine, where it has several.")] = None,
+    ray_folder: Annotated[
+        Path | None, typer.Option(envvar="ONEPATH_RAY_FOLDER", help="Of this node, where others share the machine.")
+    ] = None,
     show: Annotated[bool, typer.Option("--print", help="Print the command line for Ray; start nothing.")] = False,
 ) -> None:
     """Join a cluster as the machine of some targets, measure one network at a time, rejoin when cut off."""
@@ -45,7 +48,7 @@ def serve(
     where = address or os.environ.get("RAY_ADDRESS")
     if not where:
         raise InputError("device serve: no cluster; give --address HEAD:PORT or set RAY_ADDRESS")
-    command = node_command(where, [found.name for found in targets], cpus, node_ip)
+    command = node_command(where, [found.name for found in targets], cpus, node_ip, ray_folder)
     environment = node_environment(os.environ)
     if show:
         said = {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED")}
@@ -54,7 +57,9 @@ def serve(
     _stay(command, environment)
 
 
-def node_command(address: str, targets: Sequence[str], cpus: int, node_ip: str | None) -> list[str]:
+def node_command(
+    address: str, targets: Sequence[str], cpus: int, node_ip: str | None = None, ray_folder: Path | None = None
+) -> list[str]:
     """Return the command that joins a cluster as a node measuring targets, and runs until it is cut off."""
     import json
 
@@ -64,6 +69,8 @@ def node_command(address: str, targets: Sequence[str], cpus: int, node_ip: str |
     command += ["--resources", json.dumps(target_resources(targets))]
     if node_ip:
         command += ["--node-ip-address", node_ip]
+    if ray_folder:
+        command += ["--temp-dir", str(ray_folder.absolute())]
     return [*command, "--disable-usage-stats", "--block"]
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -77,8 +78,9 @@ def test_measured_figures_are_remembered_over_a_restart(job, tmp_path):
 
 
 def test_a_node_announces_its_targets_and_offers_no_processors():
-    command = node_command("10.0.0.1:6379", ["ort-cpu-1t"], 0, "10.0.0.7")
+    command = node_command("10.0.0.1:6379", ["ort-cpu-1t"], 0, "10.0.0.7", Path("/tmp/ray-b"))
     words = dict(pairwise(command))
+    assert words["--temp-dir"] == "/tmp/ray-b"
     assert words["--address"] == "10.0.0.1:6379"
     assert words["--num-cpus"] == "0"
     assert words["--node-ip-address"] == "10.0.0.7"
