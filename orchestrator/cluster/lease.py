@@ -23,7 +23,7 @@ from supernet.plain import read_json, to_json
 
 LEASE_FILE = "driver.json"
 BEAT_SECONDS = 10.0
-DEAD_AFTER_BEATS = 4
+DEAD_AFTER_BEATS = 6
 """A driver that has not written for so long is dead. Clocks of machines differ, so this is watched, not computed."""
 
 SETTLE_SECONDS = 0.5
