@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from orchestrator.data.augment import Size, to_input_size
+from orchestrator.data.decoding import decode_fast
 from orchestrator.data.format import SPLITS, Manifest
-from orchestrator.data.pixels import Pixels, decode
+from orchestrator.data.pixels import Pixels
 from orchestrator.data.shards import Group, read_group
 from orchestrator.data.storage import Storage
 
@@ -40,7 +41,7 @@ class _Group:
 
     def native(self, row: int, channels: int) -> Pixels:
         """Decode one row at its native size."""
-        return decode(self.read.image(row), channels, self.read.place(row))
+        return decode_fast(self.read.image(row), channels, self.read.place(row))
 
 
 class RowGroups:

@@ -15,7 +15,7 @@ from supernet.errors import InputError
 
 MAX_MIB = 64
 MAX_MEGAPIXELS = 64
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
