@@ -4,9 +4,10 @@ Why here: objectives, derivation and tables speak of costs through `CostTable` a
 holds milliseconds or MACs. Shapes and counts come from running the modules on the meta device: no formulas.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
+from operator import add
 from typing import Any
 
 import torch
@@ -21,6 +22,14 @@ from supernet.space import Architecture, Path, Space
 
 Shape = tuple[int, int, int]
 """(channels, height, width)."""
+
+
+def add_up(fixed: float, costs: Iterable[float]) -> float:
+    """Add costs one by one, from the first position on: the same bits wherever a total is compared with a budget.
+
+    `sum` compensates for rounding from Python 3.12 on, and array libraries add in an order of their own.
+    """
+    return reduce(add, costs, fixed)
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ class CostTable:
 
     def total(self, path: Path) -> float:
         """Return the cost of a path."""
-        return sum((costs[index] for costs, index in zip(self.candidates, path, strict=True)), start=self.fixed)
+        return add_up(self.fixed, (costs[index] for costs, index in zip(self.candidates, path, strict=True)))
 
     @cached_property
     def matrix(self) -> Tensor:
@@ -66,12 +75,12 @@ class CostTable:
     @property
     def minimum(self) -> float:
         """Cost of the cheapest architecture."""
-        return sum((min(costs) for costs in self.candidates), start=self.fixed)
+        return add_up(self.fixed, map(min, self.candidates))
 
     @property
     def maximum(self) -> float:
         """Cost of the most expensive architecture."""
-        return sum((max(costs) for costs in self.candidates), start=self.fixed)
+        return add_up(self.fixed, map(max, self.candidates))
 
 
 @dataclass(frozen=True)

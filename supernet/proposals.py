@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from supernet.cost import CostTable
+from supernet.cost import CostTable, add_up
 from supernet.errors import InputError
 from supernet.space import Path
 
@@ -137,7 +137,7 @@ def candidates_within(
         return list(dict.fromkeys([most_probable(probs), *map(tuple, draws.T.tolist())]))[:count]
     first = most_probable_within(probs, costs, budget)
     largest = costs.matrix.masked_fill(probs <= 0, -torch.inf).amax(1).tolist()
-    reach = min(budget, sum(largest, start=costs.fixed))
+    reach = min(budget, add_up(costs.fixed, largest))
     drawn: list[Path] = []
     while not drawn and slack < 1:
         low = (1 - slack) * reach

@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from supernet.cost import CostTable
+from supernet.cost import CostTable, add_up
 from supernet.plain import STRICT, Count, Positive, Share
 
 
@@ -72,7 +72,7 @@ def spare_cheapest(doomed: Tensor, alive: Tensor, costs: CostTable, budget: floa
         budget: Limit in the unit of `costs`; some path of `alive` keeps it.
     """
     left = costs.matrix.masked_fill(~alive | doomed, torch.inf).amin(1)
-    if sum(left.tolist(), start=costs.fixed) <= budget:
+    if add_up(costs.fixed, left.tolist()) <= budget:
         return doomed
     cheapest = costs.matrix.masked_fill(~alive, torch.inf).argmin(1)
     spared = doomed.clone()
