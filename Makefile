@@ -33,7 +33,7 @@ test: $(INSTALLED)  ## Lint, type-check and run the tests
 slow: $(INSTALLED)  ## Run what wants a quiet machine: real measurements, nodes that die
 	$(BIN)/python -m pytest $(SLOW)
 
-unit: $(INSTALLED)  ## Run the unit tests (under a minute)
+unit: $(INSTALLED)  ## Run the unit tests (a minute or two)
 	$(BIN)/python -m pytest $(UNIT)
 
 lint: $(INSTALLED)  ## Lint and type-check

@@ -1,1 +1,1 @@
-"""What is searched and how: spaces, operators, the supernet and its search. Torch only; knows no cluster."""
+"""What is searched and how: spaces, operators, the supernet and its search. Torch at the core; knows no cluster."""

@@ -1,5 +1,7 @@
 """Every Python block of the README and the documentation runs, in a folder with what its page prepares before it."""
 
+import ast
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,18 @@ def test_a_snippet_runs(block, folder):
 
 def test_pages_have_snippets():
     assert {block.page.name for block in SNIPPETS} >= {"README.md", "latency.md", "search.md"}
+
+
+def test_the_search_core_wants_what_the_page_says():
+    """`supernet` imports no more than docs/search.md names: torch, numpy, PyYAML and pydantic."""
+    wanted = set()
+    for file in (ROOT / "supernet").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            wanted |= {name.split(".")[0] for name in names}
+    assert wanted - sys.stdlib_module_names - {"supernet", "configs"} == {"torch", "numpy", "yaml", "pydantic"}
+    assert "torch, numpy, PyYAML and pydantic" in SEARCH.read_text()
 
 
 def test_the_own_space_is_under_30_lines():
