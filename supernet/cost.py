@@ -145,13 +145,16 @@ def trace(space: Space) -> tuple[LayerTrace, ...]:
 
 def _run_candidate(space: Space, layer: Layer, op: Op, shape: tuple[int, ...]) -> tuple[tuple[int, ...], int, int]:
     """Return output shape, parameters and MACs of one candidate on one input shape."""
-    with torch.device("meta"):
-        module = ops.build(op, layer).eval()
     try:
+        with torch.device("meta"):
+            module = ops.build(op, layer).eval()
         out, num_macs = _count_macs(module, shape)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # operators are anybody's code and raise anything
         raise InputError(
-            f"space {space.name!r}, {layer.name}: candidate {op.short} cannot run on input {shape}: {error}"
+            f"space {space.name!r}, {layer.name}: candidate {op.short} cannot be built and run on input {shape}: "
+            f"{type(error).__name__}: {error}"
         ) from error
     return tuple(out.shape[1:]), sum(p.numel() for p in module.parameters()), num_macs
 

@@ -59,6 +59,8 @@ def load_operators(module: str) -> None:
         importlib.import_module(module)
     except ImportError as error:
         raise InputError(f"operators: cannot import {module!r} ({error}); put it on PYTHONPATH") from error
+    except Exception as error:  # its code is anybody's and raises anything
+        raise InputError(f"operators: importing {module!r} ended in {type(error).__name__}: {error}") from error
 
 
 def build(op: Op, layer: Layer) -> nn.Module:

@@ -72,7 +72,11 @@ def read(kind: Any, value: Any, place: str) -> Any:
     try:
         return _adapter(kind).validate_python(value)
     except ValidationError as error:
-        raise InputError("\n".join(_message(place, item) for item in error.errors())) from error
+        lines: dict[str, list[str]] = {}
+        for item in error.errors():
+            where, what = _message(value, item)
+            lines.setdefault(f"{place}{where}", []).append(what)
+        raise InputError("\n".join(f"{where}: {'; or '.join(what)}" for where, what in lines.items())) from error
 
 
 def read_json(kind: Any, text: bytes | str, place: str) -> Any:
@@ -129,9 +133,9 @@ def _refuse_unknown(kind: Any, value: Any, place: str) -> None:
     known = _known_fields(kind)
     if known is not None and isinstance(value, Mapping):
         for key, inner in value.items():
-            if key not in known:
+            if key not in known and not _open(kind):
                 raise InputError(f"{place}: unknown key {key!r}{nearest(str(key), known)}")
-            _refuse_unknown(known[key], inner, f"{place}.{key}")
+            _refuse_unknown(known.get(key, Any), inner, f"{place}.{key}")
         return
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -157,11 +161,27 @@ def _known_fields(kind: Any) -> dict[str, Any] | None:
     return None
 
 
-def _message(place: str, item: Any) -> str:
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in item["loc"])
-    value = repr(item.get("input"))
-    shown = "" if isinstance(item.get("input"), Mapping) or item["type"] == "missing" else f"{_short(value)}: "
-    return f"{place}{where}: {shown}{item['msg'].removeprefix('Value error, ')}"
+def _open(kind: Any) -> bool:
+    """Whether a type takes keys that it does not name."""
+    return isinstance(kind, type) and issubclass(kind, BaseModel) and kind.model_config.get("extra") == "allow"
+
+
+def _message(value: Any, item: Any) -> tuple[str, str]:
+    """Return where in `value` a mistake stands, and what it is.
+
+    pydantic's places also name the parts of unions and what validators put in between; those nobody wrote.
+    """
+    where, inner, missing = "", value, item["type"] == "missing"
+    for part in item["loc"]:
+        if isinstance(part, int):
+            known = isinstance(inner, list | tuple) and (part < len(inner) or missing)
+        else:
+            known = isinstance(inner, Mapping) and (part in inner or missing)
+        if known:
+            where += f"[{part}]" if isinstance(part, int) else f".{part}"
+            inner = None if missing and part == item["loc"][-1] else inner[part]
+    shown = "" if isinstance(item.get("input"), Mapping) or missing else f"{_short(repr(item.get('input')))}: "
+    return where, f"{shown}{item['msg'].removeprefix('Value error, ')}"
 
 
 def _short(text: str) -> str:

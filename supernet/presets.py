@@ -5,25 +5,31 @@ traced, so shapes that do not fit are refused before anything is built.
 """
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path as FilePath
 from typing import Any
 
-import yaml
+from pydantic import BaseModel, ConfigDict
 
 from supernet.cost import trace
 from supernet.errors import InputError, nearest
-from supernet.rows import check_keys
+from supernet.plain import STRICT, Text, read
 from supernet.space import Architecture, Space, architecture_from_json, read_space
+from supernet.yaml_text import MAX_BYTES, parse_yaml
 
 Reference = str | Mapping[str, Any]
 """A preset's name, a path to a YAML file, or a mapping `{base: REFERENCE, key: value, ...}`."""
 
 
+CONFIGS = FilePath(__file__).resolve().parent.parent / "configs"
+"""Beside this package wherever it is installed; the name is not imported, a user's own `configs/` could hide it."""
+
+MAX_BASES = 8
+"""Definitions that stand on one another by `base`; more is a circle."""
+
+
 def preset_names(kind: str) -> list[str]:
     """Return the names of the packaged presets of a kind: `spaces`, `networks`, `targets` or `runs`."""
-    folder = resources.files("configs") / kind
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(file.stem for file in (CONFIGS / kind).glob("*.yaml"))
 
 
 def read_preset(kind: str, reference: str) -> tuple[Any, str]:
@@ -37,25 +43,43 @@ def read_preset(kind: str, reference: str) -> tuple[Any, str]:
         InputError: If there is no such preset or file, or it is not YAML.
     """
     if reference.endswith((".yaml", ".yml")):
-        file = FilePath(reference)
-        if not file.is_file():
-            raise InputError(f"{reference}: no such file")
-        text, place = file.read_text(), reference
-    else:
-        names = preset_names(kind)
-        if reference not in names:
-            raise InputError(
-                f"unknown {kind[:-1]} {reference!r}{nearest(reference, names)} (or give a path to a .yaml file)"
-            )
-        text, place = (resources.files("configs") / kind / f"{reference}.yaml").read_text(), reference
+        return parse_yaml(read_file(reference), reference), reference
+    names = preset_names(kind)
+    if reference not in names:
+        raise InputError(
+            f"unknown {kind[:-1]} {reference!r}{nearest(reference, names)} (or give a path to a .yaml file)"
+        )
+    return parse_yaml((CONFIGS / kind / f"{reference}.yaml").read_bytes(), reference), reference
+
+
+def read_file(name: str) -> bytes:
+    """Return the content of a configuration's file, at most one byte more than a reader takes.
+
+    Raises:
+        InputError: If there is no such file, or it cannot be read.
+    """
+    file = FilePath(name)
     try:
-        return yaml.safe_load(text), place
-    except yaml.YAMLError as error:
-        raise InputError(f"{place}: not valid YAML: {error}") from error
+        if not file.is_file():
+            raise InputError(f"{name}: no such file")
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{name}: cannot be read ({error})") from error
 
 
-def space_definition(reference: Reference, place: str = "space") -> dict[str, Any]:
-    """Resolve a reference to one flat definition: `base` is loaded first, the other keys override it."""
+def space_definition(reference: Reference, place: str = "space", depth: int = 0) -> dict[str, Any]:
+    """Resolve a reference to one flat definition: `base` is loaded first, the other keys override it.
+
+    Raises:
+        InputError: If it does not resolve to mappings, or comes back to itself.
+    """
+    if depth > MAX_BASES:
+        raise InputError(
+            f"{place}.base: more than {MAX_BASES} definitions on one another; does it come back to itself?"
+        )
     if isinstance(reference, str):
         loaded, place = read_preset("spaces", reference)
     else:
@@ -65,9 +89,9 @@ def space_definition(reference: Reference, place: str = "space") -> dict[str, An
     own = dict(loaded)
     if "base" not in own:
         return own
-    base = space_definition(own.pop("base"), place)
-    channels = {**base.get("channels", {}), **own.get("channels", {})}
-    return {**base, **own, **({"channels": channels} if channels else {})}
+    base = space_definition(own.pop("base"), place, depth + 1)
+    channels = [read(dict[str, Any], part.get("channels", {}), f"{place}.channels") for part in (base, own)]
+    return {**base, **own, **({"channels": channels[0] | channels[1]} if any(channels) else {})}
 
 
 def load_space(reference: Reference, place: str = "space") -> Space:
@@ -83,6 +107,14 @@ def load_space(reference: Reference, place: str = "space") -> Space:
     return space
 
 
+class _NetworkKeys(BaseModel):
+    """A published network as it is written."""
+
+    model_config = ConfigDict(**STRICT, frozen=True)
+    space: Text | dict[str, Any]
+    stages: tuple[tuple[str, ...], ...]
+
+
 def load_network(reference: str, *, trust: bool = False) -> tuple[Space, Architecture]:
     """Load one architecture with its space.
 
@@ -96,10 +128,7 @@ def load_network(reference: str, *, trust: bool = False) -> tuple[Space, Archite
             own operators.
     """
     if reference.endswith(".json"):
-        file = FilePath(reference)
-        if not file.is_file():
-            raise InputError(f"{reference}: no such file")
-        space, architecture = architecture_from_json(file.read_text(), reference)
+        space, architecture = architecture_from_json(read_file(reference), reference)
         _require_trust(space, reference, trust)
         trace(space)
     elif ":" in reference:
@@ -113,9 +142,9 @@ def load_network(reference: str, *, trust: bool = False) -> tuple[Space, Archite
             trace(space)
     else:
         loaded, place = read_preset("networks", reference)
-        check_keys(loaded, {"space", "stages"}, {"space", "stages"}, f"network {place}")
-        space = load_space(loaded["space"], f"{place}.space")
-        architecture = Architecture(space.name, tuple(tuple(stage) for stage in loaded["stages"]))
+        keys: _NetworkKeys = read(_NetworkKeys, loaded, f"network {place}")
+        space = load_space(keys.space, f"{place}.space")
+        architecture = Architecture(space.name, keys.stages)
     return space, space.architecture(space.path(architecture))
 
 

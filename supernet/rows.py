@@ -4,15 +4,23 @@ Why apart from `space`: a row knows only itself. Widths, positions and architect
 """
 
 import itertools
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from supernet.errors import InputError, nearest
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-SCALES = ("always", "up", "never")
+from supernet.errors import InputError
+from supernet.plain import Count, Flag, Name, read
+
+MAX_BLOCKS, MAX_CANDIDATES = 200, 200
+"""Of one row."""
+
+Scale = Literal["always", "up", "never"]
+Channels = Annotated[Count, Field(le=100_000)]
 
 STYLE_ARGS = ("activation", "bn_eps", "bn_momentum")
 """Arguments that ids leave out: they are the same for all candidates of a layer, and the space states them."""
@@ -52,7 +60,7 @@ class Row:
     stride: int = 1
     residual: bool = False
     skip: bool = False
-    scale: Literal["always", "up", "never"] = "always"
+    scale: Scale = "always"
 
 
 @dataclass(frozen=True)
@@ -73,86 +81,76 @@ class Layer:
         return len(self.candidates) > 1
 
 
-ROW_KEYS = ("name", "channels", "blocks", "stride", "residual", "skip", "scale", "candidates")
+def _argument(value: Any) -> Any:
+    choices = value if isinstance(value, list | tuple) else [value]
+    if not choices or not all(_plain(choice) for choice in choices):
+        raise ValueError("expected a finite number or a short text, or a list of them")
+    return list(choices)
 
 
-def read_row(row: Any, place: str) -> Row:
-    """Read one row; its operators stand inline (`op: mbconv, kernel_size: [3, 5]`) or under `candidates`.
+def _plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= 60
+    return isinstance(value, int | float) and abs(value) <= 1e9  # false for NaN
+
+
+Arguments = dict[str, Annotated[Any, AfterValidator(_argument)]]
+"""Arguments of an operator, each a list of choices."""
+
+
+class OpKeys(BaseModel):
+    """One operator as it is written: every key beside `op` is an argument, or a list of them to choose from."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: Arguments
+    op: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+
+
+class RowKeys(BaseModel):
+    """One row as it is written; its operators stand inline (`op: mbconv, kernel_size: [3, 5]`) or as `candidates`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Any]
+    name: Name
+    channels: Channels = 1
+    blocks: Annotated[Count, Field(le=MAX_BLOCKS)] = 1
+    stride: Annotated[Count, Field(le=64)] = 1
+    residual: Flag = False
+    skip: Flag = False
+    scale: Scale = "always"
+    candidates: Annotated[tuple[OpKeys, ...], Field(min_length=1)] | None = None
+
+
+def read_row(row: RowKeys, place: str) -> Row:
+    """Return the row that is meant, each product of an operator's arguments a candidate.
 
     Args:
-        row: Keys as in `configs/spaces/*.yaml`; every other key is an argument of the inline operator.
-        place: Where the row stands, for messages.
+        row: As it is written.
+        place: Where it stands, for messages.
 
     Raises:
-        InputError: On a missing key or an impossible value, naming the row.
+        InputError: If there is no operator, one stands twice, or there are too many, naming the row.
     """
-    check_keys(row, None, {"name"}, place)
-    place = f"{place} ({row['name']})"
-    scale = row.get("scale", "always")
-    if scale not in SCALES:
-        raise InputError(f"{place}.scale: {scale!r}{nearest(str(scale), SCALES)}")
-    return Row(
-        name=str(row["name"]),
-        candidates=_read_candidates(row, place),
-        channels=whole(row.get("channels", 1), f"{place}.channels", least=1),
-        num_blocks=whole(row.get("blocks", 1), f"{place}.blocks", least=1),
-        stride=whole(row.get("stride", 1), f"{place}.stride", least=1),
-        residual=_flag(row.get("residual", False), f"{place}.residual"),
-        skip=_flag(row.get("skip", False), f"{place}.skip"),
-        scale=scale,
-    )
-
-
-def _read_candidates(row: Mapping[str, Any], place: str) -> tuple[Op, ...]:
-    inline = {key: value for key, value in row.items() if key not in ROW_KEYS}
-    if inline and "candidates" in row:
+    inline = row.model_extra or {}
+    if inline and row.candidates:
         raise InputError(f"{place}: {sorted(inline)} beside 'candidates'; write operators inline or as candidates")
-    specs = row.get("candidates", [inline] if inline else [])
-    if not isinstance(specs, list | tuple):
-        raise InputError(f"{place}.candidates: {specs!r}; expected a list of operators")
-    candidates = tuple(op for spec in specs for op in _expand(spec, place))
-    if not candidates:
+    if not inline and not row.candidates:
         raise InputError(f"{place}: no operator; write 'op: NAME' with its arguments, or 'candidates: [...]'")
+    specs = row.candidates or (read(OpKeys, inline, place),)
+    if sum(math.prod(map(len, (spec.model_extra or {}).values())) for spec in specs) > MAX_CANDIDATES:
+        raise InputError(f"{place}: more than {MAX_CANDIDATES} candidates; list fewer values per argument")
+    candidates = tuple(op for spec in specs for op in _expand(spec))
     shorts = [op.short for op in candidates]
     if len(set(shorts)) != len(shorts):
         raise InputError(f"{place}: the same candidate stands twice: {shorts}")
     for short in shorts:
-        if not re.fullmatch(r"[A-Za-z0-9_.]+", short):
+        if not re.fullmatch(r"[A-Za-z0-9_.]{1,100}", short):
             raise InputError(f"{place}: {short!r} would stand in ids; expected letters, digits, '_' and '.' only")
-    return candidates
+    return Row(row.name, candidates, row.channels, row.blocks, row.stride, row.residual, row.skip, row.scale)
 
 
-def _expand(spec: Any, place: str) -> Iterable[Op]:
+def _expand(spec: OpKeys) -> Iterable[Op]:
     """Expand lists in an operator's arguments into their product, first argument outermost."""
-    check_keys(spec, None, {"op"}, f"{place}: operator")
-    args = {key: value for key, value in spec.items() if key != "op"}
-    choices = [value if isinstance(value, list) else [value] for value in args.values()]
-    for values in itertools.product(*choices):
-        if not all(isinstance(value, int | float | str) for value in values):
-            raise InputError(f"{place}: {dict(spec)!r}; expected numbers or texts as arguments, or lists of them")
-        yield Op(str(spec["op"]), tuple(zip(args, values, strict=True)))
-
-
-def whole(value: Any, place: str, *, least: int) -> int:
-    """Return `value` if it is an integer of at least `least`, else raise `InputError` naming `place`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{place}: {value!r}; expected an integer of at least {least}")
-    return value
-
-
-def _flag(value: Any, place: str) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(f"{place}: {value!r}; expected true or false")
-    return value
-
-
-def check_keys(mapping: Any, known: set[str] | None, required: set[str], place: str) -> None:
-    """Raise `InputError` unless `mapping` is one, holds the required keys and only known ones (None: any)."""
-    if not isinstance(mapping, Mapping):
-        raise InputError(f"{place}: {mapping!r}; expected a mapping")
-    for key in mapping:
-        if known is not None and key not in known:
-            raise InputError(f"{place}: unknown key {key!r}{nearest(str(key), known)}")
-    missing = required - mapping.keys()
-    if missing:
-        raise InputError(f"{place}: missing {', '.join(sorted(missing))}")
+    args = spec.model_extra or {}
+    for values in itertools.product(*args.values()):
+        yield Op(spec.op, tuple(zip(args, values, strict=True)))

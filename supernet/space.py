@@ -10,10 +10,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from supernet.errors import InputError, nearest
-from supernet.rows import ZERO, Layer, Row, check_keys, read_row, whole
+from supernet.plain import STRICT, Count, Name, NotNegative, Positive, read, read_json
+from supernet.rows import ZERO, Channels, Layer, Row, RowKeys, read_row
 
 T = TypeVar("T")
 
@@ -165,6 +168,35 @@ class Space:
         }
 
 
+MAX_CANDIDATES = 5000
+"""Of a space, counted over all layers: every one is built and run to know its shapes."""
+
+Side = Annotated[Count, Field(le=4096)]
+
+
+class SpaceKeys(BaseModel):
+    """A space as it is written, see `read_space`."""
+
+    model_config = ConfigDict(**STRICT, frozen=True)
+    name: Name
+    input_size: tuple[Side, Side, Side]
+    num_classes: Annotated[Count, Field(ge=2, le=1_000_000)]
+    rows: Annotated[tuple[RowKeys, ...], Field(min_length=1, max_length=500)]
+    width_mult: Annotated[Positive, Field(ge=0.01, le=100)] = 1.0
+    dropout: Annotated[NotNegative, Field(le=0.99)] = 0.0
+    operators: Annotated[str, StringConstraints(pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?$", max_length=200)] = ""
+    channels: dict[str, Channels] = {}
+
+
+class _ArchitectureKeys(BaseModel):
+    """A file of one architecture."""
+
+    model_config = ConfigDict(**STRICT, frozen=True)
+    id: str
+    stages: tuple[tuple[str, ...], ...]
+    space: dict[str, Any]
+
+
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Round channels to a multiple of `divisor`, never more than 10 % below `value`.
 
@@ -180,18 +212,19 @@ def architecture_to_json(space: Space, architecture: Architecture) -> str:
     return json.dumps(record, indent=1)
 
 
-def architecture_from_json(text: str, place: str) -> tuple[Space, Architecture]:
+def architecture_from_json(text: bytes | str, place: str) -> tuple[Space, Architecture]:
     """Read what `architecture_to_json` wrote.
 
     Raises:
         InputError: If the text is not such a JSON object, naming `place`.
     """
-    try:
-        record = json.loads(text)
-        space = read_space(record["space"], place)
-        architecture = Architecture(space.name, tuple(tuple(stage) for stage in record["stages"]))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{place}: not an architecture file ({error!r}); expected keys id, stages, space") from error
+    record: _ArchitectureKeys = read_json(_ArchitectureKeys, text, place)
+    space = read_space(record.space, f"{place}.space")
+    architecture = Architecture(space.name, record.stages)
+    if architecture.id != record.id:
+        raise InputError(
+            f"{place}: its id {record.id!r} is not that of its stages, {architecture.id!r}; it was damaged"
+        )
     space.path(architecture)
     return space, architecture
 
@@ -206,40 +239,24 @@ def read_space(definition: Mapping[str, Any], place: str) -> Space:
     Raises:
         InputError: On unknown keys, missing keys or impossible values, naming the row.
     """
-    known = {"name", "input_size", "num_classes", "width_mult", "dropout", "operators", "rows", "channels"}
-    check_keys(definition, known, {"name", "input_size", "num_classes", "rows"}, place)
-    name = str(definition["name"])
-    if not name or ":" in name:
-        raise InputError(f"{place}.name: {name!r}; expected a name without ':', it begins the ids of architectures")
-    size = definition["input_size"]
-    if not (isinstance(size, list | tuple) and len(size) == 3):
-        raise InputError(f"{place}.input_size: {size!r}; expected [channels, height, width]")
-    channels, height, width = (whole(number, f"{place}.input_size", least=1) for number in size)
-    return Space(
-        name=name,
-        input_size=(channels, height, width),
-        num_classes=whole(definition["num_classes"], f"{place}.num_classes", least=2),
-        rows=_read_rows(definition["rows"], definition.get("channels", {}), place),
-        width_mult=_number(definition.get("width_mult", 1.0), f"{place}.width_mult", 0.01, 100.0),
-        dropout=_number(definition.get("dropout", 0.0), f"{place}.dropout", 0.0, 0.99),
-        operators=str(definition.get("operators", "")),
-    )
-
-
-def _read_rows(rows: Any, channels: Any, place: str) -> tuple[Row, ...]:
-    """Read the table; `channels` replaces the channels of single rows."""
-    if not isinstance(rows, list | tuple) or not rows:
-        raise InputError(f"{place}.rows: {rows!r}; expected a list of rows")
-    read = [read_row(row, f"{place}.rows[{index}]") for index, row in enumerate(rows)]
-    names = [row.name for row in read]
+    keys: SpaceKeys = read(SpaceKeys, definition, place)
+    rows = [read_row(row, f"{place}.rows[{index}] ({row.name})") for index, row in enumerate(keys.rows)]
+    names = [row.name for row in rows]
     if len(set(names)) != len(names):
         raise InputError(f"{place}.rows: names must differ, got {names}")
-    check_keys(channels, set(names), set(), f"{place}.channels")
-    widths = {name: whole(value, f"{place}.channels.{name}", least=1) for name, value in channels.items()}
-    return tuple(replace(row, channels=widths.get(row.name, row.channels)) for row in read)
-
-
-def _number(value: Any, place: str, low: float, high: float) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise InputError(f"{place}: {value!r}; expected a number from {low:g} to {high:g}")
-    return float(value)
+    for name in keys.channels.keys() - set(names):
+        raise InputError(f"{place}.channels: unknown key {name!r}{nearest(name, names)}")
+    num_candidates = sum(row.num_blocks * (len(row.candidates) + row.skip) for row in rows)
+    if num_candidates > MAX_CANDIDATES:
+        raise InputError(
+            f"{place}.rows: {num_candidates} candidates over all layers; a space has at most {MAX_CANDIDATES}"
+        )
+    return Space(
+        name=keys.name,
+        input_size=keys.input_size,
+        num_classes=keys.num_classes,
+        rows=tuple(replace(row, channels=keys.channels.get(row.name, row.channels)) for row in rows),
+        width_mult=keys.width_mult,
+        dropout=keys.dropout,
+        operators=keys.operators,
+    )

@@ -4,16 +4,14 @@ So a phone can be searched for without owning one. What the table lacks is an er
 """
 
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
-
-import yaml
 
 from latency.tables.calibrate import Calibration
 from latency.tables.table import LatencyTable, Row
 from latency.target import Target
 from supernet.cost import trace
 from supernet.errors import InputError, nearest
+from supernet.presets import preset_names, read_preset
 from supernet.rows import Op
 from supernet.space import Space
 
@@ -67,10 +65,9 @@ def published_entries(stored: Mapping[str, Any]) -> dict[Key, float]:
 
 
 def _read(target: Target) -> Mapping[str, Any]:
-    folder = resources.files("configs") / "targets" / "tables"
-    names = [entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    names = preset_names("targets/tables")
     name = str(target.options.get("table", ""))
     if name not in names:
         raise InputError(f"target {target.name}: options.table {name!r} is no published table{nearest(name, names)}")
-    stored: Mapping[str, Any] = yaml.safe_load((folder / f"{name}.yaml").read_text())
+    stored: Mapping[str, Any] = read_preset("targets/tables", name)[0]
     return stored

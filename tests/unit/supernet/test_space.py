@@ -1,6 +1,10 @@
 """Spaces as tables: counts of the fact sheet, ids and JSON both ways, refusals that name the place."""
 
 import json
+import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -178,22 +182,39 @@ def changed(**rows):
     ("definition", "message"),
     [
         ({**TINY, "inputsize": 3}, "unknown key 'inputsize'; did you mean 'input_size'"),
-        ({k: v for k, v in TINY.items() if k != "rows"}, "missing rows"),
-        ({**TINY, "rows": []}, "expected a list of rows"),
-        ({**TINY, "num_classes": 1}, "num_classes: 1; expected an integer of at least 2"),
-        ({**TINY, "input_size": [3, 6]}, "input_size: [3, 6]; expected [channels, height, width]"),
-        ({**TINY, "input_size": [3, 6, 0]}, "input_size: 0; expected an integer of at least 1"),
-        ({**TINY, "width_mult": "wide"}, "width_mult: 'wide'; expected a number"),
+        ({k: v for k, v in TINY.items() if k != "rows"}, "mine.rows: Field required"),
+        ({**TINY, "rows": []}, "mine.rows: []: "),
+        ({**TINY, "num_classes": 1}, "mine.num_classes: 1: Input should be greater than or equal to 2"),
+        ({**TINY, "input_size": [3, 6]}, "mine.input_size[2]: Field required"),
+        ({**TINY, "input_size": [3, 6, 0]}, "mine.input_size[2]: 0: "),
+        ({**TINY, "width_mult": "wide"}, "mine.width_mult: 'wide': "),
         ({**TINY, "channels": {"steam": 8}}, "channels: unknown key 'steam'; did you mean 'stem'"),
-        ({**TINY, "channels": {"stem": -8}}, "channels.stem: -8; expected an integer"),
-        ({**TINY, "name": "a:b"}, "expected a name without ':'"),
-        (changed(down={"stride": 0}), "(down).stride: 0; expected an integer of at least 1"),
-        (changed(keep={"skip": "no"}), "(keep).skip: 'no'; expected true or false"),
-        (changed(keep={"scale": "allways"}), "(keep).scale: 'allways'; did you mean 'always'"),
+        ({**TINY, "channels": {"stem": -8}}, "mine.channels.stem: -8: "),
+        ({**TINY, "name": "a:b"}, "mine.name: 'a:b': "),
+        (changed(down={"stride": 0}), "mine.rows[1].stride: 0: "),
+        (changed(keep={"skip": "no"}), "mine.rows[2].skip: 'no': "),
+        (changed(keep={"scale": "allways"}), "mine.rows[2].scale: 'allways': Input should be 'always'"),
         (changed(down={"kernel_size": [3, 3]}), "(down): the same candidate stands twice"),
         (changed(down={"op": "mb-conv"}), "'mb-conv_k1e2' would stand in ids"),
         (changed(keep={"candidates": [{"op": "zero"}]}), "beside 'candidates'"),
         (changed(keep={"name": "down"}), "names must differ"),
+        (changed(keep={"blocks": 3000}), "mine.rows[2].blocks: 3000: Input should be less than or equal to 200"),
+        (
+            changed(down={"kernel_size": list(range(1, 2001, 2)), "expand_ratio": list(range(1, 1001))}),
+            "more than 200 c",
+        ),
+        ({**TINY, "rows": [{**TINY["rows"][2], "name": f"r{i}", "blocks": 200} for i in range(13)]}, "at most 5000"),
+        (changed(keep={"kernel_size": {"a": 3}}), "mine.rows[2] (keep).kernel_size: expected a finite number or a sho"),
+        (
+            changed(keep={"kernel_size": [3, None]}),
+            "mine.rows[2] (keep).kernel_size: [3, None]: expected a finite numb",
+        ),
+        (changed(keep={"expand_ratio": math.nan}), "mine.rows[2] (keep).expand_ratio: nan: expected a finite number"),
+        (changed(keep={"kernel_size": []}), "mine.rows[2] (keep).kernel_size: []: "),
+        (changed(keep={"channels": [8]}), "mine.rows[2].channels: [8]: "),
+        *[({**TINY, "name": name}, "mine.name: ") for name in (None, ["a"], "..", "../../evil/x", "a\n", "", 3)],
+        *[(changed(keep={"name": name}), "mine.rows[2].name: ") for name in (None, ["a"], "../x", "a\nb")],
+        ({**TINY, "operators": "os; x"}, "mine.operators: 'os; x': "),
     ],
 )
 def test_what_does_not_read_is_refused_with_its_place(definition, message):
@@ -219,6 +240,11 @@ def test_what_does_not_read_is_refused_with_its_place(definition, message):
         ),
         ({**TINY, "rows": TINY["rows"][:-1]}, "the last row gives shape"),
         ({**TINY, "operators": "no_such_module"}, "cannot import 'no_such_module'"),
+        (changed(keep={"kernel_size": "3"}), "keep: candidate k3e2 cannot be built and run on input"),
+        (changed(keep={"kernel_size": 0}), "keep: candidate z gives shape (6, 3, 3)"),
+        (changed(keep={"expand_ratio": 0}), "keep: candidate k3e0 "),
+        (changed(keep={"kernel_size": 10**9 + 1}), "expected a finite number"),
+        ({"base": {"base": {"base": 3}}}, "space: 3; expected a mapping"),
         (changed(down={"op": "classifier", "kernel_size": 3, "expand_ratio": 1}), "down: operator 'classifier' with"),
     ],
 )
@@ -254,3 +280,39 @@ def test_a_file_that_is_no_architecture_is_refused(tmp_path: Path):
         file.write_text(text)
         with pytest.raises(InputError):
             load_network(str(file))
+
+
+def test_an_architecture_whose_id_is_not_that_of_its_stages_is_refused(tmp_path: Path):
+    space = tiny_space()
+    record = json.loads(architecture_to_json(space, space.architecture((0,) * len(space.positions))))
+    (tmp_path / "bad.json").write_text(json.dumps({**record, "id": record["id"] + "x"}))
+    with pytest.raises(InputError, match=r"bad\.json: its id .* was damaged"):
+        load_network(str(tmp_path / "bad.json"))
+
+
+def test_definitions_that_stand_on_one_another_in_a_circle_are_refused(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(InputError, match=r"yaml\.base: more than 8 definitions on one another"):
+        load_space("a.yaml")
+
+
+@pytest.mark.parametrize("code", ["1 / 0", "def f(:", "import no_such_module"])
+def test_operators_that_cannot_be_imported_are_refused(code, tmp_path: Path, monkeypatch):
+    name = f"own_operators_{abs(hash(code))}"
+    (tmp_path / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(InputError, match=rf"operators: .*{name}"):
+        load_space({**TINY, "operators": name})
+
+
+def test_presets_are_found_beside_their_package(tmp_path: Path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "__init__.py").write_text("")
+    code = "from supernet.presets import load_space; print(load_space('digits').name)"
+    path = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "digits\n"
