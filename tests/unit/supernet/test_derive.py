@@ -15,7 +15,7 @@ PROBS = torch.tensor([[0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3]], dtype=
 
 def question(budget, judge=None, **options):
     settings = DeriveSettings(**{"num_candidates": 6, "slack": 0.3, **options.pop("settings", {})})
-    judge = judge or (lambda path: (0.5 + 0.1 * sum(path) / 6, 1.0))
+    judge = judge or (lambda path: (0.5, 2.0 - 0.1 * sum(path)))
     return Derivation(PROBS, COSTS, budget, judge, lambda n: generator("derive", n), settings=settings, **options)
 
 
@@ -27,10 +27,13 @@ def test_every_strategy_keeps_the_budget(strategy, budget):
     assert derived.measured == ({derived.path: COSTS.total(derived.path)} if budget else {})
 
 
-def test_the_best_judged_path_is_taken_and_every_verdict_is_returned():
-    derived = pick(question(9.0))
+def test_the_path_with_the_least_loss_is_taken_whatever_its_top1_and_every_verdict_is_returned():
+    derived = pick(question(9.0, lambda path: (1.0 / (1 + sum(path)), 2.0 - 0.1 * sum(path))))
     assert len(derived.judged) > 1
-    assert max(found.top1 for found in derived.judged) == 0.5 + 0.1 * sum(derived.path) / 6
+    assert len({found.loss for found in derived.judged}) > 1
+    best = min(derived.judged, key=lambda found: found.loss)
+    assert best.loss == 2.0 - 0.1 * sum(derived.path)
+    assert best.top1 < max(found.top1 for found in derived.judged)
 
 
 def test_the_most_probable_path_is_taken_without_judging():
