@@ -25,6 +25,7 @@ from orchestrator.data.storage import Storage, require_space
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.forecast import storage_bytes
+from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     CONFIG_FILE,
@@ -177,11 +178,8 @@ def _run_trials(
 def _build_tables(job: Job, targets: Iterable[str], view: LiveView) -> None:
     """Measure the latency tables of the targets that are there, before anything else keeps the machine busy."""
     from orchestrator.cluster.devices import table_on_target
-    from orchestrator.cluster.progress import News, poster
 
-    post = poster()
     for name in targets:
-        post(News(name, "latency table"))
         try:
             costs = table_on_target(job, job.target(name)).cost_table()
             view.say(f"{name}: latency table, networks from {costs.minimum:.3g} to {costs.maximum:.3g} ms")
@@ -196,8 +194,10 @@ def _warm_up(job: Job, view: LiveView) -> None:
 
     if is_intact(job.store, WARMUP_FILE):
         return
+    from orchestrator.cluster.progress import poster
     from orchestrator.trial.search_job import warm_up
 
+    poster()(News("supernet", "workers", waits_for=job.run.workers.wanted))
     warm_up(job)
     view.forget("supernet")
     view.say(f"supernet: warmed up over {job.run.warmup.num_steps} steps")

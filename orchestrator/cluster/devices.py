@@ -18,8 +18,10 @@ from latency.tables.estimate import cost_table
 from latency.tables.profiling import build_table
 from latency.tables.table import LatencyTable, read_table, table_path
 from latency.target import Target, read_target
+from orchestrator.cluster.progress import poster
 from orchestrator.cluster.session import announced, target_resources
 from orchestrator.data.storage import Storage
+from orchestrator.plan.news import News
 from orchestrator.plan.trials import TABLES_FOLDER, Job
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
@@ -27,6 +29,8 @@ from supernet.presets import load_space
 from supernet.space import Architecture, Space, read_space
 
 ATTEMPTS = 3
+WAITING = "waiting for "
+"""How a measurement begins to say what it waits for."""
 LOOK_SECONDS = 2.0
 """Between two looks at whether a device is there."""
 
@@ -37,16 +41,22 @@ def _measure(
     target: Mapping[str, Any],
     weights: bytes | None,
     seconds: float,
+    key: str,
 ) -> list[dict[str, Any]]:
     """Measure networks one after the other; runs on the node of the target."""
     from safetensors.torch import load
 
     spaces, goal = read_space(space, "space"), read_target(target, "target")
-    found = []
+    found, tell = [], _teller(key, "measure")
     for text in architectures:
         for _ in range(ATTEMPTS):
             measurement = measure_network(
-                spaces, Architecture.parse(text), goal, weights=load(weights) if weights else None, seconds=seconds
+                spaces,
+                Architecture.parse(text),
+                goal,
+                weights=load(weights) if weights else None,
+                seconds=seconds,
+                progress=tell,
             )
             if not measurement.noise:
                 break
@@ -54,8 +64,19 @@ def _measure(
     return found
 
 
+def _teller(key: str, phase: str) -> Callable[[str, float], None]:
+    """Return a function that posts what a measurement does, and its share done in percent."""
+    post = poster()
+
+    def tell(text: str, share: float) -> None:
+        waits_for = text.removeprefix(WAITING) if text.startswith(WAITING) else ""
+        post(News(key, phase, int(100 * share), 100, waits_for=waits_for))
+
+    return tell
+
+
 def measure_on_target(
-    job: Job, target: str, architectures: Sequence[Architecture], weights: bytes | None = None
+    job: Job, target: str, architectures: Sequence[Architecture], weights: bytes | None = None, key: str = ""
 ) -> list[Measurement]:
     """Measure standalone networks on their target, wherever in the cluster it is; waits for the device.
 
@@ -66,6 +87,7 @@ def measure_on_target(
         target: Name of the target.
         architectures: Of the sweep's space.
         weights: Safetensors of a single architecture; None for random ones.
+        key: Of the news about it; the target's name if empty.
 
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
@@ -80,7 +102,9 @@ def measure_on_target(
         goal.to_dict(),
         weights,
         job.run.measure.network_seconds,
+        key or target,
     )
+    poster()(News(key or target, "measure", waits_for=f"the device of {target}"))
     return [Measurement(**record) for record in _result(remote, job, target)]
 
 
@@ -91,6 +115,7 @@ def _exactly(cost: float) -> Measurement:
 def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: bytes | None, seconds: float) -> bytes:
     """Build a table, or confirm the known one, on the node of the target."""
     where, goal = read_space(space, "space"), read_target(target, "target")
+    tell = _teller(goal.name, "latency table")
     with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
         path = table_path(folder, where, goal)
         if known is not None:
@@ -98,7 +123,7 @@ def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: byt
             path.write_bytes(known)
         for attempt in range(ATTEMPTS):
             try:
-                build_table(where, goal, folder, seconds=seconds * (attempt + 1))
+                build_table(where, goal, folder, seconds=seconds * (attempt + 1), progress=tell)
                 return path.read_bytes()
             except MachineTooNoisy as error:
                 reason = str(error)
@@ -128,6 +153,7 @@ def table_on_target(job: Job, target: Target) -> LatencyTable:
     remote = _remote(_build_table, target.name).remote(
         space.to_dict(), target.to_dict(), known, job.run.measure.table_seconds
     )
+    poster()(News(target.name, "latency table", waits_for=f"the device of {target.name}"))
     content: bytes = _result(remote, job, target.name)
     if _stored(tables, name) == known != content:  # else another trial was faster: all use the same table
         tables.write(name, content)
@@ -173,8 +199,13 @@ class Patience:
         return now - self.seen_at > 60 * self.minutes
 
 
-def await_target(job: Job, target: str) -> None:
+def await_target(job: Job, target: str, waiting: Callable[[str], None]) -> None:
     """Wait until some node announces a target, so that a trial holds no workers while it waits.
+
+    Args:
+        job: The sweep.
+        target: Name of the target.
+        waiting: Called with what is waited for, if it is.
 
     Raises:
         RunError: If none does for `measure.wait_minutes`.
@@ -185,6 +216,7 @@ def await_target(job: Job, target: str) -> None:
     while not (present := announced([target])):
         if patience.lost(bool(present)):
             raise _missing(job, target)
+        waiting(f"a node that measures {target}, at most {job.run.measure.wait_minutes:g} minutes")
         time.sleep(LOOK_SECONDS)
 
 

@@ -5,30 +5,12 @@ loses nothing but news.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
 from typing import Any
 
+from orchestrator.plan.news import News
+
 BOARD = "onepath-progress"
-
-
-@dataclass(frozen=True)
-class News:
-    """Where one piece of work is.
-
-    Attributes:
-        key: Trial key, or the name of work that all trials share.
-        phase: For instance `table`, `warm-up`, `search`, `derive`, `train`, `measure`.
-        step: Steps done.
-        num_steps: Steps of the phase; 0 where they cannot be counted.
-        numbers: Figures of the step by name, units in the name: `loss`, `expected_ms`.
-    """
-
-    key: str
-    phase: str
-    step: int = 0
-    num_steps: int = 0
-    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 class Speed:
@@ -56,14 +38,14 @@ class Board:
     """The latest news per key. Runs as a Ray actor."""
 
     def __init__(self) -> None:
-        self._news: dict[str, dict[str, Any]] = {}
+        self._news: dict[str, News] = {}
 
-    def post(self, news: dict[str, Any]) -> None:
+    def post(self, news: News) -> None:
         """Replace the news of a key."""
-        self._news[news["key"]] = news
+        self._news[news.key] = news
 
-    def read(self) -> dict[str, dict[str, Any]]:
-        """Return the latest news per key, as plain data."""
+    def read(self) -> dict[str, News]:
+        """Return the latest news per key."""
         return self._news
 
 
@@ -80,18 +62,18 @@ def start_board() -> Any:
     return actor.options(name=BOARD, get_if_exists=True).remote()
 
 
-def reader(board: Any) -> Callable[[], dict[str, dict[str, Any]]]:
+def reader(board: Any) -> Callable[[], dict[str, News]]:
     """Return a function that reads the board; while it is away (its process was lost) there are no news."""
     import ray
 
     from orchestrator.cluster.session import ray_for_threads
 
-    def read() -> dict[str, dict[str, Any]]:
+    def read() -> dict[str, News]:
         with ray_for_threads() as up:
             if not up:
                 return {}
             try:
-                news: dict[str, dict[str, Any]] = ray.get(board.read.remote(), timeout=5)
+                news: dict[str, News] = ray.get(board.read.remote(), timeout=5)
             except (ray.exceptions.RayError, TimeoutError):
                 return {}
         return news
@@ -114,6 +96,6 @@ def poster(min_seconds: float = 0.3) -> Callable[[News], None]:
         if news.step < news.num_steps and now - last.get(news.phase, -min_seconds) < min_seconds:
             return
         last[news.phase] = now
-        board.post.remote(asdict(news))
+        board.post.remote(news)
 
     return post

@@ -158,6 +158,13 @@ class WorkersConfig(Strict):
             raise ValueError(f"max {self.max} is below min {self.min}")
         return self
 
+    @property
+    def wanted(self) -> str:
+        """What a run needs before it starts, in words."""
+        each = [f"{self.cpus:g} CPU", *([f"{self.gpus:g} GPU"] if self.gpus else [])]
+        each += [f"{amount:g} {name}" for name, amount in self.resources.items()]
+        return f"{self.min} worker{'s' if self.min > 1 else ''} with {', '.join(each)}{' each' if self.min > 1 else ''}"
+
 
 YEAR_SECONDS = 366 * 24 * 3600.0
 

@@ -7,7 +7,7 @@ not wait for it. Knows the sweep's files, and MLflow only through `registry`.
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
@@ -60,18 +61,14 @@ class Registering:
         registry.open_sweep(self.job.config["name"], dict(self.job.config))
         return registry
 
-    def curves(self, news: Mapping[str, Mapping[str, Any]]) -> None:
-        """Add the figures of running trials to their curves, one point every `CURVE_SECONDS` at most."""
+    def curves(self, news: Mapping[str, News]) -> None:
+        """Add the figures of running work to curves, one point every `CURVE_SECONDS` at most."""
         now = time.monotonic()
         if not self.registry.done() or now - self._last_point < CURVE_SECONDS:
             return
         self._last_point = now
-        for key, item in news.items():
-            if item["numbers"] and key in self.keys:
-                metrics = {f"{item['phase']}_{name}": value for name, value in item["numbers"].items()}
-                self.executor.submit(
-                    self.registry.result().log_progress, self.job.config["name"], key, metrics, item["step"]
-                )
+        for trial, metrics, step in points(news, self.keys):
+            self.executor.submit(self.registry.result().log_progress, self.job.config["name"], trial, metrics, step)
 
     def add(self, trial: Trial, result: TrialResult) -> None:
         """Register a result, or record its failure, when its turn comes."""
@@ -90,6 +87,21 @@ class Registering:
         for future in self.waiting:
             future.result()
         self.registry.result().close_sweep(self.job.config["name"])
+
+
+def points(news: Mapping[str, News], keys: Collection[str]) -> Iterator[tuple[str, dict[str, float], int]]:
+    """Yield (trial, or "" for the sweep itself, metrics, step) of what has figures.
+
+    Work that all trials share, such as the warm-up, belongs to no trial: its curves are the sweep's.
+
+    Args:
+        news: By key.
+        keys: Of the sweep's trials.
+    """
+    for key, item in news.items():
+        metrics = {f"{item.phase}_{name}": value for name, value in item.numbers.items()}
+        if metrics:
+            yield key if key in keys else "", metrics, item.step
 
 
 def register_network(job: Job, trial: Trial, result: TrialResult, registry: Any) -> str:

@@ -78,8 +78,8 @@ class Runs:
         return run
 
     def progress(self, sweep: str, trial: str, metrics: Mapping[str, float], step: int) -> None:
-        """Add points to the curves of a trial, except for steps the curve already has."""
-        run_id = self.of_trial(sweep, trial).info.run_id
+        """Add points to the curves of a trial, or of the sweep (""), except for steps the curve already has."""
+        run_id = (self.of_trial(sweep, trial) if trial else self.of_sweep(sweep)).info.run_id
         fresh = {}
         for name, value in metrics.items():
             key = (run_id, name)

@@ -101,7 +101,7 @@ class Registry:
             self._client.set_terminated(self._runs.of_sweep(sweep).info.run_id)
 
     def log_progress(self, sweep: str, trial: str, metrics: Mapping[str, float], step: int) -> None:
-        """Add points to the curves of a trial; steps a resumed trial goes through again are left out."""
+        """Add points to the curves of a trial, or of the sweep (""); steps that are gone through again are left out."""
         with self._calls():
             self._runs.progress(sweep, trial, metrics, step)
 

@@ -1,4 +1,4 @@
-"""The sweep as it happens, on a terminal or in a log: phase, trial, time left, loss, expected latency.
+"""The sweep as it happens, on a terminal or in a log: phase, trial, time left, figures, and what is waited for.
 
 Why here: the only file that draws progress. It reads news and knows neither Ray nor how they are made.
 """
@@ -6,16 +6,36 @@ Why here: the only file that draws progress. It reads news and knows neither Ray
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 
-Read = Callable[[], Mapping[str, Mapping[str, Any]]]
+from orchestrator.plan.news import News
+
+Read = Callable[[], Mapping[str, News]]
+
+LINE_SECONDS = 60.0
+"""In a log: between two lines about one phase of one key, both at most and at least."""
+
+SILENT_SECONDS = 60.0
+"""Work that sends no news for so long is said to; it posts every few seconds, except where it is restarted."""
+
+SPEED_SECONDS = 600.0
+"""Steps of so long a time tell the speed, and with it the time left."""
+
+
+@dataclass
+class _Shown:
+    """What was last seen and last written about one key."""
+
+    news: News
+    task: TaskID
+    since: float
+    seen_at: float
+    said_at: float | None = None
 
 
 class LiveView:
@@ -28,6 +48,7 @@ class LiveView:
         done: Trials that were finished before.
         seen: Called with all news at every look.
         seconds: Between two looks.
+        now: Seconds, monotonic.
     """
 
     def __init__(
@@ -36,23 +57,35 @@ class LiveView:
         read: Read,
         total: int,
         done: int = 0,
-        seen: Callable[[Mapping[str, Mapping[str, Any]]], None] = lambda news: None,
+        seen: Callable[[Mapping[str, News]], None] = lambda news: None,
         seconds: float = 0.5,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.console, self.read, self.total, self.done = console, read, total, done
+        self.console, self.read, self.total, self.done, self.now = console, read, total, done, now
         self.seen = seen
         self.seconds = seconds if console.is_terminal else max(seconds, 1.0)
+        self._started = now()
         self._over: set[str] = set()
-        self._started = time.monotonic()
-        self._phase_start: dict[tuple[str, str], tuple[float, int]] = {}
-        self._printed: dict[str, str] = {}
+        self._shown: dict[str, _Shown] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._bars = Progress(
+            TextColumn("{task.description}", style="bold", markup=False),
+            TextColumn("{task.fields[phase]}", markup=False),
+            BarColumn(24),
+            TextColumn("{task.fields[count]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[text]}", markup=False),
+            console=console,
+            auto_refresh=False,
+            speed_estimate_period=SPEED_SECONDS,
+            get_time=now,
+        )
+        self._live = Live(self._bars, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "LiveView":
         """Start showing."""
-        if self._live:
+        if self.console.is_terminal:
             self._live.start()
         self._thread.start()
         return self
@@ -60,10 +93,10 @@ class LiveView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop showing."""
+        """Stop showing; nothing reads news afterwards."""
         self._stop.set()
-        self._thread.join(timeout=5)
-        if self._live:
+        self._thread.join()
+        if self.console.is_terminal:
             self._live.stop()
 
     def finished(self, key: str, text: str) -> None:
@@ -78,56 +111,76 @@ class LiveView:
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self.console.print(f"[dim]{self._clock()}[/dim] {text}", highlight=False, soft_wrap=True)
-
-    def _clock(self) -> str:
-        return clock(time.monotonic() - self._started)
+        self.console.print(f"[dim]{clock(self.now() - self._started)}[/dim] {text}", highlight=False, soft_wrap=True)
 
     def _run(self) -> None:
         while not self._stop.wait(self.seconds):
-            news = {key: item for key, item in self.read().items() if key not in self._over}
-            self.seen(news)
-            if self._live:
-                self._live.update(self._table(news))
-            else:
-                self._lines(news)
+            self.look()
 
-    def _left(self, key: str, item: Mapping[str, Any]) -> str:
-        """Return the time left of a phase, by its own speed so far."""
-        step, num_steps, now = item["step"], item["num_steps"], time.monotonic()
-        start, first = self._phase_start.setdefault((key, item["phase"]), (now, step))
-        if not num_steps or step <= first or step >= num_steps:
-            return ""
-        return clock((num_steps - step) * (now - start) / (step - first))
-
-    def _table(self, news: Mapping[str, Mapping[str, Any]]) -> Table:
-        table = Table.grid(padding=(0, 2))
+    def look(self) -> None:
+        """Take the latest news and show them."""
+        news = {key: item for key, item in self.read().items() if key not in self._over}
+        self.seen(news)
+        for key in self._shown.keys() - news.keys():
+            self._bars.remove_task(self._shown.pop(key).task)
         for key, item in news.items():
-            step, num_steps = item["step"], item["num_steps"]
-            bar = ProgressBar(total=num_steps or None, completed=step, width=24, pulse=not num_steps)
-            left = self._left(key, item)
-            numbers = _figures(item["numbers"])
-            count = f"{step}/{num_steps}" if num_steps else ""
-            table.add_row(Text(key, style="bold"), item["phase"], bar, count, f"left {left}" if left else "", numbers)
-        table.add_row(Text(self._clock(), style="dim"), Text(f"{self.done}/{self.total} trials done", style="dim"))
-        return table
+            shown, news_before = self._take(key, item)
+            if not self.console.is_terminal:
+                self._line(shown, news_before)
 
-    def _lines(self, news: Mapping[str, Mapping[str, Any]]) -> None:
-        """Print a line where a phase began or moved by a quarter."""
-        for key, item in news.items():
-            step, num_steps = item["step"], item["num_steps"]
-            left = self._left(key, item)
-            quarter = f"{item['phase']} {4 * step // num_steps if num_steps else 0}"
-            if self._printed.get(key) == quarter:
-                continue
-            self._printed[key] = quarter
-            count = f" {step}/{num_steps}" if num_steps else ""
-            numbers = _figures(item["numbers"])
-            self.say(f"{key}: {item['phase']}{count}{f'  left {left}' if left else ''}  {numbers}".rstrip())
+    def _take(self, key: str, item: News) -> tuple[_Shown, News | None]:
+        """Bring what is shown of a key up to date; return it with the news before."""
+        now, shown, before = self.now(), self._shown.get(key), None
+        if shown is None or shown.news.phase != item.phase or shown.news.num_steps != item.num_steps:
+            before = shown.news if shown else None
+            said_at = shown.said_at if shown else None
+            if shown:
+                self._bars.remove_task(shown.task)
+            task = self._bars.add_task(
+                key, total=item.num_steps or None, completed=item.step, phase="", count="", text=""
+            )
+            shown = self._shown[key] = _Shown(item, task, now, now, said_at)
+        elif shown.news != item:
+            before, shown.news, shown.seen_at = shown.news, item, now
+            if before.waits_for != item.waits_for:
+                shown.since = now
+        else:
+            before = item
+        self._bars.update(
+            shown.task,
+            completed=item.step,
+            phase=item.phase,
+            count=f"{item.step}/{item.num_steps}" if item.num_steps else "",
+            text=self._text(shown),
+        )
+        return shown, before
+
+    def _text(self, shown: _Shown) -> str:
+        """Return what is waited for, how long there were no news, or the figures."""
+        now, item = self.now(), shown.news
+        if item.waits_for:
+            return f"waits for {item.waits_for} ({clock(now - shown.since)} so far)"
+        if now - shown.seen_at >= SILENT_SECONDS:
+            return f"no news for {clock(now - shown.seen_at)}: a long step, or its workers are being restarted"
+        return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in item.numbers.items())
+
+    def _line(self, shown: _Shown, before: News | None) -> None:
+        """Print a line where a phase or a wait began, and every minute of it."""
+        item, now = shown.news, self.now()
+        new = before is None or (before.phase, before.waits_for) != (item.phase, item.waits_for)
+        if not new and shown.said_at is not None and now - shown.said_at < LINE_SECONDS:
+            return
+        shown.said_at = now
+        count = f" {item.step}/{item.num_steps}" if item.num_steps else ""
+        left = _left(self._bars.tasks[self._bars.task_ids.index(shown.task)])
+        text = f"{item.key}: {item.phase}{count}{left}  {self._text(shown)}".rstrip()
+        stamp = clock(now - self._started)
+        self.console.print(f"{stamp} {text}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _figures(numbers: Mapping[str, float]) -> str:
-    return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in numbers.items())
+def _left(task: Task) -> str:
+    """Return the time left of a phase, by its own speed."""
+    return f"  left {clock(task.time_remaining)}" if task.time_remaining else ""
 
 
 def clock(seconds: float) -> str:

@@ -76,7 +76,7 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
     costs = CostTable(**{**spec["costs"], "candidates": tuple(map(tuple, spec["costs"]["candidates"]))})
 
     def measure(architectures: Sequence[Architecture]) -> list[float]:
-        found = measure_on_target(job, trial.target, architectures)
+        found = measure_on_target(job, trial.target, architectures, key=trial.key)
         return [measurement.latency_ms for measurement in found]
 
     run_trial_stages(job, trial, costs, place, measure)

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import save
 
-from orchestrator.cluster.progress import News, Speed
+from orchestrator.cluster.progress import Speed
 from orchestrator.data.batches import ImageData
 from orchestrator.data.storage import Storage
+from orchestrator.plan.news import News
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     MEASURED_FILE,

@@ -13,8 +13,9 @@ from safetensors.torch import load
 from latency.graphs.export import export_onnx, export_parity
 from latency.measuring.measure import Measurement
 from orchestrator.cluster.devices import await_target, measure_on_target, target_costs
-from orchestrator.cluster.progress import News, poster
+from orchestrator.cluster.progress import poster
 from orchestrator.data.storage import Storage
+from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
@@ -56,14 +57,21 @@ def run_trial(job: Job, trial: Trial) -> TrialResult:
     """
     store, post = job.trial_store(trial), poster()
     try:
-        await_target(job, trial.target)
+        await_target(job, trial.target, lambda what: post(News(trial.key, "wait", waits_for=what)))
         costs = target_costs(job, trial.target)
-        outcome, weights = _outcome(store, lambda: run_job(job, trial, costs), lambda: post(News(trial.key, "repair")))
+        outcome, weights = _outcome(
+            store, lambda: _train(job, trial, costs, post), lambda: post(News(trial.key, "repair"))
+        )
         result = _measure(job, trial, costs, outcome, weights, post)
     except (InputError, RunError) as error:
         return job.result(trial, status="failed", reason=str(error))
     store.write_json(RESULT_FILE, to_plain(result))
     return result
+
+
+def _train(job: Job, trial: Trial, costs: CostTable, post: Callable[[News], None]) -> None:
+    post(News(trial.key, "workers", waits_for=job.run.workers.wanted))
+    run_job(job, trial, costs)
 
 
 def _outcome(store: Storage, make: Callable[[], None], repairing: Callable[[], None]) -> tuple[Outcome, bytes]:
@@ -104,8 +112,7 @@ def _measure(
             write_beside(store, ONNX_FILE, (Path(folder) / ONNX_FILE).read_bytes())
         export_error = export_parity(network, store.fetch(ONNX_FILE, Path(folder)), space.input_size)
     if not store.exists(MEASUREMENT_FILE):
-        post(News(trial.key, "measure"))
-        (found,) = measure_on_target(job, trial.target, [architecture], weights)
+        (found,) = measure_on_target(job, trial.target, [architecture], weights, trial.key)
         write_record(store, MEASUREMENT_FILE, found)
     measurement: Measurement = read_record(store, MEASUREMENT_FILE, Measurement)
     budget = None if trial.kind == "weight" else trial.reference(costs)

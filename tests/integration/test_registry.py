@@ -141,6 +141,17 @@ def test_wrong_stores_and_names_are_refused(registry: Registry, root: Path, tmp_
         register(registry, make_result("t", sweep="unopened"), root / "files")
 
 
+def test_shared_work_has_curves_in_the_sweeps_run(registry: Registry) -> None:
+    registry.open_sweep("shared", {})
+    for step in (0, 20):
+        registry.log_progress("shared", "", {"warm-up_loss": 2.0 - 0.01 * step}, step)
+    client = registry._client
+    (run,) = client.search_runs([registry.experiment_id], "tags.`onepath.sweep` = 'shared'")
+    history = client.get_metric_history(run.info.run_id, "warm-up_loss")
+    assert run.info.run_name == "shared"
+    assert [(point.step, point.value) for point in history] == [(0, 2.0), (20, 1.8)]
+
+
 def test_progress_is_not_doubled_by_a_restart(registry: Registry, root: Path) -> None:
     registry.open_sweep("curves", {})
     for step in range(4):

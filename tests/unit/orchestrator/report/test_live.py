@@ -1,12 +1,13 @@
-"""What the progress view prints where the output is a log."""
+"""What the progress view prints where the output is a log, by a clock of the test's own."""
 
 import io
-import time
+from itertools import pairwise
 
 import pytest
 from rich.console import Console
 
-from orchestrator.report.live import LiveView, clock
+from orchestrator.plan.news import News
+from orchestrator.report.live import LINE_SECONDS, LiveView, clock
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3723, "1:02:03")])
@@ -14,43 +15,94 @@ def test_clock(seconds, text):
     assert clock(seconds) == text
 
 
-def news(step, phase="search"):
-    return {
-        "trial-a": {
-            "key": "trial-a",
-            "phase": phase,
-            "step": step,
-            "num_steps": 100,
-            "numbers": {"loss": 1.234, "expected_ms": 5.0},
-        }
-    }
+class Log:
+    """A view on made-up news and time; `look` returns the lines that the look added."""
+
+    def __init__(self, total=2, terminal=False):
+        self.out, self.time, self.news, self.seen = io.StringIO(), 0.0, {}, []
+        console = Console(file=self.out, width=200, force_terminal=terminal)
+        self.view = LiveView(console, lambda: self.news, total, seen=self.seen.append, now=lambda: self.time)
+
+    def look(self, *news, after=0.0):
+        self.time += after
+        self.news |= {item.key: item for item in news}
+        start = len(self.out.getvalue())
+        self.view.look()
+        return self.out.getvalue()[start:].splitlines()
 
 
-def view_lines(states, finish=None):
-    out = io.StringIO()
-    current = {"news": {}}
-    seen = []
-    view = LiveView(Console(file=out, width=200), lambda: current["news"], total=2, seen=seen.append, seconds=0.01)
-    view.seconds = 0.02
-    with view:
-        for state in states:
-            current["news"] = state
-            time.sleep(0.1)
-        if finish:
-            view.finished("trial-a", finish)
-            time.sleep(0.1)
-    return out.getvalue().splitlines(), seen
+def search(step, **numbers):
+    return News("trial-a", "search", step, 1000, numbers or {"loss": 1.234, "expected_ms": 5.0})
 
 
-def test_a_line_per_quarter_with_figures_and_time_left():
-    lines, seen = view_lines([news(1), news(10), news(30), news(60)])
-    assert len(lines) == 3
-    assert "trial-a: search 1/100  loss 1.23  expected ms 5" in lines[0]
-    assert "search 30/100  left 0:0" in lines[1]
-    assert "search 60/100" in lines[2]
-    assert any(item for item in seen)
+def test_a_line_where_a_phase_begins_then_one_a_minute_with_figures_and_time_left():
+    log = Log()
+    assert log.look(search(1)) == ["0:00 trial-a: search 1/1000  loss 1.23  expected ms 5"]
+    lines = [line for second in range(1, 301) for line in log.look(search(1 + second), after=1.0)]
+    assert len(lines) == 5, "one a minute"
+    assert lines[0] == "1:00 trial-a: search 61/1000  left 15:39  loss 1.23  expected ms 5"
+    assert log.look(News("trial-a", "derive: judge", 0, 8), after=1.0) == ["5:01 trial-a: derive: judge 0/8"]
+    assert log.seen[-1]["trial-a"].phase == "derive: judge"
+
+
+def test_two_hours_have_a_line_at_least_every_five_minutes_whatever_the_speed():
+    log, times = Log(), []
+    for step in range(1, 25):
+        for _ in range(300):
+            times += [log.time for line in log.look(search(step), after=1.0) if "search" in line]
+    assert max(b - a for a, b in pairwise(times)) <= LINE_SECONDS + 1
+
+
+def test_waiting_is_said_with_what_for_and_how_long():
+    log = Log()
+    wait = News("trial-a", "measure", waits_for="the device of ort-cpu-1t")
+    assert log.look(wait) == ["0:00 trial-a: measure  waits for the device of ort-cpu-1t (0:00 so far)"]
+    lines = [line for _ in range(130) for line in log.look(wait, after=1.0)]
+    assert lines[-1] == "2:00 trial-a: measure  waits for the device of ort-cpu-1t (2:00 so far)"
+    assert log.look(News("trial-a", "measure"), after=1.0) == ["2:11 trial-a: measure"]
+
+
+def test_a_restart_is_seen_as_silence_and_its_end_as_news():
+    log = Log()
+    log.look(search(10))
+    lines = [line for _ in range(125) for line in log.look(after=1.0)]
+    assert lines[0].startswith("1:00 trial-a: search 10/1000  no news for 1:00: a long step, or its workers are being")
+    assert len(lines) == 2
+    assert "no news" not in log.look(search(5), after=60.0)[0]
 
 
 def test_finished_trials_are_counted_and_silent():
-    lines, _ = view_lines([news(1)], finish="trial-a: top-1 90 %")
-    assert lines[-1].endswith("1/2 trial-a: top-1 90 %")
+    log = Log()
+    log.look(search(1))
+    log.view.finished("trial-a", "trial-a: top-1 90 %")
+    assert log.out.getvalue().splitlines()[-1] == "0:00 1/2 trial-a: top-1 90 %"
+    assert log.look(search(2), after=600.0) == []
+    assert log.seen[-1] == {}
+
+
+def test_names_with_brackets_are_printed_as_they_stand():
+    log = Log()
+    assert log.look(News("trial-a", "wait", waits_for="a node with [/bold]")) == [
+        "0:00 trial-a: wait  waits for a node with [/bold] (0:00 so far)"
+    ]
+
+
+def test_a_terminal_shows_bars_and_no_lines():
+    log = Log(terminal=True)
+    assert log.look(search(1), News("trial-b", "workers", waits_for="[/bold]")) == []
+    log.view.console.print(log.view._bars)
+    text = log.out.getvalue()
+    assert "trial-a" in text
+    assert "1/1000" in text
+    assert "waits for [/bold] (0:00 so far)" in text
+
+
+def test_nothing_reads_news_after_the_block():
+    reads = []
+    view = LiveView(Console(file=io.StringIO()), lambda: reads.append(1) or {}, total=1, seconds=0.01)
+    view.seconds = 0.01
+    with view:
+        pass
+    count = len(reads)
+    assert not view._thread.is_alive()
+    assert len(reads) == count
