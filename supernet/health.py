@@ -1,10 +1,11 @@
 """Whether a search is still healthy: numbers of the distribution over paths, and when to give up.
 
-Why here: a collapsed search goes on silently and delivers nonsense; it has to end as failed, with its reason.
-Nothing here trains or samples.
+Why here: a collapsed search goes on silently and delivers nonsense; it has to end as failed, with its reason. One that
+learnt nothing ends well, with a network like any other; it has to say so. Nothing here trains or samples.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +16,17 @@ from supernet.space import Space
 
 MAX_SKIP_SHARE = 0.98
 """Above it a search is all skips: nearly nothing but Zero where Zero is allowed."""
+
+UNMOVED = 0.98
+"""Above this share of its entropy at the start alpha is where it was: of 6 candidates, 5.8 are still as good."""
+
+UNDECIDED = 0.75
+"""Above this share noise alone explains alpha: with labels of no meaning, 200 architecture steps at a rate of 0.05
+took 8 to 21 % of the entropy from `one-path` and `two-path` (4 searches on the tests' tiny space)."""
+
+OVER_BUDGET = 1.05
+"""Above this multiple of the budget it was not reached: the multiplier swings the expected cost of a healthy search by
+5 % about it (0.95 and 1.01 at the end of the same searches)."""
 
 
 def zero_mask(space: Space, width: int) -> Tensor:
@@ -48,3 +60,61 @@ def check_distribution(step: int, expected_cost: float, skips: float, objective:
             f"step {step}: collapsed to skips (share {skips:.3f}) at an expected cost of {expected_cost:.4g} "
             f"{objective.costs.unit}; lengthen the warm-up or lower arch_learning_rate"
         )
+
+
+def unlearnt(
+    *,
+    entropy: float,
+    start_entropy: float,
+    expected_cost: float,
+    budget: float | None,
+    top1s: Sequence[float],
+    num_images: int,
+    num_classes: int,
+) -> list[str]:
+    """Return what shows that a search has learnt nothing, or not what was asked; nothing for a healthy one.
+
+    Args:
+        entropy: Mean entropy of a position at the end, nats.
+        start_entropy: The same where all candidates are as probable.
+        expected_cost: Of the distribution at the end.
+        budget: Limit that was asked for, in the same unit; None for none.
+        top1s: Validation accuracy of the derived paths, 0..1; none if they were not judged.
+        num_images: Images behind each of them, the same for all.
+        num_classes: Classes of these images; with classes of unequal size guessing is better than assumed here.
+    """
+    found, guess = [], 1 / num_classes
+    share = entropy / start_entropy if start_entropy else 0.0
+    if share > UNMOVED:
+        found.append(f"the search learnt nothing: {share:.1%} of alpha's entropy is left")
+    elif share > UNDECIDED and alike_within_error(top1s, num_images):
+        found.append(
+            f"the search hardly chose: {share:.0%} of alpha's entropy is left, and {num_images} validation images "
+            f"do not tell its {len(top1s)} best paths apart"
+        )
+    if budget is not None and expected_cost > OVER_BUDGET * budget:
+        over = expected_cost / budget - 1
+        found.append(f"the search did not reach its budget: its expected cost ended {over:.0%} over it")
+    if top1s and sum(top1s) / len(top1s) <= guess + 2 * math.sqrt(guess * (1 - guess) / num_images):
+        found.append(
+            f"the supernet learnt nothing: no derived path is better than guessing among {num_classes} classes"
+        )
+    return found
+
+
+def alike_within_error(top1s: Sequence[float], num_images: int) -> bool:
+    """Whether accuracies on `num_images` each do not differ by more than chance would have them (chi-square test, 5 %).
+
+    The images are the same for all, so chance differs them less than is assumed: what is called different is.
+
+    Source: homogeneity of binomial shares; quantile by Wilson and Hilferty 1931.
+    """
+    degrees = len(top1s) - 1
+    if degrees < 1:
+        return False
+    mean = sum(top1s) / len(top1s)
+    if mean in (0.0, 1.0):
+        return True
+    statistic = sum((top1 - mean) ** 2 for top1 in top1s) * num_images / (mean * (1 - mean))
+    quantile = degrees * (1 - 2 / (9 * degrees) + 1.645 * math.sqrt(2 / (9 * degrees))) ** 3
+    return statistic < quantile

@@ -75,7 +75,8 @@ class TrialResult:
         architecture: Short readable id of the architecture.
         status: A failed trial may have None for every number.
         reason: Why the trial failed; empty when it is done.
-        doubt: Where prediction, export and measurement of a network do not agree; empty when they do.
+        doubt: Where prediction, export and measurement of a network do not agree, and what shows that its search has
+            learnt nothing; empty otherwise.
         model_uri: `models:/<name>/<version>`; empty until the network is registered.
         unit: What costs are in: milliseconds, or "1" for a count.
     """

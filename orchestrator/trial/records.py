@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.data.storage import Storage
 from orchestrator.plan.trials import (
+    FINDINGS_FILE,
     MEASURED_FILE,
     MEASUREMENT_FILE,
     ONNX_FILE,
@@ -20,7 +21,9 @@ from orchestrator.plan.trials import (
     WARMUP_FILE,
     WEIGHTS_FILE,
 )
+from supernet.derive import Judged
 from supernet.errors import InputError, RunError
+from supernet.health import unlearnt
 from supernet.plain import parse_json, read, to_plain
 
 CHECKSUM = "sha256"
@@ -62,10 +65,44 @@ class Outcome:
     weights: str
 
 
+@dataclass(frozen=True)
+class Findings:
+    """What a search came to, and the paths that its network was picked from: what tells whether it learnt anything.
+
+    Attributes:
+        entropy: Mean entropy of a position at the end, nats.
+        start_entropy: The same at the start.
+        expected_cost: Of the distribution at the end.
+        judged: Paths with their validation accuracy and loss.
+        num_images: Images behind each of these.
+        num_classes: Classes of the images.
+    """
+
+    entropy: float
+    start_entropy: float
+    expected_cost: float
+    judged: tuple[Judged, ...]
+    num_images: int
+    num_classes: int
+
+    def doubts(self, budget: float | None) -> list[str]:
+        """Return what shows that the search has learnt nothing, or not what was asked."""
+        return unlearnt(
+            entropy=self.entropy,
+            start_entropy=self.start_entropy,
+            expected_cost=self.expected_cost,
+            budget=budget,
+            top1s=[found.top1 for found in self.judged],
+            num_images=self.num_images,
+            num_classes=self.num_classes,
+        )
+
+
 LOST = {
     OUTCOME_FILE: "nothing, it is made again from the last checkpoint",
     WEIGHTS_FILE: "nothing, they are made again from the last checkpoint",
     WARMUP_FILE: "nothing, it is made again from the last checkpoint",
+    FINDINGS_FILE: "only what tells whether the search learnt anything",
     ONNX_FILE: "nothing, it is exported again",
     STARTS_FOLDER: "only the list of where the job was started",
     MEASUREMENT_FILE: "one measurement, which is made again and differs a little",

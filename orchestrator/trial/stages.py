@@ -18,6 +18,7 @@ from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
+    FINDINGS_FILE,
     MEASURED_FILE,
     OUTCOME_FILE,
     SEARCH_FILE,
@@ -29,6 +30,7 @@ from orchestrator.plan.trials import (
 )
 from orchestrator.trial.phases import Finishing, Searching, read_state, to_state
 from orchestrator.trial.records import (
+    Findings,
     Outcome,
     Start,
     checksum,
@@ -40,6 +42,7 @@ from orchestrator.trial.records import (
 )
 from supernet.cost import CostTable
 from supernet.derive import Derivation, pick
+from supernet.health import mean_entropy
 from supernet.loop import Search, StepRecord
 from supernet.network import Supernet
 from supernet.presets import load_space
@@ -310,4 +313,15 @@ def _pick(
         settings=settings,
         tell=lambda what, step, num_steps: place.post(News(trial.key, f"derive: {what}", step, num_steps)),
     )
-    return pick(question).path
+    derived = pick(question)
+    probs = search.alpha.probs().detach()
+    findings = Findings(
+        entropy=mean_entropy(probs),
+        start_entropy=space.max_entropy,
+        expected_cost=float(costs.expected(probs)),
+        judged=derived.judged,
+        num_images=min(settings.max_validation_images, data.num_examples("validation")),
+        num_classes=space.num_classes,
+    )
+    write_record(job.trial_store(trial), FINDINGS_FILE, findings)
+    return derived.path

@@ -19,6 +19,7 @@ from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
+    FINDINGS_FILE,
     MEASUREMENT_FILE,
     ONNX_FILE,
     OUTCOME_FILE,
@@ -30,6 +31,7 @@ from orchestrator.plan.trials import (
 from orchestrator.report.rows import cost_text
 from orchestrator.trial.records import (
     DamagedFile,
+    Findings,
     Outcome,
     is_intact,
     read_checked,
@@ -117,6 +119,7 @@ def _measure(
     measurement: Measurement = read_record(store, MEASUREMENT_FILE, Measurement)
     budget = None if trial.kind == "weight" else trial.reference(costs)
     counts = count_cost(space, architecture)
+    doubt = _doubt(measurement, outcome.predicted_cost, budget, export_error, costs.unit)
     return job.result(
         trial,
         budget=budget,
@@ -131,8 +134,16 @@ def _measure(
         num_params=counts["num_params"],
         num_macs=counts["num_macs"],
         architecture=architecture.id,
-        doubt=_doubt(measurement, outcome.predicted_cost, budget, export_error, costs.unit),
+        doubt="; ".join(filter(None, (doubt, *_search_doubts(store, budget)))),
     )
+
+
+def _search_doubts(store: Storage, budget: float | None) -> list[str]:
+    """Return what shows that the trial's search has learnt nothing, where its findings are kept."""
+    if not store.exists(FINDINGS_FILE):
+        return []
+    findings: Findings = read_record(store, FINDINGS_FILE, Findings)
+    return findings.doubts(budget)
 
 
 def _doubt(measurement: Measurement, predicted: float, budget: float | None, export_error: float, unit: str) -> str:

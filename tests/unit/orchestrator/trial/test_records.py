@@ -6,9 +6,10 @@ import json
 import pytest
 
 from orchestrator.data.storage import Storage
-from orchestrator.plan.trials import MEASURED_FILE, OUTCOME_FILE, STARTS_FOLDER, WARMUP_FILE
+from orchestrator.plan.trials import FINDINGS_FILE, MEASURED_FILE, OUTCOME_FILE, STARTS_FOLDER, WARMUP_FILE
 from orchestrator.trial.records import (
     DamagedFile,
+    Findings,
     Outcome,
     Start,
     damaged,
@@ -21,6 +22,7 @@ from orchestrator.trial.records import (
     write_beside,
     write_record,
 )
+from supernet.derive import Judged
 from supernet.errors import RunError
 
 OUTCOME = Outcome("digits:k3e3-k5e6", 0.975, 180, 0.9625, 160, 1.25, "ab" * 32)
@@ -104,3 +106,13 @@ def test_a_damaged_file_survives_the_way_between_processes(store):
     error = damaged(store, OUTCOME_FILE, "cut short")
     assert isinstance(error, RunError)
     assert json.loads(json.dumps(str(error))) == str(error)
+
+
+def test_findings_tell_whether_a_search_learnt_anything(store):
+    judged = (Judged((0, 1), 0.10, 2.3), Judged((1, 1), 0.11, 2.3))
+    findings = Findings(1.79, 1.79, 7.0, judged, num_images=180, num_classes=10)
+    write_record(store, FINDINGS_FILE, findings)
+    found = read_record(store, FINDINGS_FILE, Findings)
+    assert found == findings
+    assert len(found.doubts(budget=5.0)) == 3
+    assert len(found.doubts(budget=None)) == 2
