@@ -115,16 +115,16 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         RunError: If the cluster or the shared warm-up fails; failed trials are results with a reason.
     """
     trials, before = plan_trials(job.run), stored_results(job)
-    pending = [trial for trial in trials if trial.key not in before]
-    unregistered = [key for key, result in before.items() if not result.model_uri]
-    if not pending and not unregistered:
+    if len(before) == len(trials) and all(result.model_uri for result in before.values()):
         return SweepEnd(job, list(before.values()), len(before))
     require_space(job.store, storage_bytes(job.run))
     say = partial(console.print, highlight=False, soft_wrap=True)
     with held(job.store, job.config["name"], say), _registrar() as registrar:
+        before = stored_results(job)  # again: the driver that held the sweep until now has gone on
+        pending = [trial for trial in trials if trial.key not in before]
         registering = Registering(job, registrar)
         for trial in trials:
-            if trial.key in unregistered:
+            if trial.key in before and not before[trial.key].model_uri:
                 registering.add(trial, before[trial.key])
         failed = _run_trials(job, pending, len(trials), len(before), registering, console) if pending else {}
         registering.finish()
