@@ -13,6 +13,7 @@ import time
 from collections.abc import Collection, Iterator
 
 from orchestrator.data.storage import Storage
+from supernet.errors import RunError
 
 DRIVERS_FILE = "drivers.json"
 GUARD = "PlacementGroupCleaner"
@@ -34,12 +35,20 @@ def leftovers_freed(store: Storage, session: str) -> Iterator[int]:
     import ray
 
     own = ray.get_runtime_context().get_job_id()
-    known = store.read_json(DRIVERS_FILE).get(session, []) if store.exists(DRIVERS_FILE) else []
-    earlier = [job for job in known if job != own]
+    earlier = [job for job in _drivers(store, session) if job != own]
     num_left = _remove_groups(earlier) + _end_guards(earlier)
     store.write_json(DRIVERS_FILE, {session: [*earlier, own]})
     yield num_left
     _end_guards([*earlier, own])
+
+
+def _drivers(store: Storage, session: str) -> list[str]:
+    """Return the earlier drivers of a session; none where the file is damaged: what they left, the head's end frees."""
+    try:
+        known = store.read_json(DRIVERS_FILE).get(session, []) if store.exists(DRIVERS_FILE) else []
+    except RunError:
+        return []
+    return [str(job) for job in known] if isinstance(known, list) else []
 
 
 def remove_ownerless_groups(patience_s: float = 10.0) -> int:

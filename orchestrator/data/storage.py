@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from supernet import files
 from supernet.errors import InputError, RunError
+from supernet.plain import parse_json
 
 
 class Storage:
@@ -74,8 +75,18 @@ class Storage:
         write_whole(self.filesystem, self._path(name), content)
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Return a file's content as a mapping."""
-        loaded: dict[str, Any] = json.loads(self.read(name))
+        """Return a file's content as a mapping.
+
+        Raises:
+            RunError: If it is damaged, naming it.
+        """
+        remedy = "the file is damaged; remove it, and the command that wrote it writes it again"
+        try:
+            loaded = parse_json(self.read(name), self._path(name))
+        except InputError as error:
+            raise RunError(f"{error}: {remedy}") from error
+        if not isinstance(loaded, dict):
+            raise RunError(f"{self._path(name)}: not a mapping: {remedy}")
         return loaded
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:

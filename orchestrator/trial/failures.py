@@ -97,9 +97,12 @@ class Starts:
 
     @property
     def count(self) -> int:
-        """Starts so far."""
-        known = self._store.read_json(self._name) if self._store.exists(self._name) else {}
-        return int(known["num_starts"]) if known.get("driver") == self._driver else 0
+        """Starts so far; none where the file is damaged."""
+        try:
+            known = self._store.read_json(self._name) if self._store.exists(self._name) else {}
+            return int(known["num_starts"]) if known.get("driver") == self._driver else 0
+        except (RunError, LookupError, TypeError, ValueError):
+            return 0
 
     def note(self) -> None:
         """Count one more, before it is made."""

@@ -43,3 +43,11 @@ def test_file_uri_and_path_are_the_same_place(tmp_path):
 def test_unknown_scheme_is_refused():
     with pytest.raises(InputError, match="storage 'nope://x'"):
         Storage("nope://x")
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"n": ', b"[1]", b"\xff\xfe{", b'{"n": NaN}'])
+def test_damaged_json_names_its_file(tmp_path, damage):
+    store = Storage(str(tmp_path))
+    store.write("x.json", damage)
+    with pytest.raises(RunError, match=r"/x\.json: .*the file is damaged"):
+        store.read_json("x.json")

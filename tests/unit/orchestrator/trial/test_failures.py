@@ -35,6 +35,8 @@ def test_processes_that_start_a_job_share_its_budget(tmp_path):
     assert made == 4
     assert Starts(Storage(str(tmp_path)), "t", "next driver").count == 0
     assert Starts(Storage(str(tmp_path)), "other", "driver").count == 0
+    Storage(str(tmp_path)).child("attempts").write("t.json", b'{"driver": ')
+    assert Starts(Storage(str(tmp_path)), "t", "driver").count == 0
 
 
 def test_what_no_restart_mends_ends_the_job_as_its_kind():
