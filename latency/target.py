@@ -6,9 +6,12 @@ the space or network that is measured on it.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from supernet.errors import InputError, nearest
+from supernet.plain import STRICT, Count, Name, Text, read
 from supernet.presets import preset_names, read_preset
 
 COUNTED = ("params", "macs")
@@ -17,7 +20,18 @@ COUNTED = ("params", "macs")
 PUBLISHED = "published"
 """The runtime of tables that were measured elsewhere and are packaged."""
 
-KEYS = ("name", "runtime", "device", "threads", "batch", "precision", "options")
+
+class TargetKeys(BaseModel):
+    """A target as it is written, see `Target`."""
+
+    model_config = ConfigDict(**STRICT, frozen=True)
+    name: Name
+    runtime: Text
+    device: Text | None = None
+    threads: Annotated[Count, Field(le=4096)] = 1
+    batch: Annotated[Count, Field(le=65536)] = 1
+    precision: Text = "fp32"
+    options: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +88,6 @@ def load_target(reference: str) -> Target:
         InputError: If there is no such target or it does not read.
     """
     loaded, place = read_preset("targets", reference)
-    if not isinstance(loaded, Mapping):
-        raise InputError(f"{place}: {loaded!r}; expected a mapping with keys {', '.join(KEYS)}")
     return read_target(loaded, place)
 
 
@@ -85,35 +97,18 @@ def read_target(definition: Mapping[str, Any], place: str) -> Target:
     Raises:
         InputError: On unknown or missing keys and impossible values, naming the key.
     """
-    for key in definition:
-        if key not in KEYS:
-            raise InputError(f"{place}: unknown key {key!r}{nearest(str(key), KEYS)}")
-    missing = {"name", "runtime"} - definition.keys()
-    if missing:
-        raise InputError(f"{place}: missing {', '.join(sorted(missing))}")
-    name, runtime = str(definition["name"]), str(definition["runtime"])
-    if not name or not all(c.isalnum() or c in "-_." for c in name):
-        raise InputError(f"{place}.name: {name!r}; use letters, digits, '-', '_' and '.' (it becomes a file name)")
-    precisions = _precisions(runtime, f"{place}.runtime")
-    for key in ("threads", "batch"):
-        value = definition.get(key, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{place}.{key}: {value!r}; expected a positive integer")
-    precision = str(definition.get("precision", "fp32"))
-    if precision not in precisions:
-        raise InputError(f"{place}.precision: {runtime} has no {precision!r}; it has {', '.join(precisions)}")
-    options = definition.get("options") or {}
-    if not isinstance(options, Mapping):
-        raise InputError(f"{place}.options: {options!r}; expected a mapping")
-    default_device = "cuda" if runtime.startswith("cuda") else "cpu"
+    keys: TargetKeys = read(TargetKeys, definition, place)
+    precisions = _precisions(keys.runtime, f"{place}.runtime")
+    if keys.precision not in precisions:
+        raise InputError(f"{place}.precision: {keys.runtime} has no {keys.precision!r}; it has {', '.join(precisions)}")
     return Target(
-        name=name,
-        runtime=runtime,
-        device=str(definition.get("device", default_device)),
-        threads=definition.get("threads", 1),
-        batch=definition.get("batch", 1),
-        precision=precision,
-        options=dict(options),
+        name=keys.name,
+        runtime=keys.runtime,
+        device=keys.device or ("cuda" if keys.runtime.startswith("cuda") else "cpu"),
+        threads=keys.threads,
+        batch=keys.batch,
+        precision=keys.precision,
+        options=keys.options or {},
     )
 
 

@@ -5,12 +5,10 @@ skip. It decides by what is stored, never by what Ray remembers.
 """
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,6 +22,7 @@ from orchestrator.data.format import MANIFEST_NAME, read_manifest
 from orchestrator.data.storage import Storage, require_space
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.config import RunConfig
+from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.forecast import storage_bytes
 from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
@@ -69,9 +68,9 @@ def prepare(config: RunConfig, console: Console) -> Job:
     job = Job(plain, data_root)
     check_run(plain, config.name)
     if job.store.exists(CONFIG_FILE):
-        _refuse_changes(job.store.read_json(CONFIG_FILE), plain, job)
-    else:
-        job.store.write_json(CONFIG_FILE, plain)
+        for line in check_continued(stored_config(job.store), job):
+            console.print(f"changed {line}", markup=False, highlight=False, soft_wrap=True)
+    job.store.write_json(CONFIG_FILE, plain)
     return job
 
 
@@ -93,19 +92,6 @@ def _prepare_data(config: RunConfig, console: Console) -> tuple[str, int]:
         seed=config.seed,
     )
     return store.uri, manifest.num_classes
-
-
-def _refuse_changes(stored: dict[str, Any], asked: dict[str, Any], job: Job) -> None:
-    """Refuse to continue a sweep with other settings: its results would not be comparable."""
-    free = {"max_concurrent", "checkpoint", "workers", "storage"}
-    for key in asked.keys() | stored.keys():
-        if key not in free and json.dumps(stored.get(key), sort_keys=True) != json.dumps(
-            asked.get(key), sort_keys=True
-        ):
-            raise InputError(
-                f"sweep {asked['name']!r} exists at {job.store.uri} with another {key!r}; "
-                f"use another name (--name), or delete that folder to start over"
-            )
 
 
 def run_sweep(job: Job, console: Console) -> SweepEnd:

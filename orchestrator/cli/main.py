@@ -167,6 +167,7 @@ def _stored_job(name: str, storage: str) -> Any:
         InputError: If the storage holds no sweep of this name.
     """
     from orchestrator.data.storage import Storage as Folder
+    from orchestrator.plan.continued import stored_config
     from orchestrator.plan.trials import CONFIG_FILE, Job
     from supernet.errors import nearest
 
@@ -175,8 +176,7 @@ def _stored_job(name: str, storage: str) -> Any:
     if not store.exists(CONFIG_FILE):
         known = [found for found in root.names() if root.child(found).exists(CONFIG_FILE)]
         raise InputError(f"no sweep {name!r} in {root.uri}{nearest(name, known)} (--storage names another place)")
-    plain = store.read_json(CONFIG_FILE)
-    plain["storage"] = root.uri
+    plain = {**stored_config(store), "storage": root.uri}
     return Job(plain, "")
 
 

@@ -96,4 +96,4 @@ def test_a_killed_sweep_goes_on_and_registers_nothing_twice(tmp_path):
     run.write_text(yaml.safe_dump(changed))
     refused = onepath(tmp_path, "sweep", str(run))
     assert refused.returncode == 2
-    assert "'seed'" in refused.stderr
+    assert "  seed: " in refused.stderr

@@ -27,14 +27,20 @@ def test_a_file_is_a_target(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
-        ({"runtime": "torch"}, "missing name"),
-        ({"name": "a b", "runtime": "torch"}, "it becomes a file name"),
+        ({"runtime": "torch"}, "place.name: Field required"),
+        ({"name": "a b", "runtime": "torch"}, "place.name: 'a b': "),
         ({"name": "a", "runtime": "onxruntime"}, "did you mean 'onnxruntime'"),
-        ({"name": "a", "runtime": "torch", "threads": 0}, "place.threads: 0; expected a positive integer"),
+        (
+            {"name": "a", "runtime": "torch", "threads": 0},
+            "place.threads: 0: Input should be greater than or equal to 1",
+        ),
         ({"name": "a", "runtime": "torch", "batch": True}, "place.batch"),
         ({"name": "a", "runtime": "torch", "precision": "int8"}, "torch has no 'int8'; it has fp32, bf16"),
         ({"name": "a", "runtime": "torch", "thread": 1}, "did you mean 'threads'"),
         ({"name": "a", "runtime": "torch", "options": [1]}, "place.options"),
+        *[({"name": name, "runtime": "torch"}, "place.name: ") for name in ("", "..", "a/b", "a\n", None, ["a"], 3)],
+        ({"name": "a", "runtime": "torch", "device": "a\nb"}, "place.device: "),
+        ({"name": "a", "runtime": ["torch"]}, "place.runtime: "),
     ],
 )
 def test_wrong_definitions_are_refused(definition: dict, message: str) -> None:

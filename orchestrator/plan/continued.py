@@ -1,0 +1,107 @@
+"""What may change when a sweep is continued: one rule, and the difference said. It must not know how a sweep runs.
+
+The rule: what has begun keeps its settings. Keys that alter no result may always change; the rest of a stage may change
+until the stage has begun; targets and limits may be added, and taken away as long as no trial of theirs has begun.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from orchestrator.data.storage import Storage
+from orchestrator.plan.trials import CONFIG_FILE, STARTS_FOLDER, WARMUP_FILE, WARMUP_KEY, Job, plan_trials
+from supernet.errors import InputError
+from supernet.plain import parse_json, read
+
+FREE = ("mlflow", "measure", "storage", "workers", "checkpoint", "max_concurrent")
+"""Keys that alter no finished result."""
+
+OF_TRIALS = ("mode", "search", "derive", "train")
+"""Keys that the warm-up does not read."""
+
+Difference = tuple[str, Any, Any]
+"""(key with its place, stored value, asked value)."""
+
+
+def stored_config(store: Storage) -> dict[str, Any]:
+    """Return the configuration that a sweep's folder keeps.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    place = f"{store.uri}/{CONFIG_FILE}"
+    try:
+        config: dict[str, Any] = read(dict[str, Any], parse_json(store.read(CONFIG_FILE), place), place)
+    except InputError as error:
+        raise InputError(
+            f"{error}; the file is damaged: remove it and run `onepath sweep` with the sweep's configuration again"
+        ) from error
+    return config
+
+
+def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
+    """Return what is different from the stored configuration, one line each.
+
+    Args:
+        stored: The configuration that the sweep was begun with.
+        job: The sweep as it is asked for now.
+
+    Raises:
+        InputError: If something that has begun would have other settings, with the differences and the remedies.
+    """
+    warm, begun = _begun(job)
+    planned = {trial.key for trial in plan_trials(job.run)}
+    found: list[str] = []
+    refused: list[str] = []
+    asked = json.loads(json.dumps(job.config))
+    for key, old, new in _differences(stored, asked):
+        section, line = key.partition(".")[0], f"{key}: {_short(old)} -> {_short(new)}"
+        if section in FREE:
+            fixed = False
+        elif section in OF_TRIALS:
+            fixed = bool(begun)
+        elif section == "sweep":
+            fixed = not begun <= planned
+        elif section == "targets":
+            fixed = not begun <= planned or any(_defined(stored, asked, target) for target in _targets(job, begun))
+        else:
+            fixed = warm or bool(begun)
+        (refused if fixed else found).append(line)
+    if refused:
+        raise InputError(
+            f"sweep {job.run.name!r} at {job.store.uri} has begun with other settings:\n  "
+            + "\n  ".join(refused)
+            + "\nput them back to continue it, use another name (--name), or delete that folder to start over"
+        )
+    return found
+
+
+def _begun(job: Job) -> tuple[bool, set[str]]:
+    """Return whether the warm-up has begun, and the keys of the trials that have."""
+    starts = {name.removesuffix(".json") for name in job.store.child(STARTS_FOLDER).names()}
+    trials = {*starts, *job.store.child("trials").names()} - {WARMUP_KEY}
+    return WARMUP_KEY in starts or job.store.exists(WARMUP_FILE), trials
+
+
+def _targets(job: Job, begun: set[str]) -> set[str]:
+    return {trial.target for trial in plan_trials(job.run) if trial.key in begun}
+
+
+def _defined(stored: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> bool:
+    """Whether a target is another one than it was."""
+    old, new = ([t for t in config["targets"] if t["name"] == name] for config in (stored, asked))
+    return old != new
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[Difference]:
+    """Yield where two plain values differ, as deep as both are mappings."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in [*old, *(name for name in new if name not in old)]:
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+    elif old != new:
+        yield key, old, new
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:120]}..."

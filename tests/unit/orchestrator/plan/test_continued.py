@@ -1,0 +1,88 @@
+"""What may change when a sweep is continued: what has begun keeps its settings, and the difference is said."""
+
+import json
+
+import pytest
+
+from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.continued import check_continued, stored_config
+from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, STARTS_FOLDER, Job, plan_trials
+from supernet.errors import InputError
+from supernet.presets import read_preset
+
+
+def job_of(folder, **changes) -> Job:
+    definition, _ = read_preset("runs", "quickstart")
+    run = check_run({**definition, "storage": str(folder), **changes}, "mine")
+    return Job(json.loads(json.dumps(resolved(run))), "")
+
+
+def begin(job: Job, *, warmup: bool, trial: bool) -> dict:
+    job.store.write_json(CONFIG_FILE, job.config)
+    if warmup:
+        job.store.child(STARTS_FOLDER).write_json("warmup.json", {"starts": []})
+    if trial:
+        job.trial_store(plan_trials(job.run)[0]).write_json(RESULT_FILE, {})
+    return stored_config(job.store)
+
+
+FRACTIONS = [trial.value for trial in plan_trials(check_run(read_preset("runs", "quickstart")[0], "x"))]
+ALWAYS = [
+    {"mlflow": {"tracking_uri": "http://elsewhere:5000"}},
+    {"measure": {"wait_minutes": 1.0}},
+    {"workers": {"min": 1, "max": 2}},
+    {"checkpoint": {"every_steps": 7}},
+    {"max_concurrent": 2},
+]
+MORE = {"sweep": {"budget_fractions": [*sorted(set(FRACTIONS)), 0.987]}}
+FEWER = {"sweep": {"budget_fractions": [max(FRACTIONS)]}}
+TRAIN = {"train": {"num_steps": 77, "batch_size": 64}}
+SEED = {"seed": 5}
+
+
+def test_the_same_sweep_has_no_difference(tmp_path):
+    job = job_of(tmp_path)
+    assert check_continued(begin(job, warmup=True, trial=True), job) == []
+
+
+@pytest.mark.parametrize("change", [*ALWAYS, MORE], ids=str)
+def test_what_alters_no_finished_result_may_always_change_and_is_said(change, tmp_path):
+    stored = begin(job_of(tmp_path), warmup=True, trial=True)
+    found = check_continued(stored, job_of(tmp_path, **change))
+    (section,) = change
+    assert found
+    assert all(line.startswith((f"{section}.", f"{section}:")) for line in found)
+    assert all(" -> " in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("change", "warmup", "trial", "allowed"),
+    [
+        (SEED, False, False, True),
+        (SEED, True, False, False),
+        (TRAIN, True, False, True),
+        (TRAIN, True, True, False),
+        (FEWER, True, False, True),
+        (FEWER, True, True, False),
+        ({"targets": ["ort-cpu-1t"]}, True, False, True),
+    ],
+    ids=str,
+)
+def test_what_has_begun_keeps_its_settings(change, warmup, trial, allowed, tmp_path):
+    stored = begin(job_of(tmp_path), warmup=warmup, trial=trial)
+    if allowed:
+        assert check_continued(stored, job_of(tmp_path, **change))
+        return
+    with pytest.raises(InputError, match="has begun with other settings") as error:
+        check_continued(stored, job_of(tmp_path, **change))
+    (section,) = change
+    assert f"\n  {section}" in str(error.value)
+    assert "put them back to continue it, use another name" in str(error.value)
+
+
+def test_a_damaged_configuration_names_its_file_and_the_remedy(tmp_path):
+    job = job_of(tmp_path)
+    for content in (b"", b"{", b"[1]", b'{"a": NaN}', b"\xff"):
+        job.store.write(CONFIG_FILE, content)
+        with pytest.raises(InputError, match=r"config\.json.*damaged"):
+            stored_config(job.store)
