@@ -11,7 +11,6 @@ import io
 import itertools
 import json
 import multiprocessing
-import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -156,7 +155,7 @@ def resuming(folder: Path, num_images: int = 997, batch: int = 24) -> dict[str, 
 def _stage(name: str, folder: str, processes: int, channel: Any) -> None:
     """Do one stage in a process of its own, and tell its seconds and the most memory it held."""
     start = time.perf_counter()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_mib()
     if name == "build":
         build(f"{folder}/source", f"{folder}/set", num_processes=processes)
     elif name == "check":
@@ -169,7 +168,13 @@ def _stage(name: str, folder: str, processes: int, channel: Any) -> None:
         for _ in range(data.num_examples("train") // 256):
             next(stream)
     seconds = time.perf_counter() - start
-    channel.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, before / 1024))
+    channel.send((seconds, _peak_mib(), before))
+
+
+def _peak_mib() -> float:
+    """Return the most memory this process held; `getrusage` would count what its parent held before the start."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def many(folder: Path, count: int, processes: int) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def open_parquet(source: str) -> Source:
     splits = {split: files for split, files in splits.items() if split == "train" or _labelled(files)}
     given = _given_names(next(iter(splits["train"] if "train" in splits else next(iter(splits.values())))))
     found = (label for files in splits.values() for file in files for label in _labels(file))
-    class_names = tuple(given) if given else label_names(found, None)
+    class_names = label_names(found, given)
     names = {name: label for label, name in enumerate(class_names)}
     parts = {split: Rows(_rows(files, names)) for split, files in splits.items()}
     return make_source(source, class_names, parts, listing(root), read=_encoded, origin=_origin)

@@ -47,7 +47,7 @@ def open_tars(source: str) -> Source:
     splits = by_split(root.glob("*.tar"))
     given = given_names(root)
     found = (sample.label for files in splits.values() for file in files for sample in _samples(file))
-    class_names = tuple(given) if given else label_names(found, None)
+    class_names = label_names(found, given)
     names = {name: label for label, name in enumerate(class_names)}
     parts = {split: Rows(_rows(files, names)) for split, files in splits.items()}
     return make_source(source, class_names, parts, listing(root), origin=_origin)
