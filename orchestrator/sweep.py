@@ -222,11 +222,12 @@ def require_success(end: SweepEnd) -> None:
     """Raise if a trial failed.
 
     Raises:
-        RunError: Naming the trials and the command that tries them again.
+        RunError: Naming the trials and their reasons; some ask for something first, such as to remove a damaged file.
     """
     failed = [result for result in end.results if not result.done]
     if failed:
         reasons = "; ".join(f"{result.trial}: {result.reason}" for result in failed)
         raise RunError(
-            f"{len(failed)} of {len(end.results)} trials failed ({reasons}); run the command again to retry them"
+            f"{len(failed)} of {len(end.results)} trials failed ({reasons}); once their reasons are seen to, the same "
+            f"command tries them again"
         )
