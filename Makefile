@@ -6,7 +6,7 @@ INSTALLED = $(VENV)/.installed
 UNIT = tests/unit -n logical --maxprocesses 4
 SLOW = tests/integration/test_latency_flow.py tests/integration/test_nodes.py
 
-.PHONY: help install quickstart test slow unit lint wheel clean chaos nodes jobs
+.PHONY: help install quickstart test slow unit lint wheel clean fuzz chaos nodes jobs
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,7 @@ test: $(INSTALLED)  ## Lint, type-check and run the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(UNIT)
+	$(BIN)/python -m pytest tests/fuzz -n logical --maxprocesses 4
 	$(BIN)/python -m pytest tests/integration $(SLOW:%=--ignore=%)
 
 slow: $(INSTALLED)  ## Run what wants a quiet machine: real measurements, nodes that die
@@ -40,6 +41,9 @@ lint: $(INSTALLED)  ## Lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+fuzz: $(INSTALLED)  ## Try thousands of other mutations of configurations, spaces, targets and stored files
+	FUZZ_SEED=$$(date +%s) FUZZ_COUNT=1000 $(BIN)/python -m pytest tests/fuzz -n logical --timeout 3600
 
 chaos: $(INSTALLED)  ## Kill workers and drivers of small sweeps at random, 50 times (about a quarter of an hour)
 	$(BIN)/python -m benchmarks.chaos --kills 50

@@ -81,7 +81,10 @@ def space_definition(reference: Reference, place: str = "space", depth: int = 0)
             f"{place}.base: more than {MAX_BASES} definitions on one another; does it come back to itself?"
         )
     if isinstance(reference, str):
-        loaded, place = read_preset("spaces", reference)
+        try:
+            loaded, place = read_preset("spaces", reference)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from error
     else:
         loaded = reference
     if not isinstance(loaded, Mapping):
