@@ -65,7 +65,7 @@ def files(folder: Path, network: nn.Module) -> tuple[Path, Path]:
 
 
 def open_registry(root: Path, **more: Any) -> Registry:
-    return Registry(f"sqlite:///{root}/mlflow.db", root / "artifacts", "tests", **more)
+    return Registry(f"sqlite:///{root}/mlflow.db", "tests", **more)
 
 
 def register(registry: Registry, result: TrialResult, folder: Path, network: nn.Module | None = None) -> str:

@@ -7,6 +7,7 @@ No pickle: the model is a `pt2` archive, so it runs where nothing of this produc
 """
 
 import copy
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,12 @@ FILES = {
     "architecture.json": "extra_files/architecture.json",
     "weights.safetensors": "extra_files/weights.safetensors",
 }
+
+
+def checksum(file: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def files_beside(

@@ -39,11 +39,10 @@ def open_registry(job: Job, *, create: bool = True) -> Any:
 
     run, root = job.run, job.root
     if run.mlflow.tracking_uri:
-        return Registry(run.mlflow.tracking_uri, None, run.mlflow.experiment, create=create)
+        return Registry(run.mlflow.tracking_uri, run.mlflow.experiment, create=create)
     if not root.is_local:
         raise InputError(f"mlflow.tracking_uri: needed with storage {root.uri!r}; SQLite wants a local path")
-    folder = Path(root.uri)
-    return Registry(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", run.mlflow.experiment, create=create)
+    return Registry(f"sqlite:///{Path(root.uri) / 'mlflow.db'}", run.mlflow.experiment, create=create)
 
 
 class Registering:

@@ -16,18 +16,21 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 from torch import Tensor, nn
 
 from orchestrator.plan.result import TrialResult, told
-from orchestrator.registry.model import FILES, files_beside, log_network
+from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
+from orchestrator.registry.model import FILES, checksum, files_beside, log_network
 from orchestrator.registry.runs import Runs
+from orchestrator.registry.server import require_version
 from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, best_within, from_tags, rank, to_tags
 from supernet.errors import InputError, RunError
+from supernet.plain import check_name
 
 BEST_ALIAS = "best"
 QUIET = {
@@ -44,43 +47,43 @@ class Registry:
     """A tracking store and model registry, seen as sweeps and trials.
 
     Args:
-        tracking_uri: `sqlite:////abs/path/mlflow.db`, or the http address of a tracking server.
-        artifact_root: Folder or URI for model files; None leaves it to a tracking server.
+        tracking_uri: `sqlite:////abs/path/mlflow.db`, which keeps its artifacts in the folder `artifacts` beside it, or
+            the http address of a tracking server.
         experiment: Name of the MLflow experiment.
         create: False refuses an SQLite file that is not there, for commands that only read.
 
     Raises:
         InputError: If the store is of a kind MLflow no longer takes, or absent while `create` is False.
-        RunError: If the store cannot be opened.
+        RunError: If the store cannot be opened, or is a server of another version.
     """
 
-    def __init__(
-        self, tracking_uri: str, artifact_root: str | Path | None, experiment: str = "onepath", *, create: bool = True
-    ) -> None:
+    def __init__(self, tracking_uri: str, experiment: str = "onepath", *, create: bool = True) -> None:
         scheme = urlparse(tracking_uri).scheme
         if scheme in ("", "file"):
             raise InputError(
                 f"tracking_uri {tracking_uri!r}: MLflow takes no plain folder; use sqlite:////abs/path/mlflow.db "
                 "or the http address of a server"
             )
-        if scheme == "sqlite":
-            file = Path(tracking_uri.removeprefix("sqlite:///"))
-            if not create and not file.exists():
-                raise InputError(f"{file}: no registry here; run a sweep first, or name the folder it wrote to")
-            file.parent.mkdir(parents=True, exist_ok=True)
         self.tracking_uri = tracking_uri
+        self._folder: Path | None = None  # the only place where files are removed
+        if scheme == "sqlite":
+            database = Path(tracking_uri.removeprefix("sqlite:///"))
+            self._scratch = tempfile.TemporaryDirectory(prefix="onepath-registry-")
+            settled = settle(database, experiment, Path(self._scratch.name), create=create)
+            self.tracking_uri, self._folder = f"sqlite:///{settled}", artifacts_beside(database)
         self._mlflow = _quiet_mlflow()
-        root = None if artifact_root is None else str(artifact_root)
-        if root is not None and "://" not in root:
-            root = Path(root).expanduser().resolve().as_uri()
+        if scheme in ("http", "https"):
+            require_version(self._mlflow, tracking_uri)
         with self._calls():
-            self._client = self._mlflow.MlflowClient(tracking_uri)
+            self._client = self._mlflow.MlflowClient(self.tracking_uri)
             found = self._client.get_experiment_by_name(experiment)
             # The first call to a new SQLite file creates the schema; doing so from several processes at once fails.
-            self.experiment_id: str = (
-                found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=root)
-            )
+            self.experiment_id: str = found.experiment_id if found else self._create_experiment(experiment)
         self._runs = Runs(self._mlflow, self._client, self.experiment_id)
+
+    def _create_experiment(self, name: str) -> str:
+        root = None if self._folder is None else self._folder.as_uri()
+        return str(self._client.create_experiment(name, artifact_location=root))
 
     def open_sweep(self, sweep: str, config: Mapping[str, Any]) -> str:
         """Return the id of the sweep's run, made on the first call and found again after.
@@ -123,7 +126,8 @@ class Registry:
     ) -> str:
         """Make the trial's network a version of the registered model `<sweep>-<target>`, exactly once.
 
-        A second call with the same result returns the same version; one with another result replaces it.
+        A second call with the same result returns the same version; one with another result replaces it, and so does
+        one whose files here are no longer what was registered.
 
         Args:
             result: A trial that is done.
@@ -147,7 +151,7 @@ class Registry:
         with self._calls():
             self._runs.of_sweep(result.sweep)
             old = self._versions(result.sweep, result.trial)
-            if old and from_tags(old[0].tags, "") == dataclasses.replace(result, model_uri="", reason=""):
+            if old and self._kept(old[0], result):
                 newest, *rest = old
             else:
                 run = self._runs.for_result(result)
@@ -155,6 +159,7 @@ class Registry:
                     beside = files_beside(Path(folder), architecture, onnx_path, weights_path)
                     with self._mlflow.start_run(run_id=run.info.run_id, log_system_metrics=False):
                         model_id = log_network(self._mlflow, result, network, example, beside)
+                    tags |= self._checksums(model_id, beside)
                 newest, rest = self._create_version(name, model_id, run.info.run_id, tags), old
             for version in rest:
                 self._client.delete_model_version(version.name, version.version)
@@ -195,19 +200,70 @@ class Registry:
         """
         chosen = best_within(self.results(sweep), target, max_cost)
         out = Path(out_dir).expanduser()
-        out.mkdir(parents=True, exist_ok=True)
+        if out.exists() and not out.is_dir():
+            raise InputError(f"{out}: not a folder; name another one to write to")
+        out.parent.mkdir(parents=True, exist_ok=True)
         numbers = told(chosen) | {"files": [*FILES, "model.json"]}
-        with self._calls(), tempfile.TemporaryDirectory(dir=out) as folder:
+        with self._calls(), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+            fetched = self._fetch(chosen.model_uri, Path(folder))
+            ready = Path(folder) / "ready"
+            ready.mkdir()
+            for name, place in FILES.items():
+                os.replace(fetched / place, ready / name)
+            (ready / "model.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+            # Everything is here and whole. The numbers come last: a folder with them is of one network.
+            out.mkdir(exist_ok=True)
+            (out / "model.json").unlink(missing_ok=True)
+            for name in (*FILES, "model.json"):
+                os.replace(ready / name, out / name)
+        return numbers
+
+    def _fetch(self, model_uri: str, folder: Path) -> Path:
+        """Download a version and return where it is, after every file is found to be what was registered."""
+        name, number = model_uri.removeprefix("models:/").split("/")
+        tags = self._client.get_model_version(name, number).tags
+        try:
             local = Path(
                 self._mlflow.artifacts.download_artifacts(
-                    artifact_uri=chosen.model_uri, dst_path=folder, tracking_uri=self.tracking_uri
+                    artifact_uri=model_uri, dst_path=str(folder), tracking_uri=self.tracking_uri
                 )
             )
-            (local / "model.json").write_text(json.dumps(numbers, indent=2) + "\n")
-            for name, place in FILES.items():
-                os.replace(local / place, out / name)
-            os.replace(local / "model.json", out / "model.json")
-        return numbers
+        except (OSError, self._mlflow.exceptions.MlflowException) as error:
+            raise RunError(f"{model_uri}: its files cannot be fetched ({error}); {REMAKE}") from error
+        for file, place in FILES.items():
+            if not (local / place).is_file():
+                raise RunError(f"{model_uri}: {file} is missing in the registry; {REMAKE}")
+            if checksum(local / place) != tags.get(f"sha256.{file}"):
+                raise RunError(f"{model_uri}: {file} is damaged, its checksum does not fit; {REMAKE}")
+        return local
+
+    def _checksums(self, model_id: str, sent: Sequence[Path]) -> dict[str, str]:
+        """Return the checksums of a model's files as tags, read back from where they are kept."""
+        with tempfile.TemporaryDirectory(prefix="onepath-check-") as folder:
+            local = Path(
+                self._mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"models:/{model_id}", dst_path=folder, tracking_uri=self.tracking_uri
+                )
+            )
+            kept = {name: checksum(local / place) for name, place in FILES.items()}
+        for path in sent:
+            if kept[path.name] != checksum(path):
+                raise RunError(
+                    f"MLflow at {self.tracking_uri}: {path.name} did not arrive whole; run the command again"
+                )
+        return {f"sha256.{name}": digest for name, digest in kept.items()}
+
+    def _kept(self, version: Any, result: TrialResult) -> bool:
+        """Whether a version is of this result, and its files here, if they are here, are what was registered."""
+        if from_tags(version.tags, "") != dataclasses.replace(result, model_uri="", reason=""):
+            return False
+        if self._folder is None:
+            return True
+        model = self._folder / "models" / version.source.split("/")[-1] / "artifacts"
+        return all(
+            (model / place).is_file() and checksum(model / place) == version.tags.get(f"sha256.{name}")
+            for name, place in FILES.items()
+        )
 
     def _versions(self, sweep: str, trial: str | None) -> list[Any]:
         """Return the versions of a sweep, or of one trial, newest first."""
@@ -216,23 +272,19 @@ class Registry:
         return sorted(found, key=lambda version: (version.creation_timestamp, int(version.version)), reverse=True)
 
     def _delete_networks(self, result: TrialResult, keep: str) -> None:
-        """Remove what earlier attempts logged for the trial, files included if they are local."""
+        """Remove what earlier attempts logged for the trial; their files too, if they lie in this registry."""
         where = f"tags.`{SWEEP_TAG}` = '{result.sweep}' and tags.`{TRIAL_TAG}` = '{result.trial}'"
         for model in self._client.search_logged_models([self.experiment_id], where):
-            place = urlparse(model.artifact_location)
-            folder = Path(unquote(place.path)).parent
             if model.model_id != keep:
-                if place.scheme == "file" and folder.name == model.model_id:
-                    shutil.rmtree(folder, ignore_errors=True)
+                if self._folder is not None:
+                    shutil.rmtree(self._folder / "models" / check_name(model.model_id, "model"), ignore_errors=True)
                 self._client.delete_logged_model(model.model_id)
 
     def _create_version(self, name: str, model_id: str, run_id: str, tags: Mapping[str, str]) -> Any:
         if not self._client.search_registered_models(f"name = '{name}'"):
             self._client.create_registered_model(name, tags={SWEEP_TAG: tags[SWEEP_TAG], "target": tags["target"]})
-        model = self._client.get_logged_model(model_id)
-        extra = {"onnx_uri": f"{model.artifact_location}/{FILES['model.onnx']}"}
         version = self._client.create_model_version(
-            name, f"models:/{model_id}", run_id, tags={**tags, **extra}, model_id=model_id
+            name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id
         )
         # What mlflow.register_model does besides; that function prints to the terminal.
         link = json.dumps([{"name": version.name, "version": version.version}])
@@ -253,9 +305,11 @@ class Registry:
             warnings.simplefilter("ignore")
             if self._mlflow.get_tracking_uri() != self.tracking_uri:  # parts of MLflow know only the global one
                 self._mlflow.set_tracking_uri(self.tracking_uri)
+                # It also remembers where a run's files are by the run alone; a copied registry has the same runs.
+                self._mlflow.tracking._tracking_service.utils._artifact_repos_cache.clear()
             try:
                 yield
-            except (self._mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+            except (self._mlflow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
                 raise RunError(f"MLflow at {self.tracking_uri}: {error}") from error
 
 

@@ -126,12 +126,12 @@ def test_nothing_to_pull_is_explained(registry: Registry, tmp_path: Path) -> Non
 
 def test_wrong_stores_and_names_are_refused(registry: Registry, root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="MLflow takes no plain folder; use sqlite:"):
-        Registry("./mlruns", None)
-    with pytest.raises(InputError, match="no registry here; run a sweep first"):
+        Registry("./mlruns")
+    with pytest.raises(InputError, match="no registry here; `onepath sweep`"):
         open_registry(tmp_path / "absent", create=False)
     assert not (tmp_path / "absent").exists()
     (tmp_path / "mlflow.db").write_text("this is no database, it is a letter " * 100)
-    with pytest.raises(RunError, match="MLflow at sqlite"):
+    with pytest.raises(RunError, match="not readable as a registry"):
         open_registry(tmp_path)
     with pytest.raises(InputError, match="sweep name 'a/b'"):
         registry.open_sweep("a/b", {})

@@ -1,0 +1,88 @@
+"""The registry that needs no server: an SQLite file and a folder of artifacts beside it, in a folder that may move.
+
+Why here: MLflow keeps the address of every artifact whole, so a copied folder would go on reading, and deleting, in the
+one it was copied from. Settled here before it is opened, everything in it points beside it. It knows no MLflow.
+"""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+from supernet.errors import InputError, RunError
+
+REMAKE = "`onepath sweep` with the sweep's configuration makes it again from what is stored"
+
+
+def artifacts_beside(database: Path) -> Path:
+    """Return the folder of the artifacts that a database names."""
+    return (database.parent / "artifacts").resolve()
+
+
+def settle(database: Path, experiment: str, scratch: Path, *, create: bool) -> Path:
+    """Let every address in a database point into its own folder.
+
+    Args:
+        database: The SQLite file.
+        experiment: Name of the experiment.
+        scratch: Folder for a copy, where the database has moved and cannot be written to.
+        create: Whether it may be absent as yet.
+
+    Returns:
+        The database to use: itself, or the copy.
+
+    Raises:
+        InputError: If it is not there.
+        RunError: If it is no database.
+    """
+    if database.is_dir():
+        raise InputError(f"{database}: this is a folder; the registry is a file of this name")
+    if not database.exists():
+        if not create:
+            raise InputError(f"{database}: no registry here; {REMAKE}")
+        database.parent.mkdir(parents=True, exist_ok=True)
+        return database
+    new = artifacts_beside(database).as_uri()
+    try:
+        old = _address_in(database, experiment)
+        if old in ("", new) or _readdress(database, old, new):
+            return database
+        copy = Path(shutil.copyfile(database, scratch / database.name))
+        _readdress(copy, old, new)
+        return copy
+    except sqlite3.Error as error:
+        raise RunError(f"{database}: not readable as a registry ({error}); remove it, then {REMAKE}") from error
+
+
+def _open(database: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(database))}?mode={mode}", uri=True, timeout=60)
+
+
+def _address_in(database: Path, experiment: str) -> str:
+    """Return where the experiment's artifacts are said to be; empty for a database without it."""
+    with closing(_open(database, "ro")) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+            return ""
+        row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (experiment,)).fetchone()
+    return "" if row is None else str(row[0])
+
+
+def _readdress(database: Path, old: str, new: str) -> bool:
+    """Let every text that begins with the old address begin with the new one; return whether it could be written."""
+    with closing(_open(database, "rw")) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (table,) in tables:
+                for _, column, kind, *_ in connection.execute(f'PRAGMA table_info("{table}")').fetchall():
+                    if kind.upper().startswith(("VARCHAR", "TEXT")):
+                        connection.execute(
+                            f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) '
+                            f'WHERE "{column}" = ? OR substr("{column}", 1, ?) = ?',
+                            (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                        )
+            connection.commit()
+        except sqlite3.OperationalError:  # read-only
+            return False
+    return True

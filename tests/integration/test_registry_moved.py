@@ -1,0 +1,168 @@
+"""A registry whose folder was copied or moved, whose files are damaged, missing or lost; a server that is away."""
+
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from registry_cases import make_network, make_result, open_registry, register
+
+from orchestrator.registry.embedded import artifacts_beside, settle
+from orchestrator.registry.store import Registry
+from supernet.errors import InputError, RunError
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("a folder, the original's") / "runs"
+    registry = open_registry(root)
+    registry.open_sweep("night", {})
+    register(registry, make_result("t"), root.parent / "files")
+    return root
+
+
+@pytest.fixture
+def copy(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "copy"))
+
+
+def test_work_in_a_copy_leaves_the_original_as_it_was(original: Path, copy: Path, tmp_path: Path) -> None:
+    """Said before: nothing; the original's model files were deleted and new ones written into it."""
+    before = contents(original)
+    registry = open_registry(copy)
+    registry.open_sweep("night", {"seed": 8})
+    other = make_result("t", top1=0.5)
+    uri = register(registry, other, tmp_path / "files", make_network(seed=3))
+    assert registry.pull("night", "ort-cpu-1t", 9, tmp_path / "out")["top1"] == 0.5
+    assert [result.model_uri for result in registry.results("night")] == [uri]
+    assert contents(original) == before
+    assert len(list((copy / "artifacts" / "models").iterdir())) == 1
+
+
+def test_a_copy_serves_without_its_original(original: Path, copy: Path, tmp_path: Path) -> None:
+    """Said before: `No such artifact: ''`."""
+    hidden = original.rename(original.with_name("hidden"))
+    try:
+        moved = copy.rename(tmp_path / "moved again")
+        registry = open_registry(moved, create=False)
+        assert registry.pull("night", "ort-cpu-1t", 9, tmp_path / "out")["trial"] == "t"
+        code = (
+            f"import mlflow, numpy; mlflow.set_tracking_uri('sqlite:///{moved}/mlflow.db');"
+            "loaded = mlflow.pyfunc.load_model('models:/night-ort-cpu-1t@best');"
+            "print(loaded.predict(numpy.zeros((3, 1, 8, 8), 'float32')).shape)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+        assert done.stdout.strip() == "(3, 10)", done.stderr
+    finally:
+        hidden.rename(original)
+
+
+def test_a_copy_that_cannot_be_written_to_is_read_from_a_copy_of_its_database(copy: Path, tmp_path: Path) -> None:
+    database = copy / "mlflow.db"
+    before = database.read_bytes()
+    assert settle(database, "another experiment", tmp_path, create=False) == database
+    assert database.read_bytes() == before
+    readable, status = tmp_path / "readable", tmp_path / "status"
+    for folder in (readable, status):
+        folder.mkdir()
+    child = os.fork()
+    if child == 0:  # who is root writes anywhere
+        code = 1
+        try:
+            for path in (copy, *copy.rglob("*")):
+                path.chmod(0o555 if path.is_dir() else 0o444)
+            if os.getuid() == 0:
+                for path in (*tmp_path.parents, tmp_path):
+                    path.chmod(path.stat().st_mode | 0o055)
+                readable.chmod(0o777)
+                os.setuid(65534)
+            settled = settle(database, "tests", readable, create=False)
+            told = settled.read_bytes().count(artifacts_beside(database).as_uri().encode())
+            code = 0 if settled.parent == readable and told > 0 else 2
+        finally:
+            os._exit(code)
+    _, ended = os.waitpid(child, 0)
+    for path in (copy, *copy.rglob("*")):
+        path.chmod(0o755)
+    assert os.waitstatus_to_exitcode(ended) == 0
+    assert database.read_bytes() == before
+
+
+@pytest.mark.parametrize("file", ["data/model.pt2", "extra_files/model.onnx", "extra_files/weights.safetensors"])
+@pytest.mark.parametrize("harm", ["cut", "gone", "flipped"])
+def test_pull_of_a_damaged_file_fails_and_leaves_the_folder_as_it_was(
+    copy: Path, tmp_path: Path, file: str, harm: str
+) -> None:
+    """Said before: success, or a traceback after three of the five files."""
+    registry = open_registry(copy)
+    out = tmp_path / "out"
+    registry.pull("night", "ort-cpu-1t", 9, out)
+    before = contents(out)
+    (harmed,) = (copy / "artifacts" / "models").glob(f"*/artifacts/{file}")
+    content = harmed.read_bytes()
+    if harm == "gone":
+        harmed.unlink()
+    else:
+        harmed.write_bytes(content[:-7] if harm == "cut" else content[:-7] + bytes([content[-7] ^ 1]) + content[-6:])
+    name = Path(file).name
+    with pytest.raises(RunError, match=rf"models:/night-ort-cpu-1t/1: .*{name}.*`onepath sweep`"):
+        registry.pull("night", "ort-cpu-1t", 9, out)
+    assert contents(out) == before
+    with pytest.raises(RunError):
+        registry.pull("night", "ort-cpu-1t", 9, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "out"]
+    # The sweep that registers what it has stored makes it whole.
+    register(registry, make_result("t"), tmp_path / "files")
+    assert registry.pull("night", "ort-cpu-1t", 9, out)["trial"] == "t"
+
+
+def test_a_folder_of_the_registrys_name_and_a_file_of_the_outputs_name_are_refused(copy: Path, tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(InputError, match="this is a folder"):
+        open_registry(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="not a folder"):
+        open_registry(copy).pull("night", "ort-cpu-1t", 9, tmp_path / "file")
+
+
+def test_a_server_that_is_away_or_is_none_is_told_at_once() -> None:
+    """Said before: nothing for minutes, then a traceback of connection pools."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(RunError, match=rf"127.0.0.1:{port}: not reachable .*; start it, or correct"):
+            Registry(f"http://127.0.0.1:{port}")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"), [("2.22.0", r"version 2\.22\.0; at least 3\.0"), ("<html>", "is no version of MLflow")]
+)
+def test_a_server_of_another_kind_is_told(answer: str, said: str) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, *message: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(RunError, match=said):
+                Registry(f"http://127.0.0.1:{server.server_port}")
+        finally:
+            server.shutdown()
+            thread.join()
