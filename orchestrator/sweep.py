@@ -101,16 +101,20 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         RunError: If the cluster or the shared warm-up fails; failed trials are results with a reason.
     """
     trials, before = plan_trials(job.run), stored_results(job)
-    if len(before) == len(trials) and all(result.model_uri for result in before.values()):
-        return SweepEnd(job, list(before.values()), len(before))
-    require_space(job.store, storage_bytes(job.run))
+    if any(trial.key not in before or not before[trial.key].done for trial in trials):
+        require_space(job.store, storage_bytes(job.run))
     say = partial(console.print, highlight=False, soft_wrap=True)
-    with held(job.store, job.config["name"], say), _registrar() as registrar:
-        before = stored_results(job)  # again: the driver that held the sweep until now has gone on
+    with (
+        held(job.store, job.config["name"], say),
+        _registrar() as registrar,
+        Registering(job, registrar, lambda text: say(escape(text))) as registering,
+    ):
+        # Again: the driver that held the sweep until now has gone on. One whose file is damaged is made again.
+        before = {key: result for key, result in stored_results(job).items() if result.done}
         pending = [trial for trial in trials if trial.key not in before]
-        registering = Registering(job, registrar)
+        unregistered = registering.ready(before)
         for trial in trials:
-            if trial.key in before and not before[trial.key].model_uri:
+            if trial.key in unregistered:
                 registering.add(trial, before[trial.key])
         failed = _run_trials(job, pending, len(trials), len(before), registering, console) if pending else {}
         registering.finish()

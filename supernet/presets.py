@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from supernet.cost import trace
 from supernet.errors import InputError, nearest
-from supernet.plain import STRICT, Text, read
+from supernet.plain import STRICT, Text, parse_json, read
 from supernet.space import Architecture, Space, architecture_from_json, read_space
 from supernet.yaml_text import MAX_BYTES, parse_yaml
 
@@ -37,13 +37,15 @@ def read_preset(kind: str, reference: str) -> tuple[Any, str]:
 
     Args:
         kind: `spaces`, `networks`, `targets` or `runs`.
-        reference: Preset name, or a path ending in `.yaml` or `.yml`.
+        reference: Preset name, or a path ending in `.yaml`, `.yml` or `.json`.
 
     Raises:
-        InputError: If there is no such preset or file, or it is not YAML.
+        InputError: If there is no such preset or file, or it is neither YAML nor JSON.
     """
     if reference.endswith((".yaml", ".yml")):
         return parse_yaml(read_file(reference), reference), reference
+    if reference.endswith(".json"):  # YAML would read a number such as 4e-05 as text
+        return parse_json(read_file(reference), reference), reference
     names = preset_names(kind)
     if reference not in names:
         raise InputError(

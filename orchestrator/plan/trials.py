@@ -15,7 +15,7 @@ from orchestrator.plan.config import ALL_TARGETS, RunConfig
 from orchestrator.plan.result import TrialResult
 from supernet.cost import CostTable
 from supernet.errors import InputError, nearest
-from supernet.plain import check_name, read
+from supernet.plain import check_name, read, read_json
 from supernet.space import Space
 
 # Files of a sweep.
@@ -203,11 +203,29 @@ class Job:
 
 
 def stored_results(job: Job) -> dict[str, TrialResult]:
-    """Return the finished results of a sweep by trial key, with the model URI where registered."""
+    """Return the finished results of a sweep by trial key, with the model URI where registered.
+
+    A file that is damaged fails its trial, and no other.
+    """
     found = {}
     for trial in plan_trials(job.run):
         store = job.trial_store(trial)
         if store.exists(RESULT_FILE):
-            uri = store.read_json(REGISTERED_FILE)["model_uri"] if store.exists(REGISTERED_FILE) else ""
-            found[trial.key] = replace(read(TrialResult, store.read_json(RESULT_FILE), RESULT_FILE), model_uri=uri)
+            place = f"{store.uri}/{RESULT_FILE}"
+            try:
+                result: TrialResult = read_json(TrialResult, store.read(RESULT_FILE), place)
+                if (result.sweep, result.trial) != (job.run.name, trial.key):
+                    raise InputError(f"{place}: belongs to trial {result.trial!r} of sweep {result.sweep!r}")
+            except InputError as error:
+                result = job.result(trial, status="failed", reason=f"{error}; `onepath sweep` makes it again")
+            found[trial.key] = replace(result, model_uri=_registered_uri(store))
     return found
+
+
+def _registered_uri(store: Storage) -> str:
+    """Return where a trial's network is registered; empty where that is not known, and the next sweep finds out."""
+    try:
+        known = read_json(dict[str, str], store.read(REGISTERED_FILE), REGISTERED_FILE)
+    except (InputError, FileNotFoundError):
+        return ""
+    return str(known.get("model_uri", ""))

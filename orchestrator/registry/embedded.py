@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from supernet.errors import InputError, RunError
 
-REMAKE = "`onepath sweep` with the sweep's configuration makes it again from what is stored"
+REMAKE = "`onepath sweep` registers again what is stored"
 
 
 def artifacts_beside(database: Path) -> Path:
@@ -20,7 +20,7 @@ def artifacts_beside(database: Path) -> Path:
     return (database.parent / "artifacts").resolve()
 
 
-def settle(database: Path, experiment: str, scratch: Path, *, create: bool) -> Path:
+def settle(database: Path, experiment: str, scratch: Path, *, create: bool, remake: str = REMAKE) -> Path:
     """Let every address in a database point into its own folder.
 
     Args:
@@ -28,6 +28,7 @@ def settle(database: Path, experiment: str, scratch: Path, *, create: bool) -> P
         experiment: Name of the experiment.
         scratch: Folder for a copy, where the database has moved and cannot be written to.
         create: Whether it may be absent as yet.
+        remake: What to do where it is lost.
 
     Returns:
         The database to use: itself, or the copy.
@@ -40,7 +41,7 @@ def settle(database: Path, experiment: str, scratch: Path, *, create: bool) -> P
         raise InputError(f"{database}: this is a folder; the registry is a file of this name")
     if not database.exists():
         if not create:
-            raise InputError(f"{database}: no registry here; {REMAKE}")
+            raise InputError(f"{database}: no registry here; {remake}")
         database.parent.mkdir(parents=True, exist_ok=True)
         return database
     new = artifacts_beside(database).as_uri()
@@ -52,7 +53,7 @@ def settle(database: Path, experiment: str, scratch: Path, *, create: bool) -> P
         _readdress(copy, old, new)
         return copy
     except sqlite3.Error as error:
-        raise RunError(f"{database}: not readable as a registry ({error}); remove it, then {REMAKE}") from error
+        raise RunError(f"{database}: not readable as a registry ({error}); remove it, then: {remake}") from error
 
 
 def _open(database: Path, mode: str) -> sqlite3.Connection:

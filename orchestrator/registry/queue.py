@@ -4,10 +4,14 @@ Why here: only the driver's process writes to MLflow, and a network takes second
 not wait for it. Knows the sweep's files, and MLflow only through `registry`.
 """
 
+import contextlib
 import json
+import math
+import shlex
 import tempfile
+import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,7 @@ from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
+    CONFIG_FILE,
     ONNX_FILE,
     REGISTERED_FILE,
     WEIGHTS_FILE,
@@ -26,7 +31,8 @@ from orchestrator.plan.trials import (
     Trial,
     plan_trials,
 )
-from supernet.errors import InputError
+from orchestrator.registry.server import RegistryAway
+from supernet.errors import InputError, RunError
 from supernet.network import build_network
 from supernet.space import architecture_from_json
 
@@ -37,55 +43,141 @@ def open_registry(job: Job, *, create: bool = True) -> Any:
     """Return the registry of a sweep: the configured server, or the embedded one beside the sweeps."""
     from orchestrator.registry.store import Registry
 
-    run, root = job.run, job.root
+    run, root, remake = job.run, job.root, f"this registers what is stored: {again(job)}"
     if run.mlflow.tracking_uri:
-        return Registry(run.mlflow.tracking_uri, run.mlflow.experiment, create=create)
+        return Registry(run.mlflow.tracking_uri, run.mlflow.experiment, create=create, remake=remake)
     if not root.is_local:
         raise InputError(f"mlflow.tracking_uri: needed with storage {root.uri!r}; SQLite wants a local path")
-    return Registry(f"sqlite:///{Path(root.uri) / 'mlflow.db'}", run.mlflow.experiment, create=create)
+    return Registry(f"sqlite:///{Path(root.uri) / 'mlflow.db'}", run.mlflow.experiment, create=create, remake=remake)
 
 
 class Registering:
-    """Registers results one after the other beside the sweep; only this process writes to MLflow."""
+    """Registers results one after the other beside the sweep; only this process writes to MLflow.
 
-    def __init__(self, job: Job, executor: ThreadPoolExecutor) -> None:
-        self.job, self.executor = job, executor
-        self.registry: Future[Any] = executor.submit(self._open)
+    A registry that goes away is waited for as long as the sweep runs, and a little longer.
+
+    Args:
+        job: The sweep.
+        executor: One thread.
+        say: Takes a line for the terminal, told as it stands.
+        pause: Seconds between two tries.
+        patience: Seconds to go on trying when everything else is done.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        executor: ThreadPoolExecutor,
+        say: Callable[[str], None],
+        *,
+        pause: float = 5.0,
+        patience: float = 60.0,
+    ) -> None:
+        self.job, self.executor, self.say, self.pause, self.patience = job, executor, say, pause, patience
+        self.registry: Any = None
         self.waiting: list[Future[None]] = []
         self.keys = {trial.key for trial in plan_trials(job.run)}
+        self._point: Future[None] | None = None
         self._last_point = 0.0
+        self._stopped, self._away, self._give_up_at = threading.Event(), False, math.inf
 
-    def _open(self) -> Any:
-        registry = open_registry(self.job)
-        registry.open_sweep(self.job.config["name"], dict(self.job.config))
-        return registry
+    def __enter__(self) -> "Registering":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Wait for nothing any more."""
+        self._stopped.set()
+
+    def ready(self, results: Mapping[str, TrialResult]) -> list[str]:
+        """Open the registry and the sweep's run in it, so that whatever is wrong with it is known before the work.
+
+        Returns:
+            Keys of the given results that it does not hold, or not whole.
+
+        Raises:
+            InputError, RunError: If it is not there, cannot be written to, or is of another version.
+        """
+
+        def opened() -> list[str]:
+            self.registry = open_registry(self.job)
+            self.registry.open_sweep(self.job.run.name, dict(self.job.config))
+            return self.registry.lacks(results.values())  # type: ignore[no-any-return]
+
+        return self.executor.submit(opened).result()
 
     def curves(self, news: Mapping[str, News]) -> None:
         """Add the figures of running work to curves, one point every `CURVE_SECONDS` at most."""
         now = time.monotonic()
-        if not self.registry.done() or now - self._last_point < CURVE_SECONDS:
+        busy = self._point is not None and not self._point.done()
+        if busy or self._away or now - self._last_point < CURVE_SECONDS:
             return
         self._last_point = now
-        for trial, metrics, step in points(news, self.keys):
-            self.executor.submit(self.registry.result().log_progress, self.job.config["name"], trial, metrics, step)
+        if found := list(points(news, self.keys)):
+            self._point = self.executor.submit(self._add_points, found)
+
+    def _add_points(self, found: Sequence[tuple[str, Mapping[str, float], int]]) -> None:
+        with contextlib.suppress(RunError):  # the next network tells of it; a point of a curve is not worth a wait
+            for trial, metrics, step in found:
+                self.registry.log_progress(self.job.run.name, trial, metrics, step)
 
     def add(self, trial: Trial, result: TrialResult) -> None:
         """Register a result, or record its failure, when its turn comes."""
-        self.waiting.append(self.executor.submit(self._register, trial, result))
+        self.waiting.append(self.executor.submit(self._patiently, lambda: self._register(trial, result)))
+
+    def _patiently(self, act: Callable[[], None]) -> None:
+        while True:
+            try:
+                act()
+            except RegistryAway as error:
+                if self._stopped.is_set() or time.monotonic() > self._give_up_at:
+                    raise
+                if not self._away:
+                    self.say(f"{error}; finished networks are stored and wait for it")
+                self._away = True
+                self._stopped.wait(self.pause)
+            else:
+                if self._away:
+                    self.say("the registry is back")
+                self._away = False
+                return
 
     def _register(self, trial: Trial, result: TrialResult) -> None:
-        registry = self.registry.result()
         if not result.done:
-            registry.record_failure(result)
+            self.registry.record_failure(result)
             return
-        uri = register_network(self.job, trial, result, registry)
+        uri = register_network(self.job, trial, result, self.registry)
         self.job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": uri})
 
     def finish(self) -> None:
-        """Wait for all, raise what failed, and close the sweep's run."""
-        for future in self.waiting:
-            future.result()
-        self.registry.result().close_sweep(self.job.config["name"])
+        """Wait for all and close the sweep's run.
+
+        Raises:
+            RunError: If networks could not be registered, with the command that registers what is stored.
+        """
+        self._give_up_at = time.monotonic() + self.patience
+        errors = []
+        for future in [*self.waiting, self.executor.submit(self._patiently, self._close)]:
+            try:
+                future.result()
+            except RunError as error:
+                errors.append(str(error))
+        if errors:
+            networks = len(errors) - 1 or "its end"
+            raise RunError(
+                f"everything is stored, but {networks} of {len(self.waiting)} could not be registered ({errors[0]}); "
+                f"this registers what is stored and searches nothing again: {again(self.job)}"
+            )
+
+    def _close(self) -> None:
+        self.registry.close_sweep(self.job.run.name)
+
+
+def again(job: Job) -> str:
+    """Return the command that continues a sweep from what is stored."""
+    if not job.root.is_local:
+        return f"the same `onepath sweep ... --name {job.run.name} --storage {job.root.uri}`"
+    return f"onepath sweep {shlex.quote(f'{job.store.uri}/{CONFIG_FILE}')} --storage {shlex.quote(job.root.uri)}"
 
 
 def points(news: Mapping[str, News], keys: Collection[str]) -> Iterator[tuple[str, dict[str, float], int]]:

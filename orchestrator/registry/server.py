@@ -12,21 +12,27 @@ OLDEST = (3, 0)
 """Logged models, which every version here is made from, came with 3.0."""
 
 
+class RegistryAway(RunError):
+    """The registry does not answer now; it may later."""
+
+
 def require_version(mlflow: Any, address: str, seconds: int = 20) -> None:
     """Ask a server for its version, once.
 
     Raises:
-        RunError: If it does not answer, refuses, is no MLflow server, or an older one.
+        RegistryAway: If it does not answer.
+        RunError: If it refuses, is no MLflow server, or an older one.
     """
-    from mlflow.utils.rest_utils import MlflowHostCreds, get_default_host_creds, http_request
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
 
-    credentials: MlflowHostCreds = get_default_host_creds(address)
+    credentials = get_default_host_creds(address)
     place = f"MLflow at {address}"
     try:
         answer = http_request(credentials, "/version", "GET", max_retries=0, timeout=seconds, raise_on_status=False)
     except (mlflow.exceptions.MlflowException, OSError) as error:
         cause = str(error).rsplit("Caused by", 1)[-1].strip(" ()")
-        raise RunError(f"{place}: not reachable ({cause}); start it, or correct mlflow.tracking_uri") from error
+        raise RegistryAway(f"{place}: not reachable ({cause}); start it, or correct mlflow.tracking_uri") from error
     text = str(answer.text).strip()
     if answer.status_code != 200:
         raise RunError(f"{place}: answers {answer.status_code} when asked for its version; is this an MLflow server?")

@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -27,7 +27,7 @@ from orchestrator.plan.result import TrialResult, told
 from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
 from orchestrator.registry.model import FILES, checksum, files_beside, log_network
 from orchestrator.registry.runs import Runs
-from orchestrator.registry.server import require_version
+from orchestrator.registry.server import RegistryAway, require_version
 from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, best_within, from_tags, rank, to_tags
 from supernet.errors import InputError, RunError
 from supernet.plain import check_name
@@ -51,25 +51,28 @@ class Registry:
             the http address of a tracking server.
         experiment: Name of the MLflow experiment.
         create: False refuses an SQLite file that is not there, for commands that only read.
+        remake: What to tell whoever finds it lost or damaged: how to register again what is stored.
 
     Raises:
         InputError: If the store is of a kind MLflow no longer takes, or absent while `create` is False.
         RunError: If the store cannot be opened, or is a server of another version.
     """
 
-    def __init__(self, tracking_uri: str, experiment: str = "onepath", *, create: bool = True) -> None:
+    def __init__(
+        self, tracking_uri: str, experiment: str = "onepath", *, create: bool = True, remake: str = REMAKE
+    ) -> None:
         scheme = urlparse(tracking_uri).scheme
         if scheme in ("", "file"):
             raise InputError(
                 f"tracking_uri {tracking_uri!r}: MLflow takes no plain folder; use sqlite:////abs/path/mlflow.db "
                 "or the http address of a server"
             )
-        self.tracking_uri = tracking_uri
+        self.tracking_uri, self._remake = tracking_uri, remake
         self._folder: Path | None = None  # the only place where files are removed
         if scheme == "sqlite":
             database = Path(tracking_uri.removeprefix("sqlite:///"))
             self._scratch = tempfile.TemporaryDirectory(prefix="onepath-registry-")
-            settled = settle(database, experiment, Path(self._scratch.name), create=create)
+            settled = settle(database, experiment, Path(self._scratch.name), create=create, remake=remake)
             self.tracking_uri, self._folder = f"sqlite:///{settled}", artifacts_beside(database)
         self._mlflow = _quiet_mlflow()
         if scheme in ("http", "https"):
@@ -180,6 +183,16 @@ class Registry:
         found = [from_tags(version.tags, f"models:/{version.name}/{version.version}") for version in newest.values()]
         return sorted(found, key=lambda result: (result.target, result.cost, result.trial))
 
+    def lacks(self, results: Iterable[TrialResult]) -> list[str]:
+        """Return the trials of those results that are not registered here under their `model_uri`, whole."""
+        with self._calls():
+            return [result.trial for result in results if not self._holds(result)]
+
+    def _holds(self, result: TrialResult) -> bool:
+        found = self._versions(result.sweep, result.trial)
+        names = [f"models:/{version.name}/{version.version}" for version in found]
+        return names == [result.model_uri] and self._kept(found[0], result)
+
     def pull(self, sweep: str, target: str, max_cost: float, out_dir: str | Path) -> dict[str, Any]:
         """Copy the network of a target that was best in validation among those fast enough into a folder.
 
@@ -229,12 +242,12 @@ class Registry:
                 )
             )
         except (OSError, self._mlflow.exceptions.MlflowException) as error:
-            raise RunError(f"{model_uri}: its files cannot be fetched ({error}); {REMAKE}") from error
+            raise RunError(f"{model_uri}: its files cannot be fetched ({error}); {self._remake}") from error
         for file, place in FILES.items():
             if not (local / place).is_file():
-                raise RunError(f"{model_uri}: {file} is missing in the registry; {REMAKE}")
+                raise RunError(f"{model_uri}: {file} is missing in the registry; {self._remake}")
             if checksum(local / place) != tags.get(f"sha256.{file}"):
-                raise RunError(f"{model_uri}: {file} is damaged, its checksum does not fit; {REMAKE}")
+                raise RunError(f"{model_uri}: {file} is damaged, its checksum does not fit; {self._remake}")
         return local
 
     def _checksums(self, model_id: str, sent: Sequence[Path]) -> dict[str, str]:
@@ -310,7 +323,19 @@ class Registry:
             try:
                 yield
             except (self._mlflow.exceptions.MlflowException, SQLAlchemyError, OSError) as error:
-                raise RunError(f"MLflow at {self.tracking_uri}: {error}") from error
+                raise self._told(error) from error
+
+    def _told(self, error: Exception) -> RunError:
+        """Return an error of MLflow's as ours, telling a registry that is away from one that refuses."""
+        from sqlalchemy.exc import OperationalError
+
+        if urlparse(self.tracking_uri).scheme in ("http", "https"):
+            try:
+                require_version(self._mlflow, self.tracking_uri)
+            except RunError as away:
+                return away
+        kind = RegistryAway if isinstance(error, OperationalError) else RunError
+        return kind(f"MLflow at {self.tracking_uri}: {error}")
 
 
 def _quiet_mlflow() -> Any:

@@ -1,0 +1,207 @@
+"""From what trials stored to the registry: lost, damaged or away, one command brings it back. No Ray."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+from rich.console import Console
+from safetensors.torch import save_file
+
+from orchestrator.plan.check import check_run, load_run, resolved
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import (
+    ARCHITECTURE_FILE,
+    CONFIG_FILE,
+    ONNX_FILE,
+    REGISTERED_FILE,
+    RESULT_FILE,
+    WEIGHTS_FILE,
+    Job,
+    plan_trials,
+    stored_results,
+)
+from orchestrator.registry.queue import Registering, open_registry
+from orchestrator.sweep import run_sweep
+from supernet.errors import InputError, RunError
+from supernet.network import build_network
+from supernet.plain import to_plain
+from supernet.presets import read_preset
+from supernet.space import architecture_to_json
+
+
+def finished_sweep(root: Path, uri: str | None = None) -> Job:
+    """Write a sweep of two networks as its trials leave it, registered nowhere as yet."""
+    definition, _ = read_preset("runs", "quickstart")
+    changes = {
+        "name": "night",
+        "targets": ["macs"],
+        "sweep": {"budget_counts": [2e6, 5e6]},
+        "storage": str(root),
+        "mlflow": {"tracking_uri": uri},
+    }
+    job = Job(resolved(check_run({**definition, **changes}, "night")), "")
+    job.store.write_json(CONFIG_FILE, dict(job.config))
+    space = job.space
+    architecture = space.architecture([0] * len(space.positions))
+    network = build_network(space, architecture).eval()
+    for number, trial in enumerate(plan_trials(job.run)):
+        store = job.trial_store(trial)
+        result = job.result(trial, cost=1e6 + number, top1=0.9, validation_top1=0.9, architecture=architecture.id)
+        store.write(ARCHITECTURE_FILE, architecture_to_json(space, architecture).encode())
+        store.write_json(RESULT_FILE, to_plain(result))
+        folder = Path(store.uri)
+        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
+        onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), folder / ONNX_FILE)
+    return job
+
+
+def registered(job: Job) -> dict[str, str]:
+    return {key: result.model_uri for key, result in stored_results(job).items()}
+
+
+def rerun(job: Job) -> list[TrialResult]:
+    """Do what the command that is told does, in this process."""
+    again = load_run(f"{job.store.uri}/{CONFIG_FILE}", storage=job.root.uri)
+    return run_sweep(Job(resolved(again), ""), Console(quiet=True)).results
+
+
+def without_registry(job: Job, root: Path) -> Job:
+    """Return the sweep in a copy of its storage that lost `mlflow.db`; this process still holds the original's open."""
+    shutil.copytree(job.root.uri, root, ignore=shutil.ignore_patterns("mlflow.db"))
+    return Job({**job.config, "storage": str(root)}, "")
+
+
+def test_a_lost_registry_is_made_again_by_the_command_that_pull_names(tmp_path: Path) -> None:
+    """Said before: `sweep`: nothing left to do; `pull`: run a sweep first."""
+    job = finished_sweep(tmp_path / "a run's folder")
+    first = rerun(job)
+    assert registered(job) == {"macs-2M": "models:/night-macs/1", "macs-5M": "models:/night-macs/2"}
+    assert [result.model_uri for result in first] == list(registered(job).values())
+    root = tmp_path / "a copy's folder"
+    job = without_registry(job, root)
+    with pytest.raises(InputError, match=r"no registry here; .*: onepath sweep '.*config\.json'"):
+        open_registry(job, create=False)
+    again_made = rerun(job)
+    assert all(result.model_uri for result in again_made)
+    assert open_registry(job, create=False).pull("night", "macs", 1e6, tmp_path / "out")["trial"] == "macs-2M"
+    # A damaged file in the registry is made whole too, and what is whole is left alone.
+    networks = sorted(
+        (root / "artifacts" / "models").glob("*/artifacts/data/model.pt2"), key=lambda p: p.stat().st_mtime
+    )
+    networks[-1].write_bytes(b"")
+    before = registered(job)
+    rerun(job)
+    after = registered(job)
+    assert [before[key] == after[key] for key in before] == [True, False]
+    registry = open_registry(job, create=False)
+    assert registry.lacks(stored_results(job).values()) == []
+
+
+def test_a_damaged_result_fails_its_trial_and_no_other(tmp_path: Path) -> None:
+    """Said before: a traceback of json instead of the front."""
+    job = finished_sweep(tmp_path)
+    first, second = plan_trials(job.run)
+    store = job.trial_store(first)
+    content = store.read(RESULT_FILE)
+    for damage in (b"", content[:-30], b"\xff\xfe", content.replace(b"0.9", b"NaN"), content.replace(b"2M", b"3M")):
+        store.write(RESULT_FILE, damage)
+        found = stored_results(job)
+        assert (found[first.key].status, found[second.key].status) == ("failed", "done")
+        assert f"{store.uri}/{RESULT_FILE}" in found[first.key].reason
+        assert "`onepath sweep` makes it again" in found[first.key].reason
+    store.write(RESULT_FILE, content)
+    store.write(REGISTERED_FILE, b"[")
+    assert stored_results(job)[first.key].done
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def test_a_registry_that_is_away_is_told_before_anything_starts(tmp_path: Path) -> None:
+    """Said before: nothing, until the last trial had trained."""
+    job = finished_sweep(tmp_path, f"http://127.0.0.1:{free_port()}")
+    started = time.monotonic()
+    with pytest.raises(RunError, match="not reachable"):
+        run_sweep(job, Console(quiet=True))
+    assert time.monotonic() - started < 120
+    database = tmp_path / "mlflow.db"
+    database.write_text("a letter " * 1000)
+    with pytest.raises(RunError, match=r"not readable as a registry .*onepath sweep"):
+        rerun(finished_sweep(tmp_path))
+
+
+class Server:
+    """An MLflow server on a port, that can be taken away and brought back."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.uri, self.port = folder, f"http://127.0.0.1:{port}", port
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        command += ["--artifacts-destination", str(self.folder / "served")]
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        log = (self.folder / "server.log").open("ab")
+        self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        end = time.monotonic() + 240
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.uri}/version", timeout=5).read()
+                return
+            except OSError:
+                assert self.process.poll() is None, (self.folder / "server.log").read_text()
+                assert time.monotonic() < end
+                time.sleep(0.5)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+            self.process = None
+
+
+@pytest.mark.timeout(900)
+def test_a_server_that_goes_away_is_waited_for_and_given_up_with_one_command(tmp_path: Path) -> None:
+    server = Server(tmp_path, free_port())
+    server.start()
+    said: list[str] = []
+    try:
+        job = finished_sweep(tmp_path / "runs", server.uri)
+        first, second = plan_trials(job.run)
+        results = stored_results(job)
+        with ThreadPoolExecutor(1) as thread, Registering(job, thread, said.append, pause=0.5) as registering:
+            assert registering.ready(results) == [first.key, second.key]
+            registering.add(first, results[first.key])
+            registering.waiting[0].result()
+            server.stop()
+            registering.add(second, results[second.key])
+            end = time.monotonic() + 240
+            while not said and time.monotonic() < end:
+                time.sleep(0.2)
+            server.start()
+            registering.finish()
+            assert all(registered(job).values())
+            assert len(said) == 2
+            assert "not reachable" in said[0]
+            assert "finished networks are stored and wait for it" in said[0]
+            server.stop()
+            registering.patience = 0.0
+            registering.add(first, replace(results[first.key], top1=0.5))
+            with pytest.raises(RunError, match=rf"everything is stored, .*{job.store.uri}/config.json"):
+                registering.finish()
+    finally:
+        server.stop()
