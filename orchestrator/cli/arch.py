@@ -30,6 +30,8 @@ def show(
     from supernet.presets import load_network
 
     space, architecture = load_network(network, trust=trust)
+    if png is not None and png.suffix.lower() != ".png":
+        raise InputError(f"--png {png}: a picture is written as PNG; end the name in .png")
     if png is not None and not png.absolute().parent.is_dir():
         raise InputError(f"--png {png}: there is no folder {png.parent}")
     if png is not None:

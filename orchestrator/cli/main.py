@@ -58,6 +58,8 @@ app = typer.Typer(
 Storage = Annotated[str, typer.Option(envvar="ONEPATH_STORAGE", help="Folder or object store that holds the sweeps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+REPORTS = (("picture", "front.png"), ("report ", "report.html"))
+
 
 def main() -> None:
     """Run the command line; turn the errors a user can mend into one message and an exit code."""
@@ -105,59 +107,64 @@ def sweep(
         else:
             console.print(forecast_table(found))
         return
+    from rich.markup import escape
+
     from orchestrator.sweep import prepare, require_success, run_sweep
 
     job = prepare(run, console)
-    console.print(f"[bold]onepath[/bold] sweep [bold]{run.name}[/bold] in {job.store.uri}", soft_wrap=True)
+    console.print(f"[bold]onepath[/bold] sweep [bold]{run.name}[/bold] in {escape(job.store.uri)}", soft_wrap=True)
     end = run_sweep(job, console)
     if end.resumed == len(end.results):
         console.print(f"sweep {run.name!r} is finished: nothing left to do, this is its front", soft_wrap=True)
+    if any(result.done for result in end.results):
+        _write_report(job, end.results)
     _show(job, end.results, console, json=json)
     require_success(end)
 
 
 def _show(job: Any, results: list[Any], console: Any, *, json: bool) -> None:
-    """Write the front's files, print its table or JSON, and say what to type next."""
-    import yaml
-
+    """Print a front's table or JSON, and say what to type next; write nothing."""
     from orchestrator.registry.values import rank
-    from orchestrator.report.front import front_notes, front_png, front_rows, front_table, report_html
+    from orchestrator.report.front import front_notes, front_rows, front_table
     from orchestrator.report.rows import limit_text
 
     rows = front_rows(results)
     if json:
-        print(jsonlib.dumps([row.to_plain() for row in rows], indent=1))
+        print(jsonlib.dumps([row.to_plain() for row in rows], indent=1, allow_nan=False))
     else:
         console.print(front_table(rows))
         for note in front_notes(rows):
             console.print(note, markup=False, highlight=False, soft_wrap=True)
     if not any(result.done for result in results):
         return
-    settings = yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
-    with TemporaryDirectory() as folder:
-        files = [
-            front_png(rows, Path(folder) / "front.png"),
-            report_html(
-                rows,
-                Path(folder) / "report.html",
-                title=f"onepath sweep {job.config['name']}",
-                sections=[("Configuration", settings)],
-            ),
-        ]
-        for file in files:
-            job.store.write(file.name, file.read_bytes())
     if json:
         return
     best = min((result for result in results if result.done), key=rank)
     limit = limit_text(best.cost, best.unit)
     root = job.root.uri
     storage = "" if root == str(Path("onepath-runs").absolute()) else f" --storage {root}"
-    picture, report = (job.store.child(file.name).uri for file in files)
-    console.print(f"picture {picture}\nreport  {report}\nnext:", soft_wrap=True)
-    name = job.config["name"]
-    console.print(f"  onepath pull {name} --target {best.target} --max-ms {limit}{storage}", soft_wrap=True)
-    uri = job.config["mlflow"]["tracking_uri"] or f"sqlite:///{root}/mlflow.db"
-    console.print(f"  mlflow ui --backend-store-uri {uri}", soft_wrap=True)
+    name, uri = job.config["name"], job.config["mlflow"]["tracking_uri"] or f"sqlite:///{root}/mlflow.db"
+    lines = [f"{what} {job.store.child(file).uri}" for what, file in REPORTS if job.store.exists(file)]
+    lines += ["next:", f"  onepath pull {name} --target {best.target} --max-ms {limit}{storage}"]
+    lines += [f"  mlflow ui --backend-store-uri {uri}"]
+    console.print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def _write_report(job: Any, results: list[Any]) -> None:
+    """Keep picture and page of the front beside the sweep."""
+    import yaml
+
+    from orchestrator.report.front import front_png, front_rows, report_html
+
+    rows, settings = front_rows(results), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
+    title = f"onepath sweep {job.config['name']}"
+    with TemporaryDirectory() as folder:
+        files = [
+            front_png(rows, Path(folder) / "front.png"),
+            report_html(rows, Path(folder) / "report.html", title=title, sections=[("Configuration", settings)]),
+        ]
+        for file in files:
+            job.store.write(file.name, file.read_bytes())
 
 
 def _stored_job(name: str, storage: str) -> Any:
@@ -222,8 +229,8 @@ def pull(
         f"{numbers['num_params']:,} parameters\n{numbers['architecture']}",
         soft_wrap=True,
     )
-    console.print(f"in {folder}: {', '.join(numbers['files'])}", soft_wrap=True)
-    console.print(f"load it: torch.export.load('{folder}/model.pt2').module()", soft_wrap=True)
+    console.print(f"in {folder}: {', '.join(numbers['files'])}", markup=False, soft_wrap=True)
+    console.print(f"load it: torch.export.load('{folder}/model.pt2').module()", markup=False, soft_wrap=True)
 
 
 def _add_rooms() -> None:

@@ -95,6 +95,7 @@ def test_wrong_sweep_ends_with_one_message_before_anything_starts(here, tmp_path
     ("arguments", "message"),
     [
         (("front", "nothing"), "no sweep 'nothing'"),
+        (("arch", "show", "proxyless-cpu", "--png", "network.unknown"), "end the name in .png"),
         (("pull", "nothing", "--target", "t", "--max-ms", "1"), "no sweep 'nothing'"),
         (("sweep", "nothing"), "unknown run 'nothing'"),
         (("data", "build", "no-such-folder", "out"), "no-such-folder"),
@@ -114,7 +115,7 @@ def test_the_command_itself_ends_with_exit_code_2(tmp_path):
 
 
 def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(here, tmp_path):
-    storage = tmp_path / ("a-folder-of-a-long-name-" * 3)
+    storage = tmp_path / ("a-folder-of-a-long-name-[bold]-" * 3)
     definition, _ = read_preset("runs", "quickstart")
     changes = {"targets": ["macs"], "sweep": {"budget_counts": [5e6]}, "storage": str(storage)}
     job = Job(resolved(check_run({**definition, **changes}, "quickstart")), "")
@@ -126,11 +127,17 @@ def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(here, tmp_p
     )
     result = replace(result, num_params=1234, num_macs=4523456, unit="1", doubt=doubt)
     job.trial_store(trial).write_json(RESULT_FILE, to_plain(result))
+    before = sorted(storage.rglob("*"))
     done = here("front", "quickstart", "--storage", storage, cwd=tmp_path, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert f"picture {storage}/quickstart/front.png" in lines
-    assert f"report  {storage}/quickstart/report.html" in lines
+    assert sorted(storage.rglob("*")) == before, "front only reads"
+    assert not any(line.startswith(("picture", "report")) for line in lines)
+    job.store.write("front.png", b"of the sweep")
+    again = here("front", "quickstart", "--storage", storage, cwd=tmp_path).stdout
+    assert f"picture {storage}/quickstart/front.png" in again.splitlines()
+    assert here("front", "quickstart", "--storage", storage, "--json", cwd=tmp_path).returncode == 0
+    assert sorted(storage.rglob("*")) == sorted([*before, storage / "quickstart" / "front.png"])
     assert f"{trial.key} is in doubt: {doubt}" in lines
     assert f"  onepath pull quickstart --target macs --max-ms 4523456 --storage {storage}" in lines
     assert any(line.split()[:3] == ["macs", "5", "M"] for line in lines)
