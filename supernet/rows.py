@@ -139,6 +139,9 @@ def read_row(row: RowKeys, place: str) -> Row:
     specs = row.candidates or (read(OpKeys, inline, place),)
     if sum(math.prod(map(len, (spec.model_extra or {}).values())) for spec in specs) > MAX_CANDIDATES:
         raise InputError(f"{place}: more than {MAX_CANDIDATES} candidates; list fewer values per argument")
+    for name in (name for spec in specs for name in spec.model_extra or {}):
+        if not name.isidentifier():
+            raise InputError(f"{place}: {name!r} is no name of an argument")
     candidates = tuple(op for spec in specs for op in _expand(spec))
     shorts = [op.short for op in candidates]
     if len(set(shorts)) != len(shorts):

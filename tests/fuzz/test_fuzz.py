@@ -3,6 +3,7 @@
 `FUZZ_SEED` and `FUZZ_COUNT` choose other mutations and more of them (`make fuzz`).
 """
 
+import copy
 import json
 import math
 import os
@@ -46,11 +47,11 @@ def mutated(plain: Any, rng: random.Random) -> Any:
         if kind == "remove":
             del parent[last]
         elif kind == "add" and isinstance(parent, dict):
-            parent[rng.choice((f"{last}s", "x", ""))] = rng.choice(NONSENSE)
+            parent[rng.choice((f"{last}s", "x", ""))] = copy.deepcopy(rng.choice(NONSENSE))
         elif kind == "double" and isinstance(parent, list):
             parent.append(parent[last])
         else:
-            parent[last] = rng.choice(NONSENSE)
+            parent[last] = copy.deepcopy(rng.choice(NONSENSE))
     return plain
 
 

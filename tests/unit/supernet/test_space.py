@@ -210,6 +210,7 @@ def changed(**rows):
             "mine.rows[2] (keep).kernel_size: [3, None]: expected a finite numb",
         ),
         (changed(keep={"expand_ratio": math.nan}), "mine.rows[2] (keep).expand_ratio: nan: expected a finite number"),
+        (changed(keep={"": 3}), "(keep): '' is no name of an argument"),
         (changed(keep={"kernel_size": []}), "mine.rows[2] (keep).kernel_size: []: "),
         (changed(keep={"channels": [8]}), "mine.rows[2].channels: [8]: "),
         *[({**TINY, "name": name}, "mine.name: ") for name in (None, ["a"], "..", "../../evil/x", "a\n", "", 3)],
