@@ -1,15 +1,17 @@
-"""What a target is: the thing a latency belongs to, read from YAML. Knows no runtime's code.
+"""What a target is: the thing a latency belongs to, read from YAML. Knows the runtimes' traits, none of their code.
 
 A target is runtime x device x threads x batch x precision with the runtime's options; the input size comes from
 the space or network that is measured on it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from latency.runtimes.registry import RUNTIMES, Entry
 from supernet.errors import InputError, nearest
 from supernet.plain import STRICT, Count, Name, Text, read
 from supernet.presets import preset_names, read_preset
@@ -19,6 +21,8 @@ COUNTED = ("params", "macs")
 
 PUBLISHED = "published"
 """The runtime of tables that were measured elsewhere and are packaged."""
+
+_UNMEASURED = Entry("", ("fp32",), devices=".{1,100}")
 
 
 class TargetKeys(BaseModel):
@@ -67,9 +71,9 @@ class Target:
         return self.runtime not in COUNTED and self.runtime != PUBLISHED
 
     @property
-    def cpu(self) -> bool:
-        """Whether inference runs on the processor that also times it."""
-        return self.runtime != "command" and self.device == "cpu"
+    def traits(self) -> Entry:
+        """How its runtime is measured."""
+        return RUNTIMES.get(self.runtime, _UNMEASURED)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, read back by `read_target`."""
@@ -98,13 +102,17 @@ def read_target(definition: Mapping[str, Any], place: str) -> Target:
         InputError: On unknown or missing keys and impossible values, naming the key.
     """
     keys: TargetKeys = read(TargetKeys, definition, place)
-    precisions = _precisions(keys.runtime, f"{place}.runtime")
-    if keys.precision not in precisions:
-        raise InputError(f"{place}.precision: {keys.runtime} has no {keys.precision!r}; it has {', '.join(precisions)}")
+    traits = _traits(keys.runtime, f"{place}.runtime")
+    if keys.precision not in traits.precisions:
+        known = ", ".join(traits.precisions)
+        raise InputError(f"{place}.precision: {keys.runtime} has no {keys.precision!r}; it has {known}")
+    device = keys.device or traits.device
+    if not re.fullmatch(traits.devices, device):
+        raise InputError(f"{place}.device: {device!r}; {keys.runtime} runs on {traits.devices}")
     return Target(
         name=keys.name,
         runtime=keys.runtime,
-        device=keys.device or ("cuda" if keys.runtime.startswith("cuda") else "cpu"),
+        device=device,
         threads=keys.threads,
         batch=keys.batch,
         precision=keys.precision,
@@ -112,11 +120,8 @@ def read_target(definition: Mapping[str, Any], place: str) -> Target:
     )
 
 
-def _precisions(runtime: str, place: str) -> tuple[str, ...]:
-    from latency.runtimes.registry import RUNTIMES  # the registry speaks of targets
-
-    known = {name: entry.precisions for name, entry in RUNTIMES.items()}
-    known |= dict.fromkeys((*COUNTED, PUBLISHED), ("fp32",))
+def _traits(runtime: str, place: str) -> Entry:
+    known = {**RUNTIMES, **dict.fromkeys((*COUNTED, PUBLISHED), _UNMEASURED)}
     if runtime not in known:
         raise InputError(f"{place}: unknown runtime {runtime!r}{nearest(runtime, known)}")
     return known[runtime]

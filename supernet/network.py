@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from supernet import ops
-from supernet.rows import ZERO, Layer
+from supernet.rows import Layer
 from supernet.space import Architecture, Path, Space
 
 
@@ -157,12 +157,6 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
-def chosen_layers(space: Space, architecture: Architecture) -> list[tuple[Layer, int]]:
-    """Return the layers that remain in an architecture, each with the index of its candidate (Zero is gone)."""
-    pairs = space.along(space.path(architecture), 0)
-    return [(layer, index) for layer, index in pairs if layer.candidates[index] != ZERO]
-
-
 def build_network(space: Space, architecture: Architecture, *, seed: int = 0) -> nn.Sequential:
     """Build the standalone network of an architecture: plain blocks, nothing of the supernet in it.
 
@@ -177,10 +171,10 @@ def build_network(space: Space, architecture: Architecture, *, seed: int = 0) ->
     ops.load_operators(space.operators)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        blocks = [
-            Block(ops.build(layer.candidates[index], layer), layer.residual)
-            for layer, index in chosen_layers(space, architecture)
-        ]
+        blocks = []
+        for number, index in space.kept(space.path(architecture)):
+            layer = space.layers[number]
+            blocks.append(Block(ops.build(layer.candidates[index], layer), layer.residual))
     network = nn.Sequential(*blocks)
     for module in network.modules():
         if isinstance(module, nn.Dropout):
@@ -190,9 +184,9 @@ def build_network(space: Space, architecture: Architecture, *, seed: int = 0) ->
 
 def inherit_weights(network: nn.Sequential, supernet: Supernet, architecture: Architecture) -> None:
     """Copy the weights and statistics of an architecture's path from the supernet into its standalone network."""
-    where = {layer.name: module for layer, module in zip(supernet.space.layers, supernet.layers, strict=True)}
-    for block, (layer, index) in zip(network, chosen_layers(supernet.space, architecture), strict=True):
-        source = where[layer.name]
+    kept = supernet.space.kept(supernet.space.path(architecture))
+    for block, (number, index) in zip(network, kept, strict=True):
+        source = supernet.layers[number]
         assert isinstance(block, Block)
         assert isinstance(source, MixedLayer)
         block.op.load_state_dict(source.candidates[index].state_dict())

@@ -5,13 +5,23 @@ place, value, what is allowed. It knows no particular type, and reads no files.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    Strict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 
 from supernet.errors import InputError, nearest
 
@@ -44,6 +54,9 @@ NotNegative = Annotated[float, Strict(), Field(ge=0, le=1e18, allow_inf_nan=Fals
 
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=2000)]
 """One line of text: an address, a path, a title."""
+
+Unbounded = Annotated[float, PlainSerializer(lambda x: x if math.isfinite(x) else str(x), when_used="json")]
+"""A figure that may be infinite or none at all, which JSON has no numbers for: it travels as a text."""
 
 
 def check_name(value: Any, place: str) -> str:

@@ -113,6 +113,11 @@ class Space:
         remaining = iter(items)
         return ((layer, next(remaining) if layer.searched else fixed) for layer in self.layers)
 
+    def kept(self, path: Path) -> tuple[tuple[int, int], ...]:
+        """Return what remains of a path in a network: (layer index, candidate index) in order; Zero is gone."""
+        walk = enumerate(self.along(path, 0))
+        return tuple((number, index) for number, (layer, index) in walk if layer.candidates[index] != ZERO)
+
     @property
     def num_architectures(self) -> int:
         """Number of assignments of candidates to positions."""

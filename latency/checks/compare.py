@@ -10,7 +10,8 @@ from pathlib import Path as FilePath
 
 from latency.checks.accuracy import kendall_tau
 from latency.tables.estimate import cost_table
-from latency.tables.table import LatencyTable, stored_table
+from latency.tables.file import stored_table
+from latency.tables.table import LatencyTable
 from latency.target import Target
 from supernet.cost import CostTable
 from supernet.space import Space

@@ -6,7 +6,7 @@ Random networks resemble each other (their costs average out); what a search ret
 import random
 from collections.abc import Sequence
 
-from latency.tables.profiling import calibration_paths
+from latency.tables.chains import calibration_paths
 from supernet.cost import macs_table
 from supernet.errors import InputError
 from supernet.presets import load_network, preset_names

@@ -16,7 +16,7 @@ from latency.checks.verify import Verdict
 from latency.errors import MachineTooNoisy
 from latency.measuring.job import Progress
 from latency.measuring.machine import fast_cores
-from latency.tables.profiling import build_table
+from latency.tables.build import build_table
 from latency.tables.table import LatencyTable
 from latency.target import Target
 from supernet.errors import InputError
@@ -77,7 +77,7 @@ def verify_under_load(
         InputError: If the target does not run on this machine's processor.
     """
     cores = fast_cores()[: target.threads]
-    if not target.cpu or not cores:
+    if not target.traits.own_process or not cores:
         raise InputError(f"target {target.name}: a busy processor can only be made for targets on this processor")
     pinned = replace(target, options={**target.options, "cores": cores})
     with tempfile.TemporaryDirectory(prefix="onepath-load-") as folder:

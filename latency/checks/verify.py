@@ -16,7 +16,6 @@ from latency.checks.probe_networks import random_paths, structured_paths
 from latency.measuring.job import Item, Job, JobResult, Progress, noise_reason, plan_for, run_job
 from latency.tables.calibrate import CalibrationNetwork, fit
 from latency.tables.estimate import predict
-from latency.tables.profiling import network_choices
 from latency.tables.table import LatencyTable
 from supernet.cost import macs_table, params_table
 from supernet.errors import InputError
@@ -157,13 +156,11 @@ def verify(
         )
     keys = [f"{kind} {name}" for kind, name, _ in named]
     items = [
-        Item(key, choices=network_choices(space, path), input_shape=space.input_size)
+        Item(key, choices=space.kept(path), input_shape=space.input_size)
         for key, (_, _, path) in zip(keys, named, strict=True)
     ]
     items += [
-        Item(
-            anchor(id), choices=network_choices(space, space.path(Architecture.parse(id))), input_shape=space.input_size
-        )
+        Item(anchor(id), choices=space.kept(space.path(Architecture.parse(id))), input_shape=space.input_size)
         for id in (network.architecture for network in table.calibration.networks)
     ]
     result = run_job(

@@ -6,14 +6,16 @@ The file's name is a hash of the job: another job never goes on from it. Written
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
 import numpy as np
 
-from latency.measuring.timing import Samples
+from latency.measuring.job import Job
+from latency.measuring.timing import Plan, Samples
 from supernet.files import whole
+from supernet.plain import to_json
 
 EVERY_SECONDS = 3.0
 COLUMNS = ("ms", "clean", "phase", "visit")
@@ -27,13 +29,12 @@ class Checkpoint:
     last: float = field(default=0.0)
 
     @classmethod
-    def of(cls, job: Mapping[str, Any]) -> "Checkpoint":
-        """Return the checkpoint of a job (`Job.to_dict`)."""
-        if not job["work_folder"]:
+    def of(cls, job: Job) -> "Checkpoint":
+        """Return the checkpoint of a job: with more time, or in another folder, it is the same one."""
+        if not job.work_folder:
             return cls(None)
-        same = {key: value for key, value in job.items() if key not in ("plan", "work_folder")}
-        name = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:16]
-        return cls(FilePath(job["work_folder"]) / f"samples-{name}.npz")
+        same = to_json(replace(job, plan=Plan(), work_folder=""))
+        return cls(FilePath(job.work_folder) / f"samples-{hashlib.sha256(same.encode()).hexdigest()[:16]}.npz")
 
     def load(self) -> dict[str, Samples]:
         """Return the samples of an interrupted run, or nothing."""

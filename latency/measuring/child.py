@@ -12,19 +12,19 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path as FilePath
-from typing import Any, TextIO
+from typing import TextIO
 
 import torch
 
 from latency.measuring.checkpoint import Checkpoint
-from latency.measuring.job import FAILURE_FILE
+from latency.measuring.job import FAILURE_FILE, JOB_FILE, RESULT_FILE, Job, JobResult
 from latency.measuring.phases import ForkedPhases, Phases, Report, SharedPhases
 from latency.measuring.sentinels import PREFIX, judge_sentinel
 from latency.measuring.summary import summarise
-from latency.measuring.timing import HostClock, Plan, Samples, sample
+from latency.measuring.timing import HostClock, Samples, sample
 from supernet.errors import InputError, RunError, error_to_plain
+from supernet.plain import read_json, to_json
 
 
 def main() -> None:
@@ -34,11 +34,12 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
-        result = run(json.loads((folder / "job.json").read_text()), folder, reporter(channel))
+        job: Job = read_json(Job, (folder / JOB_FILE).read_text(), JOB_FILE)
+        result = run(job, folder, reporter(channel))
     except (InputError, RunError) as error:
         (folder / FAILURE_FILE).write_text(json.dumps(error_to_plain(error)))
         sys.exit(1)
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / RESULT_FILE).write_text(to_json(result))
 
 
 def reporter(channel: TextIO) -> Report:
@@ -50,19 +51,19 @@ def reporter(channel: TextIO) -> Report:
     return report
 
 
-def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, Any]:
+def run(job: Job, folder: FilePath, report: Report) -> JobResult:
     """Time all items of a job, and return what was found."""
     torch.set_num_threads(1)  # threads do not survive a fork, so none may start here
-    start, plan = time.monotonic(), Plan(**job["plan"])
-    phases = Phases.of(job, FilePath(job["work_folder"] or folder), report)
-    opener = ForkedPhases(phases) if phases.target.cpu else SharedPhases(phases)
+    start, plan = time.monotonic(), job.plan
+    phases = Phases.of(job, FilePath(job.work_folder or folder), report)
+    opener = ForkedPhases(phases) if job.target.traits.own_process else SharedPhases(phases)
     sentinels = [PREFIX + name for name in opener.sentinels]
-    weights = {item["key"]: int(item["visits"]) for item in job["items"]}
+    weights = {item.key: item.visits for item in job.items}
     weights |= dict.fromkeys(sentinels, max(1, sum(weights.values()) // 10))
     checkpoint = Checkpoint.of(job)
     num_rounds = 0
 
-    whole = [key for key, item in phases.items.items() if not item["stream_bytes"]]
+    whole = [key for key, item in phases.items.items() if not item.stream_bytes]
 
     def of_items(samples: Mapping[str, Samples]) -> dict[str, Samples]:
         return {key: samples[key] for key in phases.items}
@@ -81,7 +82,7 @@ def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, A
         opener.open,
         plan,
         HostClock(),
-        random.Random(job["seed"]),
+        random.Random(job.seed),
         settled=settled,
         weights=weights,
         known=checkpoint.load(),
@@ -90,17 +91,17 @@ def run(job: Mapping[str, Any], folder: FilePath, report: Report) -> dict[str, A
     )
     calls = [ok for key in phases.items for ok in samples[key].clean]
     summary = summarise(of_items(samples), whole)
-    return {
-        "stats": {key: asdict(stats) for key, stats in summary.stats.items()},
-        "sentinels": {key.removeprefix(PREFIX): asdict(judge_sentinel(samples[key])) for key in sentinels},
-        "clean_share": sum(calls) / len(calls),
-        "moved": summary.moved,
-        "num_rounds": num_rounds,
-        "num_phases": summary.num_phases,
-        "parity": phases.parity,
-        "prepare_seconds": phases.prepare_seconds,
-        "measure_seconds": time.monotonic() - start - phases.prepare_seconds,
-    }
+    return JobResult(
+        stats=summary.stats,
+        sentinels={key.removeprefix(PREFIX): judge_sentinel(samples[key]) for key in sentinels},
+        clean_share=sum(calls) / len(calls),
+        moved=summary.moved,
+        num_rounds=num_rounds,
+        num_phases=summary.num_phases,
+        parity=phases.parity,
+        prepare_seconds=phases.prepare_seconds,
+        measure_seconds=time.monotonic() - start - phases.prepare_seconds,
+    )
 
 
 if __name__ == "__main__":

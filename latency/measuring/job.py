@@ -10,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from latency.errors import NotRunnable
 from latency.graphs.model import Choice
@@ -20,15 +22,23 @@ from latency.measuring.machine import measuring_lock, not_installed
 from latency.measuring.sentinels import SentinelStats
 from latency.measuring.summary import Stats
 from latency.measuring.timing import Plan
-from latency.runtimes.registry import entry, load_runtime
+from latency.runtimes.base import load_runtime
 from latency.target import Target
 from supernet.errors import RunError, error_from_plain
+from supernet.plain import Unbounded, read, read_json, to_json
 from supernet.space import Space
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and how much of it is done, 0..1."""
 
-FAILURE_FILE = "failure.json"
+JOB_FILE, RESULT_FILE, FAILURE_FILE = "job.json", "result.json", "failure.json"
+"""What the two sides of a measuring process leave each other."""
+
+WAITING = "waiting for another measurement on this machine"
+"""Said where one runs: two at once would disturb each other."""
+
+MAX_SECONDS = 86_400
+Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -78,17 +88,13 @@ class Job:
     work_folder: str = ""
     seed: int = 0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data for the process."""
-        return {
-            "target": self.target.to_dict(),
-            "items": [asdict(item) for item in self.items],
-            "space": None if self.space is None else self.space.to_dict(),
-            "plan": asdict(self.plan),
-            "images": self.images,
-            "work_folder": self.work_folder,
-            "seed": self.seed,
-        }
+
+@dataclass(frozen=True)
+class Said:
+    """A line of the process: what is being done, and how much of it is done, 0..1."""
+
+    text: str
+    share: float
 
 
 @dataclass(frozen=True)
@@ -110,18 +116,23 @@ class JobResult:
     stats: dict[str, Stats]
     sentinels: dict[str, SentinelStats]
     clean_share: float
-    moved: float
+    moved: Unbounded
     num_rounds: int
     num_phases: int
-    parity: dict[str, float]
+    parity: dict[str, Unbounded]
     prepare_seconds: float
     measure_seconds: float
 
 
 def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance: float = 0.01) -> Plan:
-    """Return the plan of a target: an external program warms up by itself and is started as rarely as possible."""
+    """Return the plan of a target: an external program warms up by itself and is started as rarely as possible.
+
+    Raises:
+        InputError: If the time is not a number of seconds up to a day.
+    """
+    seconds = read(Seconds, seconds, "seconds")
     plan = Plan(seconds=seconds, max_seconds=3.0 * seconds, visit_ms=visit_ms, tolerance=tolerance)
-    if target.runtime != "command":
+    if not target.traits.external:
         return plan
     return replace(
         plan,
@@ -147,7 +158,7 @@ def require_runnable(target: Target) -> None:
 
 def why_not(target: Target) -> str:
     """Say why this machine cannot measure the target, or return an empty string."""
-    known = entry(target.runtime)
+    known = target.traits
     missing = not_installed(known.needs)
     if missing:
         extra = f"onepath[{known.extra}]" if known.extra else " ".join(missing)
@@ -164,9 +175,10 @@ def run_job(job: Job, progress: Progress = lambda text, share: None) -> JobResul
         RunError: If the process fails.
     """
     require_runnable(job.target)
-    with tempfile.TemporaryDirectory(prefix="onepath-measure-") as name, measuring_lock(job.target.device):
+    lock = measuring_lock(job.target.device, lambda: progress(WAITING, 0.0))
+    with tempfile.TemporaryDirectory(prefix="onepath-measure-") as name, lock:
         folder = FilePath(name)
-        (folder / "job.json").write_text(json.dumps(job.to_dict()))
+        (folder / JOB_FILE).write_text(to_json(job))
         with (folder / "errors.txt").open("w+") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "latency.measuring.child", str(folder)],
@@ -179,15 +191,16 @@ def run_job(job: Job, progress: Progress = lambda text, share: None) -> JobResul
             try:
                 assert process.stdout is not None
                 for line in process.stdout:
-                    report = json.loads(line)
-                    progress(report["text"], report["share"])
+                    said: Said = read_json(Said, line, "measuring process")
+                    progress(said.text, said.share)
                 code = process.wait()
             finally:
                 process.kill()
                 process.wait()
             errors.seek(0)
             _check_exit(job.target, code, errors.read(), folder)
-        return _read_result(json.loads((folder / "result.json").read_text()))
+        result: JobResult = read_json(JobResult, (folder / RESULT_FILE).read_text(), RESULT_FILE)
+        return result
 
 
 def child_environment(target: Target, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -216,20 +229,6 @@ def _check_exit(target: Target, code: int, errors: str, folder: FilePath) -> Non
     if code != 0:
         tail = "\n".join(errors.strip().splitlines()[-12:])
         raise RunError(f"target {target.name}: the measuring process ended with status {code}:\n{tail}")
-
-
-def _read_result(found: Mapping[str, Any]) -> JobResult:
-    return JobResult(
-        stats={key: Stats(**stats) for key, stats in found["stats"].items()},
-        sentinels={key: SentinelStats(**stats) for key, stats in found["sentinels"].items()},
-        clean_share=found["clean_share"],
-        moved=found["moved"],
-        num_rounds=found["num_rounds"],
-        num_phases=found["num_phases"],
-        parity=found["parity"],
-        prepare_seconds=found["prepare_seconds"],
-        measure_seconds=found["measure_seconds"],
-    )
 
 
 def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> str:

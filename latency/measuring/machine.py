@@ -116,15 +116,23 @@ def busy_seconds() -> dict[int, float]:
 
 
 @contextmanager
-def measuring_lock(device: str) -> Iterator[None]:
+def measuring_lock(device: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Wait until no other measurement of this user runs on the device, and hold it.
 
     Two measurements at once would disturb each other, and both would be refused as noisy.
+
+    Args:
+        device: Of the target.
+        waiting: Called once if there is something to wait for.
     """
     name = "".join(c if c.isalnum() else "-" for c in device)
     path = FilePath(tempfile.gettempdir()) / f"onepath-measuring-{os.getuid()}-{name}.lock"
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield
         finally:

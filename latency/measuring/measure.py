@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latency.measuring.job import Item, Job, JobResult, Progress, noise_reason, plan_for, run_job
-from latency.tables.profiling import network_choices
 from latency.target import Target
 from supernet.errors import InputError
 from supernet.space import Architecture, Space
@@ -76,7 +75,7 @@ def measure_network(
 
             file = str(FilePath(name) / "weights.safetensors")
             save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, file)
-        choices = network_choices(space, space.path(architecture))
+        choices = space.kept(space.path(architecture))
         item = Item("model", choices=choices, input_shape=space.input_size, weights=file, check=True)
         return _measure(item, space, target, images, FilePath(name), seconds, progress)
 

@@ -19,15 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from latency.graphs.model import ModelForms, build_chain, file_forms, module_forms
+from latency.measuring.job import Item, Job
 from latency.measuring.machine import QuietCores, fast_cores, release_affinity
 from latency.measuring.sentinels import PREFIX, SENTINELS, host_sentinel, streaming
 from latency.measuring.timing import HostClock, TimeCalls
 from latency.measuring.workers import Worker, fork_worker
-from latency.runtimes.base import Host, Program
-from latency.runtimes.cuda import device_sentinel
-from latency.runtimes.registry import entry, load_runtime
-from latency.target import Target, read_target
-from supernet.space import Space, read_space
+from latency.runtimes.base import Host, Program, load_kernels, load_runtime
+from latency.target import Target
+from supernet.space import Space
 
 Report = Callable[[str, float], None]
 
@@ -38,7 +37,7 @@ class Phases:
 
     Attributes:
         target: On what is measured.
-        items: The job's items by key, as plain data.
+        items: The job's items by key.
         space: The space of the items' layers, if any.
         images: To calibrate quantisation with, or None.
         folder: Where quantised graphs are kept from phase to phase.
@@ -49,7 +48,7 @@ class Phases:
     """
 
     target: Target
-    items: Mapping[str, Mapping[str, Any]]
+    items: Mapping[str, Item]
     space: Space | None
     images: NDArray[np.float32] | None
     folder: FilePath
@@ -59,47 +58,45 @@ class Phases:
     graphs: dict[str, bytes] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, job: Mapping[str, Any], folder: FilePath, report: Report) -> "Phases":
-        """Return the phases of a job (`Job.to_dict`)."""
+    def of(cls, job: Job, folder: FilePath, report: Report) -> "Phases":
+        """Return the phases of a job."""
         return cls(
-            target=read_target(job["target"], "job.target"),
-            items={item["key"]: item for item in job["items"]},
-            space=None if job["space"] is None else read_space(job["space"], "job.space"),
-            images=np.load(job["images"], allow_pickle=False) if job["images"] else None,
+            target=job.target,
+            items={item.key: item for item in job.items},
+            space=job.space,
+            images=np.load(job.images, allow_pickle=False) if job.images else None,
             folder=folder,
             report=report,
         )
 
-    def forms(self, item: Mapping[str, Any]) -> ModelForms:
+    def forms(self, item: Item) -> ModelForms:
         """Return the forms of an item; the graph is made at once if the runtime takes it."""
         forms = self._forms(item)
-        if not entry(self.target.runtime).takes_onnx:
+        if not self.target.traits.takes_onnx:
             return forms
-        if item["key"] not in self.graphs:
-            self.graphs[item["key"]] = forms.onnx()
-        return replace(forms, make_onnx=lambda: self.graphs[item["key"]], cache=self.folder)
+        if item.key not in self.graphs:
+            self.graphs[item.key] = forms.onnx()
+        return replace(forms, make_onnx=lambda: self.graphs[item.key], cache=self.folder)
 
-    def _forms(self, item: Mapping[str, Any]) -> ModelForms:
-        if item["file"]:
-            return file_forms(FilePath(item["file"]), self.target.batch, self.images)
+    def _forms(self, item: Item) -> ModelForms:
+        if item.file:
+            return file_forms(FilePath(item.file), self.target.batch, self.images)
         assert self.space is not None
-        module = build_chain(self.space, [(layer, candidate) for layer, candidate in item["choices"]])
-        if item["weights"]:
+        module = build_chain(self.space, item.choices)
+        if item.weights:
             from safetensors.torch import load_file
 
-            module.load_state_dict(load_file(item["weights"]))
-        shape = (self.target.batch, *item["input_shape"])
+            module.load_state_dict(load_file(item.weights))
+        shape = (self.target.batch, *item.input_shape)
         fits = self.images is not None and self.images.shape[1:] == shape[1:]
         return module_forms(module, shape, self.images if fits else None)
 
 
-def prepare_item(
-    item: Mapping[str, Any], forms: ModelForms, target: Target, host: Host
-) -> tuple[Program, dict[str, Any]]:
+def prepare_item(item: Item, forms: ModelForms, target: Target, host: Host) -> tuple[Program, dict[str, Any]]:
     """Make one item runnable, and compare its outputs with the module's if asked."""
     torch.set_num_threads(target.threads)
     wanted = None
-    if item["check"]:  # before a runtime may convert the module
+    if item.check:  # before a runtime may convert the module
         with torch.inference_mode():
             wanted = forms.module()(torch.from_numpy(forms.example)).numpy()
     program = load_runtime(target.runtime).prepare(forms, target, host)
@@ -116,7 +113,7 @@ class ForkedPhases:
 
     def __init__(self, phases: Phases) -> None:
         self.phases = phases
-        for name in entry(phases.target.runtime).imports:
+        for name in phases.target.traits.imports:
             importlib.import_module(name)
         release_affinity()
         self.cores = QuietCores(list(phases.target.options.get("cores", fast_cores())), phases.target.threads)
@@ -136,7 +133,7 @@ class ForkedPhases:
         for index, (key, item) in enumerate(phases.items.items()):
             phases.report("preparing models", index / len(phases.items))
             # Graphs, and the memory to stream, are made here, once; each worker only makes its own runnable.
-            host = Host(HostClock(), streaming(item["stream_bytes"]))
+            host = Host(HostClock(), streaming(item.stream_bytes))
             self._fork(key, partial(prepare_item, item, phases.forms(item), phases.target, host))
             unready.append(key)
             if len(unready) == at_once:
@@ -173,8 +170,11 @@ class SharedPhases:
 
     def __init__(self, phases: Phases) -> None:
         self.phases = phases
-        self.sentinels: Sequence[str] = SENTINELS if phases.target.runtime.startswith("cuda") else ()
-        self.programs = {PREFIX + name: device_sentinel(name, phases.target) for name in self.sentinels}
+        target = phases.target
+        self.sentinels: Sequence[str] = SENTINELS if target.traits.kernels else ()
+        self.programs = {
+            PREFIX + name: load_kernels(target.runtime).reference_kernel(name, target) for name in self.sentinels
+        }
 
     @contextmanager
     def open(self) -> Iterator[dict[str, TimeCalls]]:

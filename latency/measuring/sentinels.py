@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from latency.measuring.summary import summarise
 from latency.measuring.timing import Samples
 from latency.runtimes.base import Host, Program, do_nothing, host_program
+from supernet.plain import Unbounded
 
 PREFIX = "sentinel:"
 
@@ -64,7 +65,7 @@ class SentinelStats:
     """
 
     latency_ms: float
-    drift: float
+    drift: Unbounded
 
 
 def judge_sentinel(samples: Samples) -> SentinelStats:

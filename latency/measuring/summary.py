@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from latency.measuring.timing import Samples
+from supernet.plain import Unbounded
 
 MIN_ITEMS = 5
 """With fewer items in a phase, what they do together cannot be told from what each does."""
@@ -32,8 +33,8 @@ class Stats:
     """
 
     latency_ms: float
-    error_ms: float
-    repeat: float
+    error_ms: Unbounded
+    repeat: Unbounded
     median_ms: float
     p10_ms: float
     num_samples: int

@@ -3,14 +3,16 @@
 A runtime is a module with the functions of `Runtime`. Host-timed runtimes wrap their call in `host_program`.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from latency.runtimes.registry import entry
 from latency.target import Target
 
 CLEAN_SHARE = 0.97
@@ -119,6 +121,25 @@ class Runtime(Protocol):
     def prepare(self, model: Model, target: Target, host: Host) -> Program:
         """Make a model runnable on the target."""
         ...
+
+
+class DeviceRuntime(Runtime, Protocol):
+    """The functions of a runtime with reference kernels of its own (`registry.Entry.kernels`)."""
+
+    def reference_kernel(self, name: str, target: Target) -> Program:
+        """Return the kernel `cache`, which stays in the nearest caches, or `stream`, which streams memory."""
+        ...
+
+
+def load_runtime(name: str) -> Runtime:
+    """Import a runtime's file (which imports its library only when it prepares something)."""
+    return cast(Runtime, importlib.import_module(f"latency.runtimes.{entry(name).module}"))
+
+
+def load_kernels(name: str) -> DeviceRuntime:
+    """Import the file of a runtime that has reference kernels of its own."""
+    assert entry(name).kernels
+    return cast(DeviceRuntime, load_runtime(name))
 
 
 def host_program(run: Callable[[], object], output: Callable[[], NDArray[np.float32]], host: Host) -> Program:

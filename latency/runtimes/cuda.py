@@ -147,7 +147,7 @@ def _capture(run: Callable[[], torch.Tensor], device: str) -> tuple[torch.cuda.C
     return graph, y
 
 
-def device_sentinel(name: str, target: Target) -> Program:
+def reference_kernel(name: str, target: Target) -> Program:
     """Return a GPU's reference kernel: `cache` multiplies small matrices, `stream` adds up 256 MiB."""
     small = torch.ones(1024, 1024, device=target.device)
     big = torch.ones(2**26 if name == "stream" else 1, device=target.device)

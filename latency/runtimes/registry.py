@@ -1,21 +1,17 @@
-"""Which runtimes exist: name, file, precisions, the extra that brings them. Imports none of them.
+"""Which runtimes exist and what they are like: name, file, traits. Plain data; imports none of them.
 
-A further runtime is one file beside this one (see `base.Runtime`) and one line here.
+A further runtime is one file beside this one (see `base.Runtime`) and one line here. Nothing else asks for a runtime's
+name: what must be done differently for some is a trait.
 """
 
-import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
 
 from supernet.errors import InputError, nearest
-
-if TYPE_CHECKING:  # it speaks of targets, which speak of the names here
-    from latency.runtimes.base import Runtime
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a runtime's code stands and what it offers.
+    """Where a runtime's code stands, what it offers, and how it is measured.
 
     Attributes:
         module: File in this package.
@@ -24,6 +20,12 @@ class Entry:
         imports: What the measuring process imports before it forks a worker for each model.
         takes_onnx: Whether it runs ONNX graphs (else modules).
         extra: What to install when one is missing, as in `pip install 'onepath[openvino]'`; empty if core.
+        device: Value of `Target.device` where none is given.
+        devices: Regular expression of its allowed values.
+        own_process: Whether each model is timed in a forked process of its own, by this machine's clock and beside its
+            reference kernels; else all in one.
+        external: Whether it is a program outside that times itself: it warms up alone and is started rarely.
+        kernels: Whether its file has reference kernels of its own (`base.DeviceRuntime`).
     """
 
     module: str
@@ -32,9 +34,23 @@ class Entry:
     imports: tuple[str, ...] = ()
     takes_onnx: bool = False
     extra: str = ""
+    device: str = "cpu"
+    devices: str = "cpu"
+    own_process: bool = True
+    external: bool = False
+    kernels: bool = False
 
 
 _ONNX = ("onnxruntime", "onnx")
+_CUDA = Entry(
+    "cuda",
+    ("fp32", "fp16", "bf16"),
+    ("torch",),
+    device="cuda",
+    devices=r"cuda(:\d{1,3})?",
+    own_process=False,
+    kernels=True,
+)
 
 RUNTIMES: dict[str, Entry] = {
     "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",), imports=("torch",)),
@@ -48,9 +64,11 @@ RUNTIMES: dict[str, Entry] = {
         extra="openvino",
     ),
     "torch-compile": Entry("torch_compiled", ("fp32", "bf16"), ("torch",), imports=("torch",)),
-    "cuda": Entry("cuda", ("fp32", "fp16", "bf16"), ("torch",)),
-    "cuda-graph": Entry("cuda", ("fp32", "fp16", "bf16"), ("torch",)),
-    "command": Entry("command", ("fp32", "int8"), _ONNX, takes_onnx=True),
+    "cuda": _CUDA,
+    "cuda-graph": _CUDA,
+    "command": Entry(
+        "command", ("fp32", "int8"), _ONNX, takes_onnx=True, devices=".{1,100}", own_process=False, external=True
+    ),
 }
 
 
@@ -63,8 +81,3 @@ def entry(name: str) -> Entry:
     if name not in RUNTIMES:
         raise InputError(f"unknown runtime {name!r}{nearest(name, RUNTIMES)}")
     return RUNTIMES[name]
-
-
-def load_runtime(name: str) -> "Runtime":
-    """Import a runtime's file (which imports its library only when it prepares something)."""
-    return cast("Runtime", importlib.import_module(f"latency.runtimes.{entry(name).module}"))

@@ -5,8 +5,9 @@ The differentiable expectation that the search uses is `CostTable.expected`, ove
 
 from pathlib import Path as FilePath
 
+from latency.tables.file import load_table
 from latency.tables.published import published_table
-from latency.tables.table import LatencyTable, load_table
+from latency.tables.table import LatencyTable
 from latency.target import COUNTED, PUBLISHED, Target
 from supernet.cost import CostTable, macs_table, params_table
 from supernet.errors import InputError

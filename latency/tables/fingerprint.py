@@ -12,7 +12,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from latency.measuring.machine import cpu_facts, versions
-from latency.runtimes.registry import entry, load_runtime
+from latency.runtimes.base import load_runtime
 from latency.target import Target
 from supernet.space import Space
 
@@ -22,15 +22,15 @@ PROTOCOL = 2
 
 def fingerprint(space: Space, target: Target) -> dict[str, Any]:
     """Return the fingerprint that a table of this space and target would have if it were built here now."""
-    runtime = load_runtime(target.runtime)
-    remote = target.runtime == "command" and target.device != "cpu"
+    runtime, traits = load_runtime(target.runtime), target.traits
+    remote = traits.external and target.device != traits.device
     settings = {key: value for key, value in target.to_dict().items() if key != "name"}
     return {
         "protocol": PROTOCOL,
         "space": space_hash(space),
         **settings,
         **({} if remote else cpu_facts()),
-        "versions": versions(entry(target.runtime).needs),
+        "versions": versions(traits.needs),
         **runtime.facts(target),
     }
 

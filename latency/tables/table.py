@@ -1,26 +1,23 @@
-"""The latency table: measured cost of every candidate of a space on a target, on disk as Parquet.
+"""The latency table: measured cost of every candidate of a space on a target. Knows no files.
 
-Raw rows stay raw; the calibration stands beside them and is folded in by `cost_table`. A table carries the
-fingerprint of what it was measured on, and `load_table` refuses one of another.
+Raw rows stay raw; the calibration stands beside them and is folded in by `cost_table`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Annotated, Any
 
-from latency.errors import ForeignTable, MissingLatency
-from latency.tables.calibrate import Calibration, CalibrationNetwork
-from latency.tables.fingerprint import differences, fingerprint, space_hash
-from latency.target import Target, read_target
+from pydantic import Field
+
+from latency.errors import MissingLatency
+from latency.tables.calibrate import Calibration
+from latency.target import Target
 from supernet.cost import CostTable, params_table
-from supernet.errors import InputError
-from supernet.files import whole
-from supernet.network import chosen_layers
-from supernet.space import Architecture, Space, read_space
+from supernet.space import Architecture, Space
 
-SCHEMA_VERSION = 3
+Figure = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+"""A number that was measured: finite, and not negative."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,12 @@ class Row:
 
     layer: str
     op: str
-    raw_ms: float
-    error_ms: float = 0.0
-    chain_ms: float = 0.0
-    before_ms: float = 0.0
-    median_ms: float = 0.0
-    p10_ms: float = 0.0
+    raw_ms: Figure
+    error_ms: Figure = 0.0
+    chain_ms: Figure = 0.0
+    before_ms: Figure = 0.0
+    median_ms: Figure = 0.0
+    p10_ms: Figure = 0.0
     num_samples: int = 0
     num_clean: int = 0
 
@@ -111,9 +108,8 @@ class LatencyTable:
         Raises:
             MissingLatency: If it needs an entry that is missing; others may be.
         """
-        wanted = [
-            (layer.name, layer.candidates[index].short) for layer, index in chosen_layers(self.space, architecture)
-        ]
+        layers, kept = self.space.layers, self.space.kept(self.space.path(architecture))
+        wanted = [(layers[number].name, layers[number].candidates[index].short) for number, index in kept]
         return sum(map(self._require(wanted).__getitem__, wanted))
 
     def _require(self, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
@@ -129,104 +125,7 @@ class LatencyTable:
         return known
 
 
-def table_path(folder: FilePath | str, space: Space, target: Target) -> FilePath:
-    """Return where the table of a space on a target is kept."""
-    return FilePath(folder) / f"{space.name}@{target.name}.parquet"
-
-
 def rebuild_command(space: Space, target: Target, folder: FilePath | str = "") -> str:
     """Return the command that builds a table anew."""
     where = f" --folder {folder}" if str(folder) else ""
     return f"onepath latency build --space {space.name} --target {target.name}{where}"
-
-
-def write_table(table: LatencyTable, folder: FilePath | str) -> FilePath:
-    """Write a table whole, or not at all."""
-    import pyarrow
-    import pyarrow.parquet
-
-    metadata = {
-        "schema_version": SCHEMA_VERSION,
-        "unit": "ms",
-        "space": table.space.to_dict(),
-        "target": table.target.to_dict(),
-        "calibration": asdict(table.calibration),
-        "fingerprint": dict(table.fingerprint),
-        "sentinels": dict(table.sentinels),
-        "info": dict(table.info),
-    }
-    rows = pyarrow.Table.from_pylist([asdict(row) for row in table.rows])
-    path = table_path(folder, table.space, table.target)
-    with whole(path) as part:
-        pyarrow.parquet.write_table(rows.replace_schema_metadata({"onepath_latency": json.dumps(metadata)}), part)
-    return path
-
-
-def read_table(path: FilePath | str) -> LatencyTable:
-    """Read a table as it stands, wherever it was measured.
-
-    Raises:
-        InputError: If it does not exist, is no latency table, or has another schema version.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    if not FilePath(path).is_file():
-        raise InputError(f"{path}: no such latency table")
-    try:
-        stored = pyarrow.parquet.read_table(path)
-        metadata = json.loads((stored.schema.metadata or {})[b"onepath_latency"])
-    except (pyarrow.ArrowInvalid, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a latency table ({error!r})") from error
-    if metadata["schema_version"] != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: schema version {metadata['schema_version']}, this release reads {SCHEMA_VERSION}; build it anew"
-        )
-    calibration = metadata["calibration"]
-    networks = tuple(CalibrationNetwork(**network) for network in calibration.pop("networks"))
-    return LatencyTable(
-        space=read_space(metadata["space"], f"{path}: space"),
-        target=read_target(metadata["target"], f"{path}: target"),
-        rows=tuple(Row(**row) for row in stored.to_pylist()),
-        calibration=Calibration(**calibration, networks=networks),
-        fingerprint=metadata["fingerprint"],
-        sentinels=metadata["sentinels"],
-        info=metadata["info"],
-    )
-
-
-def stored_table(folder: FilePath | str, space: Space, target: Target) -> LatencyTable:
-    """Read the table kept of a space on a target, wherever it was measured.
-
-    Raises:
-        InputError: If there is none.
-        ForeignTable: If it is of other layers than the space's.
-    """
-    path = table_path(folder, space, target)
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no latency table of {space.name} on {target.name} yet; {rebuild_command(space, target, folder)}"
-        )
-    table = read_table(path)
-    if table.fingerprint["space"] != space_hash(space):
-        raise ForeignTable(
-            f"{path} was measured for other layers than {space.name} has; {rebuild_command(space, target, folder)}"
-        )
-    return table
-
-
-def load_table(folder: FilePath | str, space: Space, target: Target) -> LatencyTable:
-    """Load the table of a space on a target, for use on this machine.
-
-    Raises:
-        InputError: If there is none.
-        ForeignTable: If it was measured on something else, naming the differences and the command that rebuilds it.
-    """
-    table = stored_table(folder, space, target)
-    unlike = differences(table.fingerprint, fingerprint(space, target))
-    if unlike:
-        raise ForeignTable(
-            f"{table_path(folder, space, target)} was measured on something else ({'; '.join(unlike)}); rebuild it: "
-            f"{rebuild_command(space, target, folder)}"
-        )
-    return table

@@ -62,8 +62,8 @@ def build(
     json: Json = False,
 ) -> None:
     """Measure the latency table of a space on a target. A valid one is kept; an interrupted build goes on."""
-    from latency.tables.profiling import build_table
-    from latency.tables.table import table_path
+    from latency.tables.build import build_table
+    from latency.tables.file import table_path
     from latency.target import load_target
     from supernet.presets import load_space
 
@@ -254,7 +254,7 @@ def verify(
         raise typer.Exit(_exit_code(load_report.verdict))
     from latency.checks.verify import SECONDS
     from latency.checks.verify import verify as verify_table
-    from latency.tables.table import load_table
+    from latency.tables.file import load_table
 
     table = load_table(folder, the_space, the_target)
     with progress_bar() as progress:

@@ -14,9 +14,10 @@ import ray
 
 from latency.errors import MachineTooNoisy
 from latency.measuring.measure import Measurement, measure_network
+from latency.tables.build import build_table
 from latency.tables.estimate import cost_table
-from latency.tables.profiling import build_table
-from latency.tables.table import LatencyTable, read_table, table_path
+from latency.tables.file import read_table, table_path
+from latency.tables.table import LatencyTable
 from latency.target import Target, read_target
 from orchestrator.cluster.progress import poster
 from orchestrator.cluster.session import announced, target_resources

@@ -16,7 +16,7 @@ import pytest
 from latency_command import SMALL, onepath
 
 from latency.measuring.measure import measure_network
-from latency.tables.table import load_table, table_path
+from latency.tables.file import load_table, table_path
 from latency.target import load_target
 from supernet.presets import load_space
 

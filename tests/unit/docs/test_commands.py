@@ -13,7 +13,7 @@ from documents import PAGES, blocks, commands, write_files
 from latency_cases import made_up_table
 from repository import ROOT
 
-from latency.tables.table import write_table
+from latency.tables.file import write_table
 from latency.target import load_target
 from orchestrator.cli.main import app, main
 from orchestrator.plan.config import RunConfig

@@ -12,7 +12,7 @@ from registry_cases import make_result, open_registry, register
 from repository import ROOT
 
 from latency.graphs.export import export_onnx, export_parity
-from latency.tables.table import write_table
+from latency.tables.file import write_table
 from supernet.cost import count_cost, params_table
 from supernet.presets import load_network
 

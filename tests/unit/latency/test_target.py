@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from latency.runtimes.registry import RUNTIMES, load_runtime
+from latency.runtimes.base import load_runtime
+from latency.runtimes.registry import RUNTIMES
 from latency.target import load_target, read_target, target_names
 from supernet.errors import InputError
 
@@ -29,6 +30,11 @@ def test_a_file_is_a_target(tmp_path: Path) -> None:
     [
         ({"runtime": "torch"}, "place.name: Field required"),
         ({"name": "a b", "runtime": "torch"}, "place.name: 'a b': "),
+        ({"name": "..", "runtime": "torch"}, "place.name: '..'"),
+        ({"name": "../../evil", "runtime": "torch"}, "place.name: '../../evil'"),
+        ({"name": "a", "runtime": "torch", "device": "cuda"}, "place.device: 'cuda'; torch runs on cpu"),
+        ({"name": "a", "runtime": "cuda", "device": "cpu"}, "place.device: 'cpu'; cuda runs on cuda"),
+        ({"name": "a", "runtime": "command", "device": "a\nb"}, "place.device"),
         ({"name": "a", "runtime": "onxruntime"}, "did you mean 'onnxruntime'"),
         (
             {"name": "a", "runtime": "torch", "threads": 0},

@@ -12,8 +12,8 @@ from latency.checks.verify import Probe, Report, Verdict
 from latency.errors import MissingLatency
 from latency.tables.describe import expected_costs, list_targets
 from latency.tables.estimate import cost_table, latency_table, predict
+from latency.tables.file import write_table
 from latency.tables.published import published_entries
-from latency.tables.table import write_table
 from latency.target import load_target, read_target
 from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError

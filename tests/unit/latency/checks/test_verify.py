@@ -12,8 +12,8 @@ from latency.checks.verify import GOALS, GOALS_INT8, Probe, Report, Verdict, anc
 from latency.measuring.sentinels import SentinelStats
 from latency.measuring.summary import Stats
 from latency.tables.calibrate import CalibrationNetwork
+from latency.tables.chains import calibration_paths
 from latency.tables.estimate import predict
-from latency.tables.profiling import calibration_paths
 from latency.tables.table import LatencyTable
 from latency.target import load_target
 from supernet.cost import macs_table, params_table

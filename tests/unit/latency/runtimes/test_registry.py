@@ -11,9 +11,8 @@ import torch
 from latency.graphs.model import module_forms
 from latency.measuring.job import why_not
 from latency.measuring.timing import HostClock
-from latency.runtimes.base import Host
+from latency.runtimes.base import Host, load_runtime
 from latency.runtimes.cuda import device_program, missing
-from latency.runtimes.registry import load_runtime
 from latency.target import Target, load_target, read_target, target_names
 from supernet.network import build_network
 from supernet.presets import load_space
@@ -26,7 +25,7 @@ TOLERANCES = {"fp32": 1e-4, "bf16": 0.03, "int8": 0.1}
 def local_targets() -> list[Target]:
     """Return the packaged targets that run in this process on any machine with the extras installed."""
     targets = [load_target(name) for name in target_names()]
-    return [t for t in targets if t.measured and t.cpu and t.runtime not in SLOW and not why_not(t)]
+    return [t for t in targets if t.measured and t.traits.own_process and t.runtime not in SLOW and not why_not(t)]
 
 
 @pytest.mark.parametrize("target", local_targets(), ids=lambda target: target.name)
@@ -177,7 +176,7 @@ def test_runtime_files_import_no_runtime() -> None:
 
     code = (
         "import sys\n"
-        "from latency.runtimes.registry import RUNTIMES, load_runtime\n"
+        "from latency.runtimes.base import load_runtime\nfrom latency.runtimes.registry import RUNTIMES\n"
         "for name in RUNTIMES: load_runtime(name)\n"
         "print([m for m in ('onnxruntime', 'openvino', 'onnx', 'nncf') if m in sys.modules])"
     )

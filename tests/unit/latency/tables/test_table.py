@@ -1,8 +1,10 @@
 """Latency tables: there and back, calibration folded in, foreign and incomplete ones refused."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 import torch
@@ -10,8 +12,8 @@ from latency_cases import made_up_table, true_costs
 
 from latency.errors import ForeignTable, MissingLatency
 from latency.tables.estimate import cost_table, predict
+from latency.tables.file import SCHEMA_VERSION, load_table, read_table, stored_table, table_path, write_table
 from latency.tables.fingerprint import differences, fingerprint, space_hash
-from latency.tables.table import SCHEMA_VERSION, load_table, read_table, stored_table, table_path, write_table
 from latency.target import load_target
 from supernet.cost import params_table
 from supernet.errors import InputError
@@ -128,3 +130,40 @@ def test_space_hash_sees_the_code_of_own_operators(tmp_path: Path, monkeypatch: 
     before = space_hash(space)
     file.write_text("A = 2\n")
     assert space_hash(space) != before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_a_row_that_cannot_be_is_refused_with_file_and_remedy(tmp_path: Path, value: float) -> None:
+    path = write_table(made_up_table(), tmp_path)
+    stored = parquet.read_table(path)
+    rows = stored.to_pylist()
+    rows[0]["raw_ms"] = value
+    parquet.write_table(pyarrow.Table.from_pylist(rows).replace_schema_metadata(stored.schema.metadata), path)
+    with pytest.raises(InputError, match=r"digits@ort-cpu-1t\.parquet: damaged.*onepath latency build --space digits"):
+        load_table(tmp_path, SPACE, TARGET)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    table = made_up_table()
+    path, rng = write_table(table, tmp_path), random.Random(0)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(60):
+        content = bytearray(whole)
+        content[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+        try:
+            found = read_table(path)
+        except InputError:
+            refused += 1
+        else:
+            assert found == table
+    assert refused > 20
+
+
+@pytest.mark.parametrize("name", ["../../evil/x", "..", "a/b", ""])
+def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="the space's name"):
+        table_path(tmp_path, replace(SPACE, name=name), TARGET)
+    with pytest.raises(InputError, match="the target's name"):
+        table_path(tmp_path, SPACE, replace(TARGET, name=name))

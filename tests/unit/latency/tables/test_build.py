@@ -13,17 +13,10 @@ from latency_cases import made_up_result, simulated_run, stats, true_costs
 from latency.errors import MachineTooNoisy
 from latency.graphs.model import build_chain
 from latency.measuring.sentinels import SentinelStats
+from latency.tables.build import build_table, row_noise
 from latency.tables.calibrate import CalibrationNetwork, fit
-from latency.tables.profiling import (
-    build_table,
-    calibration_paths,
-    chain_key,
-    network_bytes,
-    network_choices,
-    plan_chains,
-    row_noise,
-)
-from latency.tables.table import load_table
+from latency.tables.chains import calibration_paths, chain_key, network_bytes, plan_chains
+from latency.tables.file import load_table
 from latency.target import load_target
 from supernet.cost import count_cost, macs_table, params_table, trace
 from supernet.errors import InputError
@@ -170,7 +163,7 @@ def test_the_error_of_a_chain_counts_as_often_as_a_network_takes_it() -> None:
     """Two equal layers are measured in one chain: with the candidate in both, a network has the chain's error once."""
     plans = plan_chains(SPACE)
     plan = next(plan for plan in plans if (plan.layer, plan.op) == ("stage1.1", "k3e3"))
-    both, one = (network_choices(SPACE, path) for path in ((0, 0, 0, 0, 6, 6), (0, 0, 6, 0, 6, 6)))
+    both, one = (SPACE.kept(path) for path in ((0, 0, 0, 0, 6, 6), (0, 0, 6, 0, 6, 6)))
     keys = {chain_key(chain) for p in plans for chain in (p.chain, p.before)} | {chain_key(both), chain_key(one)}
     quiet = made_up_result(dict.fromkeys(keys, 2.0))
     exact = {key: stats(2.0, error=0.0) for key in keys}
@@ -210,7 +203,7 @@ def test_short_chains_are_visited_more_often_than_networks(tmp_path: Path) -> No
     plans = plan_chains(SPACE)
     befores = {chain_key(plan.before) for plan in plans if plan.before}
     visits = {item.key: item.visits for item in jobs[0].items}
-    networks = {chain_key(network_choices(SPACE, path)) for path in calibration_paths(SPACE)}
+    networks = {chain_key(SPACE.kept(path)) for path in calibration_paths(SPACE)}
     assert {visits[key] for key in networks} == {1}
     assert {visits[key] for key in befores} == {4}
     assert {visits[chain_key(plan.chain)] for plan in plans} == {2, 4}
