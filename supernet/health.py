@@ -22,11 +22,12 @@ UNMOVED = 0.98
 
 UNDECIDED = 0.75
 """Above this share noise alone explains alpha: with labels of no meaning, 200 architecture steps at a rate of 0.05
-took 8 to 21 % of the entropy from `one-path` and `two-path` (4 searches on the tests' tiny space)."""
+took 8 to 22 % of the entropy from `one-path` and `two-path` (4 searches on the tests' tiny space). From `reinforce` it
+took up to 40 % (2 searches): its noise can pass for learning."""
 
 OVER_BUDGET = 1.05
 """Above this multiple of the budget it was not reached: the multiplier swings the expected cost of a healthy search by
-5 % about it (0.95 and 1.01 at the end of the same searches)."""
+5 % about it (0.95 and 1.01 at the end of two such searches)."""
 
 
 def zero_mask(space: Space, width: int) -> Tensor:

@@ -19,6 +19,7 @@ from orchestrator.cluster.lease import held
 from orchestrator.data.batches import ImageData
 from orchestrator.data.build import build
 from orchestrator.data.storage import Storage
+from orchestrator.trial.records import starts_of
 from supernet.errors import InputError, RunError
 
 
@@ -125,9 +126,9 @@ def test_a_killed_sweep_goes_on_from_the_bucket(bucket, tmp_path):
     assert "warm-up" not in continued.stdout  # it was finished before the kill
     assert store.exists("front.png")
     assert store.exists("report.html")
-    starts = json.loads(store.read("starts/params-f0.4.json"))["starts"]
-    assert [start["phase"] for start in starts] == ["search", starts[1]["phase"]]
-    assert (starts[1]["phase"], starts[1]["step"]) > ("search", 0)
+    first, second = starts_of(store, "params-f0.4")
+    assert (first.phase, first.step) == ("search", 0)
+    assert (second.phase, second.step) > ("search", 0)
     again = onepath(*command[3:])
     assert "is finished" in again.stdout
     (row,) = json.loads(onepath("front", "small", "--storage", f"{bucket}/sweeps", "--json").stdout)
