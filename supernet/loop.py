@@ -11,12 +11,11 @@ from typing import Any, Literal
 import pydantic
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from supernet.cost import CostTable
 from supernet.errors import InputError
 from supernet.estimators import EstimatorName, make_estimator
-from supernet.gates import ArchitectureParameters, sample_path
+from supernet.gates import ArchitectureParameters
 from supernet.health import check_distribution, check_loss, mean_entropy, skip_share, zero_mask
 from supernet.network import MixedLayer, Supernet
 from supernet.objective import ObjectiveSettings, make_objective
@@ -24,48 +23,26 @@ from supernet.plain import STRICT, Count, CountOrNone, Flag
 from supernet.prune import Pruner, PruneSettings
 from supernet.rng import generator
 from supernet.sync import Alone, Sync, rank_weight
-from supernet.training import (
-    Batch,
-    Data,
-    LabelSmoothing,
-    LearningRate,
-    Momentum,
-    Precision,
-    WeightDecay,
-    cosine,
-    precision_context,
-    set_learning_rate,
-    sgd,
-    to_device,
-)
+from supernet.training import Batch, Data, LearningRate, precision_context, to_device
+from supernet.weights import WeightSettings, WeightTraining
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class SearchSettings:
+class SearchSettings(WeightSettings):
     """One stretch of search: the warm-up (`arch_every` 0) or the search proper.
 
     Attributes:
-        num_steps: Steps of this stretch.
-        batch_size: Images per weight step over all ranks; architecture steps use the same unless
-            `arch_batch_size` is given.
-        learning_rate: Peak of the weights' cosine schedule.
         train_weights: False searches alpha on frozen weights: every step is an architecture step.
         arch_every: Weight steps per architecture step; 0 for none (a warm-up: paths are drawn uniformly).
+        arch_batch_size: Images per architecture step over all ranks; None for `batch_size`.
         arch_learning_rate: Adam's, with beta1 = 0 so that a logit without gradient does not drift.
         num_samples: Paths per step of the `reinforce` estimator.
         arch_paths: Whether ranks draw their own paths in architecture steps or all the same one.
-        precision: `auto` is bf16 autocast on GPUs and float32 on CPUs.
         recompute: Recompute inside blocks in the backward pass of weight steps: less memory, more time.
         compile: Compile every candidate on its own at its first use; pays on long runs on GPUs.
         check_every: Steps between checks for NaN (each waits for the device once).
     """
 
-    num_steps: Count
-    batch_size: Count = 256
-    learning_rate: LearningRate = 0.05
-    momentum: Momentum = 0.9
-    weight_decay: WeightDecay = 4e-5
-    label_smoothing: LabelSmoothing = 0.1
     train_weights: Flag = True
     arch_every: CountOrNone = 5
     arch_batch_size: Count | None = None
@@ -75,16 +52,22 @@ class SearchSettings:
     arch_paths: Literal["per-rank", "shared"] = "per-rank"
     objective: ObjectiveSettings = field(default_factory=ObjectiveSettings)
     prune: PruneSettings | None = None
-    precision: Precision = "auto"
     recompute: Flag = False
     compile: Flag = False
     check_every: Count = 20
 
     @pydantic.model_validator(mode="after")
-    def _has_a_baseline(self) -> "SearchSettings":
+    def _goes_together(self) -> "SearchSettings":
+        if self.sharing.order == "fair" and self.searches:
+            raise ValueError("sharing.order 'fair' is for a warm-up: a search draws paths by probability")
         if self.estimator == "reinforce" and self.num_samples < 2:
             raise ValueError(f"num_samples {self.num_samples}: reinforce needs at least 2 paths for its baseline")
         return self
+
+    @property
+    def searches(self) -> bool:
+        """Whether alpha is searched: false in a warm-up."""
+        return self.arch_every > 0 or not self.train_weights
 
 
 @dataclass(frozen=True)
@@ -147,12 +130,10 @@ class Search:
         self.device = next(supernet.parameters()).device
         self.alpha = ArchitectureParameters(supernet.space, generator(seed, "alpha"))
         self.estimator = make_estimator(settings.estimator, settings.num_samples)
-        self.searches = settings.arch_every > 0 or not settings.train_weights
+        self.searches = settings.searches
         self.objective = make_objective(settings.objective, costs) if self.searches else None
         self.arch_optimiser = torch.optim.Adam([self.alpha.logits], lr=settings.arch_learning_rate, betas=(0.0, 0.999))
-        self.weight_optimiser = sgd(
-            supernet, settings.learning_rate, settings.momentum, settings.weight_decay, decay_norms=True
-        )
+        self.weights = WeightTraining(supernet, settings, seed=seed, sync=self.sync)
         self.pruner = Pruner(settings.prune, self.alpha.alive) if settings.prune else None
         self.zero = zero_mask(supernet.space, self.alpha.alive.shape[1])
         self.step_index = 0
@@ -174,7 +155,9 @@ class Search:
                 the budget would pay for more.
         """
         settings, step = self.settings, self.step_index
-        loss = self._weight_step(step) if settings.train_weights else None
+        loss = None
+        if settings.train_weights:
+            loss = self.weights.step(step, self._path_probs(), self._next("train", settings.batch_size))
         arch_loss = None
         if self.searches and (not settings.train_weights or (step + 1) % settings.arch_every == 0):
             arch_loss = self._arch_step(step)
@@ -196,23 +179,6 @@ class Search:
         if self.objective:
             check_distribution(step, record.expected_cost, record.skip_share, self.objective)
         return record
-
-    def _weight_step(self, step: int) -> Tensor:
-        """One SGD step on the weights of one path, the same path on every rank."""
-        settings = self.settings
-        path = sample_path(self._path_probs(), generator(self.seed, "path", step))
-        images, labels = self._next("train", settings.batch_size)
-        with precision_context(settings.precision, self.device):
-            loss = F.cross_entropy(self.supernet(images, path), labels, label_smoothing=settings.label_smoothing)
-        weight = rank_weight(settings.batch_size, self.sync.rank, self.sync.num_ranks)
-        parameters = self.supernet.path_parameters(path)
-        with self.sync.averaging(parameters):
-            (loss * weight).backward()  # type: ignore[no-untyped-call]
-        set_learning_rate(self.weight_optimiser, cosine(step, settings.num_steps, settings.learning_rate))
-        self.weight_optimiser.step()
-        for parameter in parameters:
-            parameter.grad = None
-        return loss.detach()
 
     def _path_probs(self) -> Tensor:
         """Distribution of weight paths: `probs` in a search, uniform in a warm-up."""
@@ -255,12 +221,7 @@ class Search:
         for i, j in doomed.nonzero().tolist():
             layer = self.supernet.layers[self.supernet.position_layers[i]]
             assert isinstance(layer, MixedLayer)
-            gone = set(layer.candidates[j].parameters())
-            for group in self.weight_optimiser.param_groups:
-                group["params"] = [p for p in group["params"] if p not in gone]
-            for parameter in gone:
-                self.weight_optimiser.state.pop(parameter, None)
-            layer.drop(j)
+            self.weights.drop(layer, j)
 
     def _next(self, split: str, batch_size: int) -> Batch:
         """Return the next batch of this rank; the cursor is all that a restart needs."""
@@ -280,9 +241,15 @@ class Search:
             raise InputError(
                 f"cost table {self.costs.name!r} is of another space: {priced} candidates per position, not {counts}"
             )
-        for size in (self.settings.batch_size, self.settings.arch_batch_size or self.settings.batch_size):
-            if size < self.sync.num_ranks:
-                raise InputError(f"batch size {size}: fewer images than ranks, {self.sync.num_ranks}")
+        settings, num_ranks = self.settings, self.sync.num_ranks
+        for size in (settings.batch_size, settings.arch_batch_size or settings.batch_size):
+            if size < num_ranks:
+                raise InputError(f"batch size {size}: fewer images than ranks, {num_ranks}")
+        shares = settings.sharing.num_shares
+        if settings.batch_size < num_ranks * shares:
+            raise InputError(
+                f"batch size {settings.batch_size}: fewer images than {shares} paths on each of {num_ranks} ranks"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a restart needs, as tensors and plain data.
@@ -296,7 +263,7 @@ class Search:
             "cursors": dict(self._cursors),
             "alpha": self.alpha.state_dict(),
             "supernet": self.supernet.state_dict() if self.settings.train_weights else None,
-            "weight_optimiser": self.weight_optimiser.state_dict(),
+            "weights": self.weights.state_dict(),
             "arch_optimiser": self.arch_optimiser.state_dict(),
             "multiplier": self.objective.multiplier if self.objective else 0.0,
             "strikes": self.pruner.strikes if self.pruner else None,
@@ -308,7 +275,7 @@ class Search:
         self.alpha.load_state_dict(state["alpha"])
         if state["supernet"] is not None:
             self.supernet.load_state_dict(state["supernet"])
-        self.weight_optimiser.load_state_dict(state["weight_optimiser"])
+        self.weights.load_state_dict(state["weights"])
         self.arch_optimiser.load_state_dict(state["arch_optimiser"])
         self.step_index, self.num_arch_steps = state["step_index"], state["num_arch_steps"]
         self._cursors, self._streams = dict(state["cursors"]), {}

@@ -50,6 +50,25 @@ def cosine(step: int, num_steps: int, peak: float, warmup_steps: int = 0) -> flo
     return 0.5 * peak * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
+def linear(step: int, num_steps: int, peak: float) -> float:
+    """Return the learning rate of a step on a line from `peak` to zero."""
+    return peak * max(0.0, 1 - step / num_steps)
+
+
+def constant(step: int, num_steps: int, peak: float) -> float:
+    """Return `peak`."""
+    return peak
+
+
+ScheduleName = Literal["cosine", "linear", "constant"]
+
+SCHEDULES: dict[ScheduleName, Callable[[int, int, float], float]] = {
+    "cosine": cosine,
+    "linear": linear,
+    "constant": constant,
+}
+
+
 def sgd(
     module: nn.Module, learning_rate: float, momentum: float, weight_decay: float, *, decay_norms: bool
 ) -> torch.optim.SGD:
@@ -66,9 +85,9 @@ def sgd(
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the learning rate of every group."""
+    """Set the learning rate of every group, times its own `rate` where it has one."""
     for group in optimiser.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("rate", 1.0)
 
 
 def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:

@@ -269,7 +269,7 @@ def _run_search(search: Search, phase: str, key: str, place: Place) -> None:
 def _numbers(search: Search, record: StepRecord) -> dict[str, float]:
     numbers = {"loss": float(record.loss)}
     if search.settings.train_weights:
-        numbers["learning_rate"] = float(search.weight_optimiser.param_groups[0]["lr"])
+        numbers["learning_rate"] = search.weights.learning_rate
     if search.searches:
         cost = f"expected_{search.costs.unit}" if search.costs.unit != "1" else f"expected_{search.costs.name}"
         numbers[cost] = record.expected_cost

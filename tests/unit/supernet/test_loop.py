@@ -20,6 +20,7 @@ from supernet.network import Supernet, build_network, inherit_weights
 from supernet.objective import ObjectiveSettings
 from supernet.prune import PruneSettings
 from supernet.rng import generator
+from supernet.sharing import SharingSettings
 from supernet.training import cosine
 
 SPACE = tiny_space(blocks=2)
@@ -80,6 +81,9 @@ MODES = {
     "mul_log": replace(SETTINGS, objective=ObjectiveSettings(kind="mul_log", reference=BUDGET.reference)),
     "add_linear": replace(SETTINGS, objective=ObjectiveSettings(kind="add_linear", reference=BUDGET.reference)),
     "recompute": replace(SETTINGS, recompute=True),
+    "fair": replace(SETTINGS, arch_every=0, sharing=SharingSettings(order="fair", num_paths=3)),
+    "sandwich": replace(SETTINGS, sharing=SharingSettings(sandwich=True, distillation=0.5, average=0.9)),
+    "pruned average": replace(SETTINGS, prune=PRUNE, arch_every=1, sharing=SharingSettings(average=0.9)),
     "own batch": replace(SETTINGS, arch_batch_size=16),
 }
 
@@ -118,7 +122,7 @@ def test_different_seeds_give_different_searches():
 def candidate_state(search, layer, index):
     """Weights, statistics and momentum of one candidate, copied."""
     candidate = search.supernet.layers[layer].candidates[index]
-    momentum = [search.weight_optimiser.state.get(p, {}).get("momentum_buffer") for p in candidate.parameters()]
+    momentum = [search.weights.optimiser.state.get(p, {}).get("momentum_buffer") for p in candidate.parameters()]
     return copy.deepcopy([*candidate.state_dict().values(), *momentum])
 
 
@@ -210,7 +214,7 @@ def test_learning_rate_follows_the_cosine():
     search, seen = search_of(replace(SETTINGS, num_steps=5)), []
     while not search.done:
         search.step()
-        seen.append(search.weight_optimiser.param_groups[0]["lr"])
+        seen.append(search.weights.optimiser.param_groups[0]["lr"])
     assert seen == [cosine(step, 5, 0.05) for step in range(5)]
     assert seen[0] == 0.05
     assert cosine(5, 5, 0.05) == pytest.approx(0, abs=1e-12)
@@ -256,8 +260,8 @@ def test_dropped_candidates_and_their_optimiser_state_are_released():
     for key, references in weak.items():
         assert all((reference() is None) == (key in dropped) for reference in references)
     living = set(search.supernet.parameters())
-    assert {p for group in search.weight_optimiser.param_groups for p in group["params"]} == living
-    assert set(search.weight_optimiser.state) <= living
+    assert {p for group in search.weights.optimiser.param_groups for p in group["params"]} == living
+    assert set(search.weights.optimiser.state) <= living
     assert search.alpha.probs()[~search.alpha.alive].eq(0).all()
     assert search.alpha.alive.any(1).all()
 
