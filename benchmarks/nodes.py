@@ -25,6 +25,9 @@ import yaml
 
 from benchmarks.chaos import fingerprint, registered
 from benchmarks.clusters import RAY, Processes, clean_environment, family, kill, probe, wait_for
+from orchestrator.data.storage import Storage
+from orchestrator.plan.trials import STARTS_FOLDER, WARMUP_KEY
+from orchestrator.trial.records import starts_of
 
 NODES = ("head", "train1", "train2", "device")
 HEAD = "10.77.0.1:6379"
@@ -159,10 +162,9 @@ def finish(cluster: Cluster, name: str, driver: "Popen[bytes]") -> None:
 
 def ranks(cluster: Cluster, name: str) -> list[int]:
     """Return the number of ranks at every start of a sweep's Train runs."""
-    files = sorted(
-        (cluster.folder / "runs" / name / "starts").glob("*.json"), key=lambda file: file.name != "warmup.json"
-    )
-    return [start["num_ranks"] for file in files for start in json.loads(file.read_text())["starts"]]
+    store = Storage(str(cluster.folder / "runs" / name))
+    keys = sorted((file.removesuffix(".json") for file in store.child(STARTS_FOLDER).names()), key=WARMUP_KEY.__ne__)
+    return [start.num_ranks for key in keys for start in starts_of(store, key)]
 
 
 def disturb(cluster: Cluster, trial: str) -> None:

@@ -24,7 +24,8 @@ from orchestrator.cluster.leftovers import DRIVERS_FILE, leftovers_freed
 from orchestrator.cluster.session import connect, prepare_environment, target_resources
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.trials import WARMUP_FILE, Job, plan_trials
+from orchestrator.plan.trials import WARMUP_FILE, WARMUP_KEY, Job, plan_trials
+from orchestrator.trial.records import starts_of
 from supernet.cost import params_table
 from supernet.errors import RunError
 from supernet.presets import load_space
@@ -85,9 +86,9 @@ def resume(folder: Path) -> dict:
             if strike_at:
                 threading.Thread(target=strike_at, args=(job, 25, seen), daemon=True).start()
             run_job(job)
-            starts = job.store.child("starts").read_json("warmup.json")["starts"]
             digest = hashlib.sha256(job.store.read(WARMUP_FILE)).hexdigest()
-            found[name] = {"starts": [s["step"] for s in starts], "weights": digest, **seen}
+            steps = [start.step for start in starts_of(job.store, WARMUP_KEY)]
+            found[name] = {"starts": steps, "weights": digest, **seen}
         (trial,) = plan_trials(job.run)
         begin = time.monotonic()
         try:

@@ -48,7 +48,7 @@ def test_installed_wheel_runs_from_any_folder(wheel: Path, tmp_path: Path) -> No
     listed = run(environment, tmp_path, "arch", "list")
     assert str(packages) in listed
     assert "proxyless-mobile" in listed
-    assert '"space": "digits"' in run(environment, tmp_path, "sweep", "quickstart", "--dry-run", "--json")
+    assert '"space": "scattered-digits"' in run(environment, tmp_path, "sweep", "quickstart", "--dry-run", "--json")
 
 
 def run(environment: Path, folder: Path, *arguments: str) -> str:
