@@ -29,6 +29,9 @@ DEAD_AFTER_BEATS = 6
 SETTLE_SECONDS = 0.5
 """Of two drivers that begin at once, the one that wrote last finds itself after this time."""
 
+TAKEN_OVER = signal.SIGUSR2
+"""Interrupts a driver that lost its sweep. Not SIGINT: a shell starts what is in its background with that ignored."""
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -93,6 +96,7 @@ def held(
     """
     lease = _take(store, name, say, beat_seconds)
     heart = _Heart(store, lease, beat_seconds)
+    before = signal.signal(TAKEN_OVER, signal.default_int_handler)
     heart.start()
     try:
         yield
@@ -102,6 +106,7 @@ def held(
         raise
     finally:
         heart.end()
+        signal.signal(TAKEN_OVER, before)
 
 
 def _take(store: Storage, name: str, say: Callable[[str], None], beat_seconds: float) -> Lease:
@@ -139,7 +144,7 @@ class _Heart(threading.Thread):
             with contextlib.suppress(OSError, RunError):  # storage that is away; work that needs it will say so
                 self.taken_by = self._other()
                 if self.taken_by:
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    signal.pthread_kill(threading.main_thread().ident or 0, TAKEN_OVER)
                     return
                 self._lease = replace(self._lease, beat=self._lease.beat + 1)
                 _write(self._store, self._lease)

@@ -32,6 +32,11 @@ def is_alive(process):
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
+def hears_ctrl_c() -> None:
+    """Undo what a shell does to jobs in its background, and what they hand down: Ctrl-C is ignored there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
@@ -43,7 +48,12 @@ def test_a_stopped_sweep_says_one_line_and_leaves_nothing(tmp_path, number, code
     log, folder = tmp_path / "log", tmp_path / "runs" / "small"
     with log.open("w") as file:
         driver = subprocess.Popen(
-            [*SWEEP, "--storage", str(tmp_path / "runs")], cwd=ROOT, stdout=file, stderr=file, start_new_session=True
+            [*SWEEP, "--storage", str(tmp_path / "runs")],
+            cwd=ROOT,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            preexec_fn=hears_ctrl_c,
         )
         wait_for(lambda: (folder / "starts" / "warmup.json").exists(), driver, log)
         if number == signal.SIGINT:  # in the trial, and after a second driver was refused

@@ -107,8 +107,12 @@ def test_a_driver_that_was_suspended_ends_when_it_finds_another_one(store):
 
 
 def test_ctrl_c_stays_ctrl_c_and_frees_the_sweep(store):
-    with pytest.raises(KeyboardInterrupt), held(store, "night", beat_seconds=BEAT):
-        signal.raise_signal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started us with `&`
+    try:
+        with pytest.raises(KeyboardInterrupt), held(store, "night", beat_seconds=BEAT):
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stored(store).ended
 
 
