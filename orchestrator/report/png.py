@@ -91,7 +91,8 @@ def _draw_target(panel: "Axes", target: str, rows: Sequence[Row]) -> None:
     _draw_points(panel, [row for row in done if not row.on_front], OTHER_COLOUR, size=5, layer=2)
     _draw_points(panel, front, FRONT_COLOUR, size=7, layer=4)
     budgets = sorted({row.result.budget for row in rows if row.result.budget is not None})
-    _frame(panel, budgets, [100 * row.place[1] for row in done])
+    ends = [100 * (row.place[1] + end) for row in done for end in (-row.spread[1], row.spread[2])]
+    _frame(panel, budgets, ends)
     if front:
         _draw_front(panel, front)
     for budget in budgets:
