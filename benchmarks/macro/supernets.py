@@ -1,0 +1,82 @@
+"""Supernets of the benchmark: one per (arm, epochs, seed), trained by the search's own warm-up, resumed after a kill.
+
+It must not know the table of true accuracies: everything here is what a user would have.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from benchmarks.macro.images import MacroImages
+from supernet.cost import CostTable
+from supernet.files import whole
+from supernet.loop import Search, SearchSettings
+from supernet.network import Supernet
+from supernet.plain import read
+from supernet.presets import load_space
+from supernet.space import Space
+
+SPACE = "nas-bench-macro"
+SAVE_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Run:
+    """One supernet: which settings, how long, which seed, and the folder of its state."""
+
+    arm: str
+    epochs: float
+    seed: int
+    work: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where its checkpoint and what is derived from it are kept."""
+        return self.work / f"{self.arm}-e{self.epochs:g}-s{self.seed}"
+
+    def settings(self, data: MacroImages) -> SearchSettings:
+        """Return the warm-up's settings."""
+        arms = read_arms()
+        plain = {**arms["base"], **arms[self.arm]}
+        plain["num_steps"] = data.num_steps(self.epochs, plain["batch_size"])
+        settings: SearchSettings = read(SearchSettings, plain, f"arms.yaml.{self.arm}")
+        return settings
+
+
+def read_arms() -> dict[str, dict[str, Any]]:
+    """Return the settings that are compared, by name."""
+    arms: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "arms.yaml").read_text())
+    return arms
+
+
+def nothing_costs(space: Space) -> CostTable:
+    """Return a table in which every path is free: a warm-up knows no budget."""
+    return CostTable("none", "1", 0.0, tuple((0.0,) * len(position.candidates) for position in space.positions))
+
+
+def train(run: Run, data: MacroImages, say: Callable[[str], None]) -> Supernet:
+    """Return the trained supernet of a run, going on from its checkpoint."""
+    space = load_space(SPACE)
+    supernet = Supernet(space, seed=run.seed)
+    search = Search(supernet, nothing_costs(space), run.settings(data), data, seed=run.seed)
+    file, seconds = run.folder / "supernet.pt", 0.0
+    if file.exists():
+        state = torch.load(file, weights_only=True)
+        search.load_state_dict(state["search"])
+        seconds = state["cpu_seconds"]
+    run.folder.mkdir(parents=True, exist_ok=True)
+    start = time.process_time()
+    while not search.done:
+        record = search.step()
+        if search.step_index % SAVE_EVERY == 0 or search.done:
+            spent = seconds + time.process_time() - start
+            with whole(file) as part:
+                torch.save({"search": search.state_dict(), "cpu_seconds": spent}, part)
+            loss, steps = float(record.loss), search.settings.num_steps
+            say(f"{run.folder.name}: step {search.step_index}/{steps}, loss {loss:.3f}, {spent:.0f} CPU s")
+    return supernet
