@@ -20,7 +20,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino,dev]'
 	@touch $@
 
-quickstart: $(INSTALLED)  ## Search digits for 2 targets x 2 latency limits, in three minutes on two quiet cores
+quickstart: $(INSTALLED)  ## Search digits for 2 targets x 2 latency limits, in a few minutes
 	$(BIN)/onepath sweep quickstart
 
 test: $(INSTALLED)  ## Lint, type-check and run the tests
