@@ -155,6 +155,8 @@ def _onnx_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None) 
         model = onnx.load(str(file))
     except Exception as error:  # protobuf raises its own classes
         raise InputError(f"{file}: not an ONNX model: {error}") from error
+    if not model.graph.input or not model.graph.output:
+        raise InputError(f"{file}: not a whole ONNX model: its graph has no input or no output; export it again")
     dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     if len(dims) != 4 or not all(dims[1:]):
         raise InputError(f"{file}: input shape {dims}; expected (N, C, H, W) with only N open")

@@ -231,7 +231,7 @@ def verify(
     space: SpaceName,
     target: TargetName,
     folder: Folder = TABLES,
-    num_random: Annotated[int, typer.Option("--random", min=2, help="Random networks to draw.")] = 30,
+    num_random: Annotated[int, typer.Option("--random", min=2, max=1000, help="Random networks to draw.")] = 30,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     seconds: Seconds = None,
     png: Annotated[Path | None, typer.Option(help="Also draw predicted against measured into this PNG file.")] = None,
@@ -258,7 +258,9 @@ def verify(
 
     table = load_table(folder, the_space, the_target)
     with progress_bar() as progress:
-        report = verify_table(table, num_random=num_random, seed=seed, seconds=seconds or SECONDS, progress=progress)
+        report = verify_table(
+            table, num_random=num_random, seed=seed, seconds=SECONDS if seconds is None else seconds, progress=progress
+        )
     if png is not None:
         from latency.checks.plots import predicted_against_measured
 

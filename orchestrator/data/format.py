@@ -176,6 +176,8 @@ def read_manifest(root: Storage) -> Manifest:
         )
     try:
         manifest: Manifest = read(Manifest, plain, path)
+        if not plain.get("fingerprint"):  # only a manifest in the making has none
+            raise InputError(f"{path}.fingerprint: missing; nothing says that the content is whole")
     except InputError as error:
         raise InputError(f"{error}; remove the folder and build it again") from None
     return manifest

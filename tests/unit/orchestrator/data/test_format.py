@@ -35,6 +35,7 @@ def changed(digits: Path, tmp_path: Path, **changes: Any) -> Storage:
         ({"mean": [0.1, 0.2]}, "mean and std must have 1 values, one per channel"),
         ({"mean": [0.1]}, "fingerprint '[0-9a-f]*' is not that of the content"),
         ({"seed": 7}, "fingerprint '[0-9a-f]*' is not that of the content"),
+        ({"seed": 7, "fingerprint": ""}, r"dataset\.json\.fingerprint: missing"),
         ({"class_names": []}, "class_names"),
         ({"colour": 1}, "unknown key 'colour'"),
         ({"shards": []}, "the shards of train do not hold the 1439 images"),
