@@ -14,9 +14,9 @@ rows:
 
 
 def onepath(*arguments: object, status: int | None = 0) -> str:
-    """Run a command; return what it printed on standard output, or its errors if it is to fail."""
+    """Run a command; return what it printed on standard output, or its errors if it printed nothing."""
     command = [sys.executable, "-m", "orchestrator.cli.main", "latency", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     if status is not None:
         assert done.returncode == status, done.stderr
-    return done.stdout if done.returncode == 0 else done.stderr
+    return done.stdout if done.stdout.strip() else done.stderr  # a noisy measurement is printed, and exits with 3
