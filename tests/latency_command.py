@@ -19,4 +19,4 @@ def onepath(*arguments: object, status: int | None = 0) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     if status is not None:
         assert done.returncode == status, done.stderr
-    return done.stdout if done.stdout.strip() else done.stderr  # a noisy measurement is printed, and exits with 3
+    return done.stdout if done.stdout.strip() else done.stderr  # a noisy measurement is printed, too
