@@ -1,7 +1,7 @@
 """A network as an MLflow model: torch.export as its canonical form, ONNX, architecture and weights beside it.
 
 Why here: what a registered model consists of, in one place. It must not import MLflow (it is handed the module by
-`orchestrator.registry.store`, the only file that does) and must not know sweeps or how runs are found.
+`orchestrator.registry.connection`) and must not know sweeps or how runs are found.
 
 No pickle: the model is a `pt2` archive, so it runs where nothing of this product is installed.
 """

@@ -1,7 +1,7 @@
 """The runs of MLflow as sweeps and trials: found by tag before they are made.
 
 Why here: a sweep that is killed and started again goes on in the runs it had. It must not import MLflow (it is handed
-the module by `orchestrator.registry.store`, the only file that does) and must not know models or versions.
+the module by `orchestrator.registry.connection`) and must not know models or versions.
 """
 
 import re

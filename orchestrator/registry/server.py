@@ -1,7 +1,7 @@
 """Whether a tracking server answers and is of a version that this product speaks to; asked before anything starts.
 
 Why here: left to itself, MLflow tries for minutes and then tells of connection pools. It knows no sweep; it is handed
-the MLflow module by `orchestrator.registry.store`.
+the MLflow module by `orchestrator.registry.connection`.
 """
 
 from typing import Any

@@ -73,7 +73,7 @@ MAY_NAME = {
     "ray.train": {"orchestrator/trial/rendezvous", "orchestrator/trial/saver", "orchestrator/trial/search_job"},
     "ray.tune": {"orchestrator/trial/tuning"},
     "ray._private": {"orchestrator/cluster/leftovers"},
-    "mlflow": {"orchestrator/registry"},
+    "mlflow": {"orchestrator/registry/connection", "orchestrator/registry/server"},
     "typer": {"orchestrator/cli"},
     "benchmarks": set(),
     "tests": set(),
