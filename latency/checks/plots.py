@@ -6,7 +6,7 @@
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from latency.checks.verify import Report
+from latency.checks.verdict import Report
 from supernet.cost import CostTable
 from supernet.space import Space
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from latency.checks.verify import Verdict
+from latency.checks.verdict import Verdict
 from latency.errors import MachineTooNoisy
 from latency.measuring.job import Progress
 from latency.measuring.machine import fast_cores

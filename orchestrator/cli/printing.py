@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latency.checks.verify import Report
+    from latency.checks.verdict import Report
     from latency.measuring.job import Progress
     from latency.tables.table import LatencyTable
     from supernet.cost import CostTable

@@ -23,9 +23,10 @@ from orchestrator.cluster.session import HEAD_RESOURCE, signals_kept
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.trials import WARMUP_KEY, Job, Trial
 from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
+from orchestrator.trial.place import Place
 from orchestrator.trial.rendezvous import BoundTorch
 from orchestrator.trial.saver import TrainSaver, drop_broken_record
-from orchestrator.trial.stages import Place, run_trial_stages, run_warmup
+from orchestrator.trial.stages import run_trial_stages, run_warmup
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
 from supernet.space import Architecture

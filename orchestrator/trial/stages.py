@@ -5,21 +5,17 @@ are passed in; this file knows no Ray.
 """
 
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import torch
 from safetensors.torch import save
 
 from orchestrator.cluster.progress import Speed
 from orchestrator.data.batches import ImageData
-from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
-    FINDINGS_FILE,
-    MEASURED_FILE,
     OUTCOME_FILE,
     SEARCH_FILE,
     WARMUP_FILE,
@@ -28,82 +24,27 @@ from orchestrator.plan.trials import (
     Job,
     Trial,
 )
+from orchestrator.trial.deriving import Measure, derive_path
 from orchestrator.trial.phases import Finishing, Searching, read_state, to_state
+from orchestrator.trial.place import Place
 from orchestrator.trial.records import (
-    Findings,
     Outcome,
     Start,
     checksum,
     note_start,
     read_beside,
-    read_record,
     write_beside,
     write_record,
 )
 from supernet.cost import CostTable
-from supernet.derive import Derivation, pick
-from supernet.health import mean_entropy
 from supernet.loop import Search, StepRecord
 from supernet.network import Supernet
 from supernet.presets import load_space
-from supernet.rng import generator
 from supernet.space import Architecture, Path, architecture_to_json
-from supernet.specialise import Training, path_judge, specialise
-from supernet.sync import Sync
-
-Post = Callable[[News], None]
+from supernet.specialise import Training, specialise
 
 LOOK_EVERY = 20
 """Training steps between two looks at the loss; each waits for the device once."""
-
-
-class Saver(Protocol):
-    """Where a job's state goes and comes from."""
-
-    def load(self) -> dict[str, Any] | None:
-        """Return the last saved state, or None at the first start."""
-        ...
-
-    def due(self, step: int) -> bool:
-        """Whether to save after so many steps; the same answer on every rank."""
-        ...
-
-    def save(self, state: Callable[[], dict[str, Any]], name: str) -> None:
-        """Save a state under a name; called by every rank, written by one, beside the next steps."""
-        ...
-
-
-Measure = Callable[[Sequence[Architecture]], list[float]]
-"""From architectures to measured costs on the trial's target, in the unit of its table."""
-
-
-def remembered(measure: Measure, store: Storage) -> Measure:
-    """Return `measure` with every figure kept in the trial's folder as soon as it is known.
-
-    Measured figures decide which network is picked; a second measurement after a restart would differ a little
-    and could decide otherwise.
-    """
-
-    def recall(architectures: Sequence[Architecture]) -> list[float]:
-        kept = store.exists(MEASURED_FILE)
-        known: dict[str, float] = read_record(store, MEASURED_FILE, dict[str, float]) if kept else {}
-        new = [architecture for architecture in architectures if architecture.id not in known]
-        if new:
-            known |= {a.id: figure for a, figure in zip(new, measure(new), strict=True)}
-            write_record(store, MEASURED_FILE, known)
-        return [known[architecture.id] for architecture in architectures]
-
-    return recall
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a job runs: its ranks, device, checkpoints and audience."""
-
-    sync: Sync
-    device: torch.device
-    saver: Saver
-    post: Post
 
 
 def open_data(job: Job) -> ImageData:
@@ -194,7 +135,7 @@ def _search_path(
     if place.sync.rank == 0:
         alpha = {name: tensor.tolist() for name, tensor in search.alpha.state_dict().items()}
         job.trial_store(trial).write_json(SEARCH_FILE, {"num_steps": search.step_index, **alpha})
-    return _derive(job, trial, costs, search, data, place, measure)
+    return derive_path(job, trial, costs, search, data, place, measure)
 
 
 def _finish(key: str, path: Path, training: Training, place: Place, *, begun: bool) -> None:
@@ -276,52 +217,3 @@ def _numbers(search: Search, record: StepRecord) -> dict[str, float]:
         numbers[cost.replace("expected", "wanted")] = search.settings.objective.reference
         numbers |= {"entropy": record.entropy, "skip_share": record.skip_share}
     return numbers
-
-
-def _derive(
-    job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
-) -> Path:
-    """Pick the trial's network on rank 0; every rank returns the same path."""
-    chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
-    if place.sync.rank == 0:
-        measure = remembered(measure, job.trial_store(trial))
-        chosen = torch.tensor(_pick(job, trial, costs, search, data, place, measure), dtype=torch.int64)
-    chosen = chosen.to(place.device)
-    place.sync.broadcast([chosen])
-    return tuple(int(i) for i in chosen)
-
-
-def _pick(
-    job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
-) -> Path:
-    """Say how paths are judged and measured, and let `supernet.derive` pick one."""
-    settings, space, run = job.run.derive, search.supernet.space, job.run
-    judge = path_judge(
-        search.supernet,
-        data,
-        batch_size=run.search.batch_size,
-        recalibration_batches=settings.recalibration_batches,
-        limit=settings.max_validation_images,
-    )
-    question = Derivation(
-        search.alpha.probs(),
-        costs,
-        None if trial.kind == "weight" else trial.reference(costs),
-        judge,
-        lambda attempt: generator(run.seed, "derive", trial.key, attempt),
-        measure=lambda path: measure([space.architecture(path)])[0],
-        settings=settings,
-        tell=lambda what, step, num_steps: place.post(News(trial.key, f"derive: {what}", step, num_steps)),
-    )
-    derived = pick(question)
-    probs = search.alpha.probs().detach()
-    findings = Findings(
-        entropy=mean_entropy(probs),
-        start_entropy=space.max_entropy,
-        expected_cost=float(costs.expected(probs)),
-        judged=derived.judged,
-        num_images=min(settings.max_validation_images, data.num_examples("validation")),
-        num_classes=space.num_classes,
-    )
-    write_record(job.trial_store(trial), FINDINGS_FILE, findings)
-    return derived.path

@@ -8,7 +8,7 @@ from repository import ROOT
 
 from latency.checks.compare import compare_targets, inversions, row_margins, stage_ratios
 from latency.checks.plots import heat_map, predicted_against_measured
-from latency.checks.verify import Probe, Report, Verdict
+from latency.checks.verdict import Probe, Report, Verdict
 from latency.errors import MissingLatency
 from latency.tables.describe import expected_costs, list_targets
 from latency.tables.estimate import cost_table, latency_table, predict

@@ -7,7 +7,7 @@ import pytest
 from latency_cases import made_up_table
 
 from latency.checks.under_load import verify_under_load
-from latency.checks.verify import Verdict
+from latency.checks.verdict import Verdict
 from latency.errors import MachineTooNoisy
 from latency.measuring.machine import fast_cores
 from latency.tables.table import LatencyTable

@@ -8,7 +8,8 @@ from latency_cases import SENTINELS, made_up_result, made_up_table
 
 from latency.checks.accuracy import Accuracy
 from latency.checks.probe_networks import random_paths, structured_paths
-from latency.checks.verify import GOALS, GOALS_INT8, Probe, Report, Verdict, anchor, judge, shortcomings, verify
+from latency.checks.verdict import GOALS, GOALS_INT8, Probe, Report, Verdict, anchor, judge, shortcomings
+from latency.checks.verify import verify
 from latency.measuring.sentinels import SentinelStats
 from latency.measuring.summary import Stats
 from latency.tables.calibrate import CalibrationNetwork

@@ -19,8 +19,8 @@ from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, targe
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import MEASURED_FILE, Job
+from orchestrator.trial.deriving import remembered
 from orchestrator.trial.records import read_record
-from orchestrator.trial.stages import remembered
 from supernet.cost import count_cost
 from supernet.errors import InputError, RunError
 from supernet.presets import load_space, read_preset

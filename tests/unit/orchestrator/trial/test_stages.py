@@ -23,8 +23,9 @@ from orchestrator.plan.trials import (
     Job,
     plan_trials,
 )
+from orchestrator.trial.place import Place
 from orchestrator.trial.records import Start, is_intact, starts_of
-from orchestrator.trial.stages import Place, load_warm_supernet, run_trial_stages, run_warmup
+from orchestrator.trial.stages import load_warm_supernet, run_trial_stages, run_warmup
 from orchestrator.trial.trial import _measure, _outcome
 from supernet.errors import RunError
 from supernet.sync import Alone

@@ -1,0 +1,93 @@
+"""From a searched distribution to one path: how a trial judges and measures paths, for `supernet.derive` to pick.
+
+Why here: what was measured decides the pick, so it is kept as soon as it is known. It must not know the strategies.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from orchestrator.data.batches import ImageData
+from orchestrator.data.storage import Storage
+from orchestrator.plan.news import News
+from orchestrator.plan.trials import FINDINGS_FILE, MEASURED_FILE, Job, Trial
+from orchestrator.trial.place import Place
+from orchestrator.trial.records import Findings, read_record, write_record
+from supernet.cost import CostTable
+from supernet.derive import Derivation, pick
+from supernet.health import mean_entropy
+from supernet.loop import Search
+from supernet.rng import generator
+from supernet.space import Architecture, Path
+from supernet.specialise import path_judge
+
+Measure = Callable[[Sequence[Architecture]], list[float]]
+"""From architectures to measured costs on the trial's target, in the unit of its table."""
+
+
+def remembered(measure: Measure, store: Storage) -> Measure:
+    """Return `measure` with every figure kept in the trial's folder as soon as it is known.
+
+    Measured figures decide which network is picked; a second measurement after a restart would differ a little
+    and could decide otherwise.
+    """
+
+    def recall(architectures: Sequence[Architecture]) -> list[float]:
+        kept = store.exists(MEASURED_FILE)
+        known: dict[str, float] = read_record(store, MEASURED_FILE, dict[str, float]) if kept else {}
+        new = [architecture for architecture in architectures if architecture.id not in known]
+        if new:
+            known |= {a.id: figure for a, figure in zip(new, measure(new), strict=True)}
+            write_record(store, MEASURED_FILE, known)
+        return [known[architecture.id] for architecture in architectures]
+
+    return recall
+
+
+def derive_path(
+    job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
+) -> Path:
+    """Pick the trial's network on rank 0; every rank returns the same path."""
+    chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
+    if place.sync.rank == 0:
+        measure = remembered(measure, job.trial_store(trial))
+        chosen = torch.tensor(_pick(job, trial, costs, search, data, place, measure), dtype=torch.int64)
+    chosen = chosen.to(place.device)
+    place.sync.broadcast([chosen])
+    return tuple(int(i) for i in chosen)
+
+
+def _pick(
+    job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
+) -> Path:
+    """Say how paths are judged and measured, and let `supernet.derive` pick one."""
+    settings, space, run = job.run.derive, search.supernet.space, job.run
+    judge = path_judge(
+        search.supernet,
+        data,
+        batch_size=run.search.batch_size,
+        recalibration_batches=settings.recalibration_batches,
+        limit=settings.max_validation_images,
+    )
+    question = Derivation(
+        search.alpha.probs(),
+        costs,
+        None if trial.kind == "weight" else trial.reference(costs),
+        judge,
+        lambda attempt: generator(run.seed, "derive", trial.key, attempt),
+        measure=lambda path: measure([space.architecture(path)])[0],
+        settings=settings,
+        tell=lambda what, step, num_steps: place.post(News(trial.key, f"derive: {what}", step, num_steps)),
+    )
+    derived = pick(question)
+    probs = search.alpha.probs().detach()
+    findings = Findings(
+        entropy=mean_entropy(probs),
+        start_entropy=space.max_entropy,
+        expected_cost=float(costs.expected(probs)),
+        judged=derived.judged,
+        num_images=min(settings.max_validation_images, data.num_examples("validation")),
+        num_classes=space.num_classes,
+    )
+    write_record(job.trial_store(trial), FINDINGS_FILE, findings)
+    return derived.path
