@@ -6,11 +6,12 @@ the space or network that is measured on it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from latency.runtimes.options import Options, PublishedOptions
 from latency.runtimes.registry import RUNTIMES, Entry
 from supernet.errors import InputError, nearest
 from supernet.plain import STRICT, Count, Name, Text, read
@@ -22,7 +23,8 @@ COUNTED = ("params", "macs")
 PUBLISHED = "published"
 """The runtime of tables that were measured elsewhere and are packaged."""
 
-_UNMEASURED = Entry("", ("fp32",), devices=".{1,100}")
+_COUNTED = Entry("", ("fp32",), devices=".{1,100}", options=Options)
+_UNMEASURED = {**dict.fromkeys(COUNTED, _COUNTED), PUBLISHED: replace(_COUNTED, options=PublishedOptions)}
 
 
 class TargetKeys(BaseModel):
@@ -73,7 +75,12 @@ class Target:
     @property
     def traits(self) -> Entry:
         """How its runtime is measured."""
-        return RUNTIMES.get(self.runtime, _UNMEASURED)
+        return _traits(self.runtime, f"target {self.name}")
+
+    @property
+    def settings(self) -> Any:
+        """The options with their defaults, typed: an instance of `traits.options`."""
+        return read(self.traits.options, self.options, f"target {self.name}: options")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, read back by `read_target`."""
@@ -109,6 +116,7 @@ def read_target(definition: Mapping[str, Any], place: str) -> Target:
     device = keys.device or traits.device
     if not re.fullmatch(traits.devices, device):
         raise InputError(f"{place}.device: {device!r}; {keys.runtime} runs on {traits.devices}")
+    read(traits.options, keys.options or {}, f"{place}.options")
     return Target(
         name=keys.name,
         runtime=keys.runtime,
@@ -121,7 +129,7 @@ def read_target(definition: Mapping[str, Any], place: str) -> Target:
 
 
 def _traits(runtime: str, place: str) -> Entry:
-    known = {**RUNTIMES, **dict.fromkeys((*COUNTED, PUBLISHED), _UNMEASURED)}
+    known = {**RUNTIMES, **_UNMEASURED}
     if runtime not in known:
         raise InputError(f"{place}: unknown runtime {runtime!r}{nearest(runtime, known)}")
     return known[runtime]

@@ -139,7 +139,7 @@ def plan_for(target: Target, seconds: float, *, visit_ms: float = 3.0, tolerance
         phases=3,
         min_rounds=1,
         visit_ms=0.0,
-        min_calls=int(target.options.get("runs", 10)),
+        min_calls=target.settings.runs,
         warm_ms=0.0,
         warm_calls=0,
     )

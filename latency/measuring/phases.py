@@ -116,7 +116,7 @@ class ForkedPhases:
         for name in phases.target.traits.imports:
             importlib.import_module(name)
         release_affinity()
-        self.cores = QuietCores(list(phases.target.options.get("cores", fast_cores())), phases.target.threads)
+        self.cores = QuietCores(phases.target.settings.cores or fast_cores(), phases.target.threads)
         time.sleep(0.1)  # lets the counters show who is busy
         self.past_cpu_seconds = 0.0
         self.workers: dict[str, Worker] = {}

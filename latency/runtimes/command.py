@@ -1,13 +1,6 @@
 """Any external program as a runtime: it gets an ONNX file and prints milliseconds. Never a shell.
 
-This is how a phone behind adb or a board behind ssh is reached. Options of the target:
-
-    command: [PROGRAM, ARGUMENT, ...]   with {model}, {runs}, {threads} and {batch} replaced
-    pattern: REGULAR EXPRESSION         with one group: the number in each line that counts; without it, all of
-                                        standard output must be numbers
-    unit: ms | us | s                   of the numbers, default ms
-    runs: N                             inferences asked for per call of the program, default 10
-    timeout_seconds: N                  default 120
+This is how a phone behind adb or a board behind ssh is reached. What a target says of it: `options.CommandOptions`.
 """
 
 import hashlib
@@ -23,23 +16,24 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from latency.runtimes.base import Call, Host, Model, Program
+from latency.runtimes.options import CommandOptions
 from latency.target import Target
-from supernet.errors import InputError, RunError
+from supernet.errors import RunError
 
 TO_MS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
-OPTIONS = ("command", "pattern", "unit", "runs", "timeout_seconds")
 
 
 def missing(target: Target) -> str:
-    """Say if the target has no command, or its program is not there."""
-    program = _arguments(target)[0]
+    """Say if its program is not there."""
+    program = target.settings.command[0]
     return "" if shutil.which(program) else f"program {program!r} not found; install it or correct options.command"
 
 
 def facts(target: Target) -> Mapping[str, Any]:
     """Return hashes of the files that the command names: another script is another way of measuring."""
-    files = [found for found in map(shutil.which, _arguments(target)[:1]) if found]
-    files += [argument for argument in _arguments(target)[1:] if FilePath(argument).is_file()]
+    program, *arguments = target.settings.command
+    files = [found for found in [shutil.which(program)] if found]
+    files += [argument for argument in arguments if FilePath(argument).is_file()]
     return {"files": {file: hashlib.sha256(FilePath(file).read_bytes()).hexdigest()[:16] for file in files}}
 
 
@@ -72,8 +66,9 @@ def run_command(target: Target, model: FilePath, num_calls: int) -> list[float]:
         RunError: If it cannot be started, fails, takes too long or prints something else.
     """
     values = {"model": str(model), "runs": num_calls, "threads": target.threads, "batch": target.batch}
-    arguments = [_fill(argument, values) for argument in _arguments(target)]
-    seconds = float(target.options.get("timeout_seconds", 120))
+    options: CommandOptions = target.settings
+    arguments = [_fill(argument, values) for argument in options.command]
+    seconds = options.timeout_seconds
     place = f"target {target.name}: {arguments[0]}"
     try:
         process = subprocess.Popen(
@@ -96,37 +91,25 @@ def run_command(target: Target, model: FilePath, num_calls: int) -> list[float]:
     if process.returncode != 0:
         tail = "; ".join(complaints.strip().splitlines()[-3:]) or "nothing on standard error"
         raise RunError(f"{place} ended with status {process.returncode}: {tail}")
-    return _milliseconds(target, printed, place)
+    return _milliseconds(options, printed, place)
 
 
-def _milliseconds(target: Target, printed: str, place: str) -> list[float]:
-    pattern = target.options.get("pattern")
-    words = re.findall(str(pattern), printed) if pattern else printed.split()
+def _milliseconds(options: CommandOptions, printed: str, place: str) -> list[float]:
+    pattern = options.pattern
+    words = re.findall(pattern, printed) if pattern else printed.split()
     if not words:
         wanted = f"nothing that matches {pattern!r}" if pattern else "nothing"
         raise RunError(f"{place} printed {wanted}; expected milliseconds on standard output")
     found = []
     for word in words:
         try:
-            ms = float(word) * TO_MS[str(target.options.get("unit", "ms"))]
+            ms = float(word) * TO_MS[options.unit]
         except ValueError:
             ms = math.nan
         if not (math.isfinite(ms) and ms > 0):
             raise RunError(f"{place} printed {word[:60]!r}; expected positive numbers only (or set options.pattern)")
         found.append(ms)
     return found
-
-
-def _arguments(target: Target) -> list[str]:
-    for key in target.options:
-        if key not in OPTIONS:
-            raise InputError(f"target {target.name}: unknown option {key!r}; known are {', '.join(OPTIONS)}")
-    command = target.options.get("command")
-    if not isinstance(command, list) or not command or not all(isinstance(part, str) for part in command):
-        raise InputError(f"target {target.name}: options.command must be a list of texts, got {command!r}")
-    if target.options.get("unit", "ms") not in TO_MS:
-        raise InputError(f"target {target.name}: options.unit must be one of {', '.join(TO_MS)}")
-    return command
 
 
 def _fill(argument: str, values: Mapping[str, Any]) -> str:

@@ -103,10 +103,10 @@ def environment(target: Target) -> Mapping[str, str]:
 def prepare(model: Model, target: Target, host: Host) -> Program:
     """Move the module to the GPU; capture it in a graph if the target says so."""
     device, dtype = CudaDevice(target.device), DTYPES[target.precision]
-    torch.backends.cudnn.benchmark = bool(target.options.get("cudnn_benchmark", True))
+    torch.backends.cudnn.benchmark = target.settings.cudnn_benchmark
     module = model.module().to(target.device, dtype)
     x = torch.from_numpy(model.example).to(target.device, dtype)
-    if target.options.get("channels_last", False):
+    if target.settings.channels_last:
         module, x = module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
 
     def eager() -> torch.Tensor:

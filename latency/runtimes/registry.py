@@ -6,6 +6,7 @@ name: what must be done differently for some is a trait.
 
 from dataclasses import dataclass
 
+from latency.runtimes.options import CommandOptions, CpuOptions, CudaOptions, Options, TorchOptions
 from supernet.errors import InputError, nearest
 
 
@@ -26,6 +27,7 @@ class Entry:
             reference kernels; else all in one.
         external: Whether it is a program outside that times itself: it warms up alone and is started rarely.
         kernels: Whether its file has reference kernels of its own (`base.DeviceRuntime`).
+        options: What a target may set.
     """
 
     module: str
@@ -39,6 +41,7 @@ class Entry:
     own_process: bool = True
     external: bool = False
     kernels: bool = False
+    options: type[Options] = CpuOptions
 
 
 _ONNX = ("onnxruntime", "onnx")
@@ -50,10 +53,11 @@ _CUDA = Entry(
     devices=r"cuda(:\d{1,3})?",
     own_process=False,
     kernels=True,
+    options=CudaOptions,
 )
 
 RUNTIMES: dict[str, Entry] = {
-    "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",), imports=("torch",)),
+    "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",), imports=("torch",), options=TorchOptions),
     "onnxruntime": Entry("ort", ("fp32", "int8"), _ONNX, imports=_ONNX, takes_onnx=True),
     "openvino": Entry(
         "ov",
@@ -67,7 +71,14 @@ RUNTIMES: dict[str, Entry] = {
     "cuda": _CUDA,
     "cuda-graph": _CUDA,
     "command": Entry(
-        "command", ("fp32", "int8"), _ONNX, takes_onnx=True, devices=".{1,100}", own_process=False, external=True
+        "command",
+        ("fp32", "int8"),
+        _ONNX,
+        takes_onnx=True,
+        devices=".{1,100}",
+        own_process=False,
+        external=True,
+        options=CommandOptions,
     ),
 }
 

@@ -33,7 +33,7 @@ def prepare(model: Model, target: Target, host: Host) -> Program:
     dtype = DTYPES[target.precision]
     module = model.module().to(dtype)
     x = torch.from_numpy(model.example).to(dtype)
-    if target.options.get("channels_last", False):
+    if target.settings.channels_last:
         module, x = module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
 
     def run() -> torch.Tensor:

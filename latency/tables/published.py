@@ -10,8 +10,7 @@ from latency.tables.calibrate import Calibration
 from latency.tables.table import LatencyTable, Row
 from latency.target import Target
 from supernet.cost import trace
-from supernet.errors import InputError, nearest
-from supernet.presets import preset_names, read_preset
+from supernet.presets import read_preset
 from supernet.rows import Op
 from supernet.space import Space
 
@@ -23,9 +22,6 @@ def published_table(space: Space, target: Target) -> LatencyTable:
     """Return the rows of a packaged table that a space needs, as far as it has them.
 
     Entries that it lacks are missing in the result: using them raises `MissingLatency`.
-
-    Raises:
-        InputError: If the target names no packaged table.
     """
     stored = _read(target)
     known = published_entries(stored)
@@ -65,9 +61,5 @@ def published_entries(stored: Mapping[str, Any]) -> dict[Key, float]:
 
 
 def _read(target: Target) -> Mapping[str, Any]:
-    names = preset_names("targets/tables")
-    name = str(target.options.get("table", ""))
-    if name not in names:
-        raise InputError(f"target {target.name}: options.table {name!r} is no published table{nearest(name, names)}")
-    stored: Mapping[str, Any] = read_preset("targets/tables", name)[0]
+    stored: Mapping[str, Any] = read_preset("targets/tables", target.settings.table)[0]
     return stored

@@ -94,7 +94,13 @@ def try_space(rng: random.Random, tmp_path: Any) -> None:
 
 
 def try_target(rng: random.Random, tmp_path: Any) -> None:
-    target = read_target(mutated(load_target("ort-cpu-1t").to_dict(), rng), "mine")
+    board = {
+        "runtime": "command",
+        "device": "a board",
+        "options": {"command": ["bench", "{model}"], "pattern": "([0-9]+)"},
+    }
+    target = read_target(mutated(load_target("ort-cpu-1t").to_dict() | rng.choice(({}, board)), rng), "mine")
+    assert isinstance(target.settings, target.traits.options)
     assert check_name(target.name, "name")
     assert read_target(target.to_dict(), "again") == target
 

@@ -9,7 +9,7 @@ import pytest
 from latency.measuring.job import why_not
 from latency.runtimes.command import facts, run_command
 from latency.target import Target, read_target
-from supernet.errors import InputError, RunError
+from supernet.errors import RunError
 
 
 def command_target(tmp_path: Path, body: str, **options: object) -> Target:
@@ -78,20 +78,6 @@ def test_a_program_that_is_not_there_is_found_before_anything_runs() -> None:
     assert "program 'no-such-program-xyz' not found" in why_not(target)
     with pytest.raises(RunError, match="cannot be started"):
         run_command(target, Path("m"), 1)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({}, "options.command must be a list of texts"),
-        ({"command": "adb shell x"}, "options.command must be a list of texts"),
-        ({"command": ["x"], "unit": "min"}, "options.unit must be one of ms, us, s"),
-        ({"command": ["x"], "timeout": 3}, "unknown option 'timeout'"),
-    ],
-)
-def test_wrong_options_are_refused(options: dict, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        why_not(read_target({"name": "b", "runtime": "command", "options": options}, "t"))
 
 
 def test_another_script_is_another_fingerprint(tmp_path: Path) -> None:
