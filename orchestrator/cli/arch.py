@@ -3,19 +3,16 @@
 Why apart from `cli`: it needs the supernet room only, no cluster and no registry. Imports nothing heavy at the top.
 """
 
-import json as jsonlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli.options import Json, Trust
+from orchestrator.cli.printing import print_json, print_table
+
 app = typer.Typer(help="Architectures: published networks, JSON files, compact ids.", no_args_is_help=True)
-
-NUMERIC = {"params", "MACs", "positions", "architectures", "stride"}
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -23,7 +20,7 @@ def show(
     network: Annotated[str, typer.Argument(help="Published name, architecture JSON file, or compact id.")],
     json: Json = False,
     png: Annotated[Path | None, typer.Option(help="Also draw the network into this PNG file.")] = None,
-    trust: Annotated[bool, typer.Option("--trust", help="Import the operators a file names: runs their code.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Print the blocks of a network with shapes, parameters and MACs."""
     from supernet.errors import InputError
@@ -40,7 +37,7 @@ def show(
         draw_network(space, architecture, png)
     described = describe(network, space, architecture)
     if json:
-        print(jsonlib.dumps(described, indent=1))
+        print_json(described)
     else:
         _print_table(described)
 
@@ -66,14 +63,14 @@ def list_networks(json: Json = False) -> None:
                 for space in spaces
             ],
         }
-        print(jsonlib.dumps(record, indent=1))
+        print_json(record)
         return
-    _table(
+    print_table(
         "Published networks (onepath arch show NAME)",
         ("name", "input", "params", "MACs"),
         [(n["name"], _shape(n["input_size"]), f"{n['num_params']:,}", f"{n['num_macs']:,}") for n in networks],
     )
-    _table(
+    print_table(
         "Search spaces",
         ("name", "input", "positions", "architectures"),
         [(s.name, _shape(s.input_size), str(len(s.positions)), f"{s.num_architectures:.3g}") for s in spaces],
@@ -113,24 +110,8 @@ def _print_table(described: dict[str, Any]) -> None:
     ]
     params, macs, size = (described[key] for key in ("num_params", "num_macs", "input_size"))
     totals = f"{params:,} parameters, {macs:,} MACs at {_shape(size)} (+ marks a shortcut)"
-    _table(described["id"], ("layer", "op", "out", "stride", "params", "MACs"), rows, totals)
+    print_table(described["id"], ("layer", "op", "out", "stride", "params", "MACs"), rows, totals, left=3)
 
 
 def _shape(shape: Any) -> str:
     return "x".join(str(size) for size in shape)
-
-
-def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str = "") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right" if column in NUMERIC else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    console.print(title, soft_wrap=True)
-    console.print(table)
-    if caption:
-        console.print(caption)

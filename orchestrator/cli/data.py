@@ -3,7 +3,6 @@
 Why so bare: the help must answer at once, so everything heavy is imported inside the commands.
 """
 
-import json as jsonlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli.options import Json
+from orchestrator.cli.printing import print_json, say
 from supernet.errors import RunError
 
 app = typer.Typer(help="Images to Parquet shards.", no_args_is_help=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folder = Annotated[str, typer.Argument(help="Folder of shards, or s3://BUCKET/FOLDER.")]
 Processes = Annotated[int | None, typer.Option(min=1, help="Processes to use; by default one per core.")]
 SHOWN_FAULTS = 20
@@ -37,12 +37,6 @@ def _bar(json: bool) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[phase], completed=done)
 
         yield show
-
-
-def _say(text: str) -> None:
-    from rich.console import Console
-
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -80,16 +74,16 @@ def build(
             progress=progress,
         )
     if json:
-        print(jsonlib.dumps(to_plain(manifest) | {"counts": manifest.counts}))
+        print_json(to_plain(manifest) | {"counts": manifest.counts})
         return
     counts = ", ".join(f"{split} {count}" for split, count in manifest.counts.items())
-    _say(f"{out}: {manifest.num_classes} classes; {counts}")
+    say(f"{out}: {manifest.num_classes} classes; {counts}")
     for line in manifest.origin.corrupt:
-        _say(f"left out: {line}")
+        say(f"left out: {line}")
     if manifest.origin.num_duplicates:
-        _say(f"{manifest.origin.num_duplicates} images stand in more than one split, such as:")
+        say(f"{manifest.origin.num_duplicates} images stand in more than one split, such as:")
         for line in manifest.origin.duplicates[:5]:
-            _say(f"  {line}")
+            say(f"  {line}")
 
 
 @app.command()
@@ -101,12 +95,12 @@ def check(folder: Folder, processes: Processes = None, json: Json = False) -> No
     with _bar(json) as progress:
         manifest, faults = run(Storage(folder), num_processes=processes, progress=progress)
     if json:
-        print(jsonlib.dumps({"images": manifest.counts, "fingerprint": manifest.fingerprint, "faults": faults}))
+        print_json({"images": manifest.counts, "fingerprint": manifest.fingerprint, "faults": faults})
     if faults:
         more = f"\n  and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         raise RunError("\n  ".join([f"{folder}: {len(faults)} faults", *faults[:SHOWN_FAULTS]]) + more)
     if not json:
-        _say(f"{folder}: {sum(manifest.counts.values())} images in {len(manifest.shards)} shards, all as written")
+        say(f"{folder}: {sum(manifest.counts.values())} images in {len(manifest.shards)} shards, all as written")
 
 
 @app.command()
@@ -127,7 +121,7 @@ def show(
 
         draw_sheet(folder, png, augment=augment, size=size)
     if json:
-        print(jsonlib.dumps({"class_names": manifest.class_names, "class_counts": manifest.class_counts}))
+        print_json({"class_names": manifest.class_names, "class_counts": manifest.class_counts})
         return
     from rich.console import Console
     from rich.markup import escape
@@ -140,4 +134,4 @@ def show(
     table.add_row("all", *(f"{manifest.counts[split]:,}" for split in SPLITS))
     Console().print(table)
     if png is not None:
-        _say(f"examples {png}")
+        say(f"examples {png}")

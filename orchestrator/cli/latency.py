@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli.options import Json, Trust
 from orchestrator.cli.printing import print_json, print_report, print_table, progress_bar, table_summary
 
 app = typer.Typer(help="Targets, latency tables, measuring.", no_args_is_help=True)
@@ -18,10 +19,6 @@ SpaceName = Annotated[str, typer.Option("--space", help="Name of a search space,
 TargetName = Annotated[str, typer.Option("--target", help="Name of a target, or a .yaml file.")]
 Folder = Annotated[Path, typer.Option(envvar="ONEPATH_TABLES", help="Where latency tables are kept.")]
 Seconds = Annotated[float | None, typer.Option(help="Measuring time wanted, beside preparing models.")]
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Import the operators that a network's file names: runs their code.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 TABLES = Path("latency-tables")
 EXIT_FALLS_SHORT, EXIT_TOO_NOISY = 1, 3

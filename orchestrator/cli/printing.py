@@ -1,4 +1,4 @@
-"""How `onepath latency` prints: tables, JSON, progress. Knows no command; imports nothing heavy at the top."""
+"""How commands print: lines, tables, JSON, progress. Knows no command; imports nothing heavy at the top."""
 
 import json as jsonlib
 from collections.abc import Iterator, Sequence
@@ -65,14 +65,23 @@ def print_json(content: Any) -> None:
     print(jsonlib.dumps(content, indent=1))
 
 
-def print_table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str = "") -> None:
-    """Print a table: the first column to the left, the others to the right."""
+def say(text: str) -> None:
+    """Print a line as it stands, however narrow the terminal."""
+    from rich.console import Console
+
+    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(
+    title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str = "", *, left: int = 1
+) -> None:
+    """Print a table: the first columns to the left, the others to the right."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+        table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console = Console(width=max(Console().width, 100))

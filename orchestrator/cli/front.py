@@ -1,0 +1,61 @@
+"""`onepath front`: the measured networks of a sweep in the terminal, and what to type next. Writes nothing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.cli.options import STORAGE, Json, Storage, SweepName, stored_job
+from orchestrator.cli.printing import print_json, say
+from supernet.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestrator.plan.result import TrialResult
+    from orchestrator.plan.trials import Job
+
+REPORTS = (("picture", "front.png"), ("report ", "report.html"))
+
+
+def front(name: SweepName, storage: Storage = STORAGE, json: Json = False) -> None:
+    """Show the measured networks of a sweep, and which of them are on their target's front."""
+    from orchestrator.plan.trials import stored_results
+
+    job = stored_job(name, storage)
+    results = list(stored_results(job).values())
+    if not results:
+        raise InputError(f"sweep {name!r} has no finished trial yet; continue it with `onepath sweep`")
+    show_front(job, results, json=json)
+
+
+def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> None:
+    """Print a front's table or JSON, and say what to type next."""
+    from rich.console import Console
+
+    from orchestrator.report.front import front_notes, front_rows, front_table
+
+    rows = front_rows(results)
+    if json:
+        print_json([row.to_plain() for row in rows])
+        return
+    Console().print(front_table(rows))
+    for line in (*front_notes(rows), *_next(job, [result for result in results if result.done])):
+        say(line)
+
+
+def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
+    """Return what there is to look at, and commands that fetch a network and show the registry."""
+    if not done:
+        return []
+    from orchestrator.registry.values import rank
+    from orchestrator.report.rows import limit_text
+
+    best = min(done, key=rank)
+    assert best.cost is not None, best  # it is done
+    option = "--max-ms" if best.unit == "ms" else "--max-count"
+    limit = limit_text(best.cost, best.unit)
+    storage = "" if job.root.uri == str(Path(STORAGE).absolute()) else f" --storage {job.root.uri}"
+    return [
+        *(f"{what} {job.store.child(file).uri}" for what, file in REPORTS if job.store.exists(file)),
+        "next:",
+        f"  onepath pull {job.run.name} --target {best.target} {option} {limit}{storage}",
+        f"  mlflow ui --backend-store-uri {job.run.mlflow.tracking_uri or f'sqlite:///{job.root.uri}/mlflow.db'}",
+    ]
