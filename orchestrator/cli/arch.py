@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.options import Json, Trust
-from orchestrator.cli.printing import print_json, print_table
+from orchestrator.cli.printing import print_json, print_table, require_png
 
 app = typer.Typer(help="Architectures: published networks, JSON files, compact ids.", no_args_is_help=True)
 
@@ -23,14 +23,10 @@ def show(
     trust: Trust = False,
 ) -> None:
     """Print the blocks of a network with shapes, parameters and MACs."""
-    from supernet.errors import InputError
     from supernet.presets import load_network
 
     space, architecture = load_network(network, trust=trust)
-    if png is not None and png.suffix.lower() != ".png":
-        raise InputError(f"--png {png}: a picture is written as PNG; end the name in .png")
-    if png is not None and not png.absolute().parent.is_dir():
-        raise InputError(f"--png {png}: there is no folder {png.parent}")
+    require_png(png)
     if png is not None:
         from orchestrator.report.architecture import draw_network
 

@@ -4,6 +4,7 @@ Heavy imports stand inside the commands, so that help answers at once. Exit code
 `verify` adds 3: the machine is too noisy to tell.
 """
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,16 +12,38 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.options import Json, Trust
-from orchestrator.cli.printing import print_json, print_report, print_table, progress_bar, table_summary
+from orchestrator.cli.printing import (
+    print_json,
+    print_report,
+    print_table,
+    progress_bar,
+    require_png,
+    table_summary,
+)
 
 app = typer.Typer(help="Targets, latency tables, measuring.", no_args_is_help=True)
 
 SpaceName = Annotated[str, typer.Option("--space", help="Name of a search space, or a .yaml file.")]
 TargetName = Annotated[str, typer.Option("--target", help="Name of a target, or a .yaml file.")]
-Folder = Annotated[Path, typer.Option(envvar="ONEPATH_TABLES", help="Where latency tables are kept.")]
+
+
+def tables_folder() -> Path:
+    """Return where sweeps on the storage of this shell keep their tables; an object store's cannot be written here."""
+    storage = os.environ.get("ONEPATH_STORAGE", "")
+    return Path("onepath-runs" if not storage or "://" in storage else storage) / "tables"
+
+
+Folder = Annotated[
+    Path,
+    typer.Option(
+        default_factory=tables_folder,
+        envvar="ONEPATH_TABLES",
+        show_default="where sweeps keep them: onepath-runs/tables, or `tables` in $ONEPATH_STORAGE",
+        help="Where latency tables are kept.",
+    ),
+]
 Seconds = Annotated[float | None, typer.Option(help="Measuring time wanted, beside preparing models.")]
 
-TABLES = Path("latency-tables")
 EXIT_FALLS_SHORT, EXIT_TOO_NOISY = 1, 3
 
 
@@ -53,20 +76,21 @@ def targets(json: Json = False) -> None:
 def build(
     space: SpaceName,
     target: TargetName,
-    folder: Folder = TABLES,
+    folder: Folder,
     seconds: Seconds = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Measure anew even if a valid table is there.")] = False,
     json: Json = False,
 ) -> None:
     """Measure the latency table of a space on a target. A valid one is kept; an interrupted build goes on."""
     from latency.tables.build import build_table
-    from latency.tables.file import table_path
+    from latency.tables.file import require_folder, table_path
     from latency.target import load_target
     from supernet.presets import load_space
 
     the_space, the_target = load_space(space), load_target(target)
     file = table_path(folder, the_space, the_target)
     if rebuild:
+        require_folder(folder)
         file.unlink(missing_ok=True)
     with progress_bar() as progress:
         table = build_table(the_space, the_target, folder, seconds=seconds, progress=progress)
@@ -84,7 +108,7 @@ def build(
 def show(
     space: SpaceName,
     target: TargetName,
-    folder: Folder = TABLES,
+    folder: Folder,
     png: Annotated[Path | None, typer.Option(help="Also draw the costs as a heat map into this PNG file.")] = None,
     json: Json = False,
 ) -> None:
@@ -93,6 +117,7 @@ def show(
     from latency.target import load_target
     from supernet.presets import load_space
 
+    require_png(png)
     the_space, the_target = load_space(space), load_target(target)
     costs = cost_table(the_space, the_target, folder)
     if png is not None:
@@ -128,8 +153,8 @@ def show(
 def expected(
     space: SpaceName,
     target: TargetName,
+    folder: Folder,
     arch: Annotated[str | None, typer.Option(help="Published name, architecture JSON file, or compact id.")] = None,
-    folder: Folder = TABLES,
     trust: Trust = False,
     json: Json = False,
 ) -> None:
@@ -189,7 +214,7 @@ def compare(
     first: Annotated[str, typer.Argument(help="Target.")],
     second: Annotated[str, typer.Argument(help="Another target.")],
     space: SpaceName,
-    folder: Folder = TABLES,
+    folder: Folder,
     json: Json = False,
 ) -> None:
     """Print what two targets disagree about: cost ratios per stage, and candidates ranked differently."""
@@ -227,7 +252,7 @@ def compare(
 def verify(
     space: SpaceName,
     target: TargetName,
-    folder: Folder = TABLES,
+    folder: Folder,
     num_random: Annotated[int, typer.Option("--random", min=2, max=1000, help="Random networks to draw.")] = 30,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     seconds: Seconds = None,
@@ -241,6 +266,7 @@ def verify(
     from latency.target import load_target
     from supernet.presets import load_space
 
+    require_png(png)
     the_space, the_target = load_space(space), load_target(target)
     if under_load:
         from latency.checks.under_load import verify_under_load

@@ -1,10 +1,14 @@
-"""How commands print: lines, tables, JSON, progress. Knows no command; imports nothing heavy at the top."""
+"""How commands print: lines, tables, JSON, progress, pictures. Knows no command; imports nothing heavy at the top."""
 
 import json as jsonlib
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from supernet.errors import InputError
 
 if TYPE_CHECKING:
     from latency.checks.verdict import Report
@@ -61,8 +65,30 @@ def table_summary(table: "LatencyTable", costs: "CostTable") -> dict[str, Any]:
 
 
 def print_json(content: Any) -> None:
-    """Print JSON for scripts."""
-    print(jsonlib.dumps(content, indent=1))
+    """Print JSON for scripts; a figure that is infinite or none at all is null, for JSON has no such numbers."""
+    print(jsonlib.dumps(_finite(content), indent=1, allow_nan=False))
+
+
+def _finite(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {key: _finite(value) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [_finite(value) for value in plain]
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
+
+
+def require_png(png: Path | None) -> None:
+    """Refuse a picture that could not be written, before anything is done for it.
+
+    Raises:
+        InputError: If its name ends in something else, or its folder is not there.
+    """
+    if png is None:
+        return
+    if png.suffix.lower() != ".png":
+        raise InputError(f"--png {png}: a picture is written as PNG; end the name in .png")
+    if not png.absolute().parent.is_dir():
+        raise InputError(f"--png {png}: there is no folder {png.parent}")
 
 
 def say(text: str) -> None:

@@ -78,7 +78,7 @@ def test_a_cheap_command_runs(command, folder, monkeypatch, capfd):
     own = folder / "mine.yaml"
     if own.exists():  # its images are the reader's
         own.write_text(own.read_text().replace("/data/parts", "digits").replace("flip-crop", "light"))
-    write_table(made_up_table(), folder / "latency-tables")
+    write_table(made_up_table(), folder / "onepath-runs" / "tables")
     monkeypatch.setattr(sys, "argv", list(command.words))
     with pytest.raises(SystemExit) as ended:
         main()

@@ -27,7 +27,7 @@ def a_registered_quickstart(folder: Path) -> None:
 
 
 def a_kept_table(folder: Path) -> None:
-    write_table(made_up_table(), folder / "latency-tables")
+    write_table(made_up_table(), folder / "onepath-runs" / "tables")
 
 
 def its_network_keeps_the_budget_and_exports(folder: Path, found: dict[str, Any]) -> None:
