@@ -48,7 +48,7 @@ def _measure(
     from safetensors.torch import load
 
     spaces, goal = read_space(space, "space"), read_target(target, "target")
-    found, tell = [], _teller(key, "measure")
+    found, tell = [], teller(poster(), key, "measure")
     for text in architectures:
         for _ in range(ATTEMPTS):
             measurement = measure_network(
@@ -65,9 +65,8 @@ def _measure(
     return found
 
 
-def _teller(key: str, phase: str) -> Callable[[str, float], None]:
+def teller(post: Callable[[News], None], key: str, phase: str) -> Callable[[str, float], None]:
     """Return a function that posts what a measurement does, and its share done in percent."""
-    post = poster()
 
     def tell(text: str, share: float) -> None:
         waits_for = text.removeprefix(WAITING) if text.startswith(WAITING) else ""
@@ -116,7 +115,7 @@ def _exactly(cost: float) -> Measurement:
 def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: bytes | None, seconds: float) -> bytes:
     """Build a table, or confirm the known one, on the node of the target."""
     where, goal = read_space(space, "space"), read_target(target, "target")
-    tell = _teller(goal.name, "latency table")
+    tell = teller(poster(), goal.name, "latency table")
     with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
         path = table_path(folder, where, goal)
         if known is not None:

@@ -23,19 +23,32 @@ LINE_SECONDS = 60.0
 SILENT_SECONDS = 60.0
 """Work that sends no news for so long is said to; it posts every few seconds, except where it is restarted."""
 
+WAIT_SECONDS = 5.0
+"""A wait that is over before is none: a free device takes a moment to begin."""
+
 SPEED_SECONDS = 600.0
 """Steps of so long a time tell the speed, and with it the time left."""
 
 
 @dataclass
 class _Shown:
-    """What was last seen and last written about one key."""
+    """What was last seen and last written about one key.
+
+    Attributes:
+        news: The latest.
+        task: Its bar.
+        since: When its phase, or what it waits for, began.
+        seen_at: When the latest news came.
+        said: Phase and what was waited for in the last line; None before the first.
+        said_at: When that was.
+    """
 
     news: News
     task: TaskID
     since: float
     seen_at: float
-    said_at: float | None = None
+    said: tuple[str, str] | None = None
+    said_at: float = 0.0
 
 
 class LiveView:
@@ -124,28 +137,25 @@ class LiveView:
         for key in self._shown.keys() - news.keys():
             self._bars.remove_task(self._shown.pop(key).task)
         for key, item in news.items():
-            shown, news_before = self._take(key, item)
+            shown = self._take(key, item)
             if not self.console.is_terminal:
-                self._line(shown, news_before)
+                self._line(shown)
 
-    def _take(self, key: str, item: News) -> tuple[_Shown, News | None]:
-        """Bring what is shown of a key up to date; return it with the news before."""
-        now, shown, before = self.now(), self._shown.get(key), None
+    def _take(self, key: str, item: News) -> _Shown:
+        """Bring what is shown of a key up to date."""
+        now, shown = self.now(), self._shown.get(key)
         if shown is None or shown.news.phase != item.phase or shown.news.num_steps != item.num_steps:
-            before = shown.news if shown else None
-            said_at = shown.said_at if shown else None
+            said, said_at = (shown.said, shown.said_at) if shown else (None, 0.0)
             if shown:
                 self._bars.remove_task(shown.task)
             task = self._bars.add_task(
                 key, total=item.num_steps or None, completed=item.step, phase="", count="", text=""
             )
-            shown = self._shown[key] = _Shown(item, task, now, now, said_at)
+            shown = self._shown[key] = _Shown(item, task, now, now, said, said_at)
         elif shown.news != item:
-            before, shown.news, shown.seen_at = shown.news, item, now
-            if before.waits_for != item.waits_for:
+            if shown.news.waits_for != item.waits_for:
                 shown.since = now
-        else:
-            before = item
+            shown.news, shown.seen_at = item, now
         self._bars.update(
             shown.task,
             completed=item.step,
@@ -153,24 +163,27 @@ class LiveView:
             count=f"{item.step}/{item.num_steps}" if item.num_steps else "",
             text=self._text(shown),
         )
-        return shown, before
+        return shown
 
     def _text(self, shown: _Shown) -> str:
         """Return what is waited for, how long there were no news, or the figures."""
         now, item = self.now(), shown.news
         if item.waits_for:
+            if now - shown.since < WAIT_SECONDS:
+                return ""
             return f"waits for {item.waits_for} ({clock(now - shown.since)} so far)"
         if now - shown.seen_at >= SILENT_SECONDS:
             return f"no news for {clock(now - shown.seen_at)}: a long step, or its workers are being restarted"
         return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in item.numbers.items())
 
-    def _line(self, shown: _Shown, before: News | None) -> None:
-        """Print a line where a phase or a wait began, and every minute of it."""
+    def _line(self, shown: _Shown) -> None:
+        """Print a line where a phase began or something has waited for a while, and every minute of it."""
         item, now = shown.news, self.now()
-        new = before is None or (before.phase, before.waits_for) != (item.phase, item.waits_for)
-        if not new and shown.said_at is not None and now - shown.said_at < LINE_SECONDS:
+        if item.waits_for and now - shown.since < WAIT_SECONDS:
             return
-        shown.said_at = now
+        if shown.said == (item.phase, item.waits_for) and now - shown.said_at < LINE_SECONDS:
+            return
+        shown.said, shown.said_at = (item.phase, item.waits_for), now
         count = f" {item.step}/{item.num_steps}" if item.num_steps else ""
         left = _left(self._bars.tasks[self._bars.task_ids.index(shown.task)])
         text = f"{item.key}: {item.phase}{count}{left}  {self._text(shown)}".rstrip()

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from latency.measuring.job import WAITING
 from latency.target import read_target
 from orchestrator.cli.device import node_command, node_environment
 from orchestrator.cli.main import app
-from orchestrator.cluster.devices import Patience, measure_on_target, target_costs
+from orchestrator.cluster.devices import Patience, measure_on_target, target_costs, teller
 from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, target_resources
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.news import News
 from orchestrator.plan.trials import MEASURED_FILE, Job
 from orchestrator.trial.deriving import remembered
 from orchestrator.trial.records import read_record
@@ -39,6 +41,16 @@ def test_patience_ends_only_after_so_long_without_the_target():
     for seconds, present, lost in [(100, False, False), (119, True, False), (230, False, False), (240, False, True)]:
         now[0] = seconds
         assert patience.lost(present) is lost, seconds
+
+
+def test_a_measurement_says_that_it_waits_for_another_on_its_machine():
+    """In the words of the latency room, which knows no news."""
+    news = []
+    tell = teller(news.append, "trial-a", "measure")
+    tell("preparing models", 0.5)
+    tell(WAITING, 0.0)
+    assert news[0] == News("trial-a", "measure", 50, 100)
+    assert news[1] == News("trial-a", "measure", 0, 100, waits_for="another measurement on this machine")
 
 
 def test_two_targets_of_one_machine_take_turns():

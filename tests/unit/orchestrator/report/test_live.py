@@ -56,10 +56,21 @@ def test_two_hours_have_a_line_at_least_every_five_minutes_whatever_the_speed():
 def test_waiting_is_said_with_what_for_and_how_long():
     log = Log()
     wait = News("trial-a", "measure", waits_for="the device of ort-cpu-1t")
-    assert log.look(wait) == ["0:00 trial-a: measure  waits for the device of ort-cpu-1t (0:00 so far)"]
+    assert log.look(wait) == []
     lines = [line for _ in range(130) for line in log.look(wait, after=1.0)]
-    assert lines[-1] == "2:00 trial-a: measure  waits for the device of ort-cpu-1t (2:00 so far)"
+    assert lines[0] == "0:05 trial-a: measure  waits for the device of ort-cpu-1t (0:05 so far)"
+    assert lines[-1] == "2:05 trial-a: measure  waits for the device of ort-cpu-1t (2:05 so far)"
     assert log.look(News("trial-a", "measure"), after=1.0) == ["2:11 trial-a: measure"]
+
+
+def test_a_device_that_is_free_is_not_said_to_be_waited_for():
+    log = Log()
+    log.look(News("trial-a", "train", 10, 10))
+    assert log.look(News("trial-a", "measure", waits_for="the device of ort-cpu-1t"), after=1.0) == []
+    assert log.look(News("trial-a", "measure", 1, 100), after=2.0) == ["0:03 trial-a: measure 1/100"]
+    assert log.look(News("trial-a", "measure", 1, 100, waits_for="another measurement"), after=1.0) == []
+    assert log.look(News("trial-a", "measure", 2, 100), after=1.0) == [], "nothing new was said in between"
+    assert len(log.look(News("trial-a", "measure", 3, 100), after=60.0)) == 1
 
 
 def test_a_restart_is_seen_as_silence_and_its_end_as_news():
@@ -82,19 +93,20 @@ def test_finished_trials_are_counted_and_silent():
 
 def test_names_with_brackets_are_printed_as_they_stand():
     log = Log()
-    assert log.look(News("trial-a", "wait", waits_for="a node with [/bold]")) == [
-        "0:00 trial-a: wait  waits for a node with [/bold] (0:00 so far)"
-    ]
+    wait = News("trial-a", "wait", waits_for="a node with [/bold]")
+    log.look(wait)
+    assert log.look(wait, after=9.0) == ["0:09 trial-a: wait  waits for a node with [/bold] (0:09 so far)"]
 
 
 def test_a_terminal_shows_bars_and_no_lines():
     log = Log(terminal=True)
     assert log.look(search(1), News("trial-b", "workers", waits_for="[/bold]")) == []
+    assert log.look(after=5.0) == []
     log.view.console.print(log.view._bars)
     text = log.out.getvalue()
     assert "trial-a" in text
     assert "1/1000" in text
-    assert "waits for [/bold] (0:00 so far)" in text
+    assert "waits for [/bold] (0:05 so far)" in text
 
 
 def test_nothing_reads_news_after_the_block():

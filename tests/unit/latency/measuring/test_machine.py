@@ -1,0 +1,23 @@
+"""Two measurements on one device take turns, and the second says that it waits."""
+
+import threading
+
+from latency.measuring.machine import measuring_lock
+
+
+def test_the_second_measurement_waits_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    said, order, waiting = [], [], threading.Event()
+
+    def second():
+        with measuring_lock("a board", lambda: (said.append("waits"), waiting.set())):
+            order.append("second")
+
+    with measuring_lock("a board", lambda: said.append("never")):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waiting.wait(60)
+        with measuring_lock("another board", lambda: said.append("never")):
+            order.append("first")
+    thread.join(60)
+    assert (said, order) == (["waits"], ["first", "second"])
