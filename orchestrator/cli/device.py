@@ -6,6 +6,7 @@ Why here: what a measuring node must announce, and that it shares the cluster's 
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,11 +16,12 @@ from typing import Annotated
 
 import typer
 
-from supernet.errors import InputError
+from supernet.errors import InputError, RunError
 
 app = typer.Typer(help="Machines that measure for a cluster.", no_args_is_help=True)
 
 REJOIN_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
 
 
 @app.callback()
@@ -39,22 +41,54 @@ def serve(
     show: Annotated[bool, typer.Option("--print", help="Print the command line for Ray; start nothing.")] = False,
 ) -> None:
     """Join a cluster as the machine of some targets, measure one network at a time, rejoin when cut off."""
+    from latency.measuring.job import require_runnable
     from latency.target import load_target
 
     targets = [load_target(name) for name in target]
     counted = [found.name for found in targets if not found.measured]
     if counted:
         raise InputError(f"target {counted[0]}: it is counted or published; no machine has to measure it")
+    for found in targets:
+        require_runnable(found)
     where = address or os.environ.get("RAY_ADDRESS")
     if not where:
         raise InputError("device serve: no cluster; give --address HEAD:PORT or set RAY_ADDRESS")
+    host, port = host_and_port(where)
     command = node_command(where, [found.name for found in targets], cpus, node_ip, ray_folder)
     environment = node_environment(os.environ)
     if show:
         said = {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED")}
         print(" ".join([*(f"{name}={value}" for name, value in said.items()), shlex.join(["ray", *command[1:]])]))
         return
+    require_head(host, port)
     _stay(command, environment)
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the two parts of HEAD:PORT.
+
+    Raises:
+        InputError: If it has another form, such as `auto` or `ray://...`, which drivers take and nodes do not.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(f"device serve: address {address!r}; give that of the cluster's head as HEAD:PORT")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def require_head(host: str, port: int) -> None:
+    """Try the head once: Ray would try for ever, without a word. A head that goes away later is waited for.
+
+    Raises:
+        RunError: If nothing answers there.
+    """
+    try:
+        socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
+    except OSError as error:
+        raise RunError(
+            f"device serve: no head answers at {host}:{port} ({error.strerror or error}); start the cluster's head "
+            "first (`ray start --head`), or correct --address"
+        ) from error
 
 
 def node_command(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from latency.measuring.job import WAITING
 from latency.target import read_target
-from orchestrator.cli.device import node_command, node_environment
+from orchestrator.cli.device import host_and_port, node_command, node_environment, require_head
 from orchestrator.cli.main import app
 from orchestrator.cluster.devices import Patience, measure_on_target, target_costs, teller
 from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, target_resources
@@ -118,13 +119,36 @@ def test_serve_prints_a_line_that_a_shell_can_run():
         (["--target", "params", "--address", "h:1"], "counted or published"),
         (["--target", "ort-cpu-1", "--address", "h:1"], "ort-cpu-1t"),
         (["--target", "ort-cpu-1t"], "give --address HEAD:PORT"),
+        (["--target", "no-program.yaml", "--address", "h:1", "--print"], "program 'no-such-program-xyz' not found"),
+        *[
+            (["--target", "ort-cpu-1t", "--address", address, "--print"], f"address {address!r}; give that of the")
+            for address in ("auto", "h", "h:", ":6379", "h:x", "h:0", "h:99999", "ray://h:10001")
+        ],
     ],
 )
-def test_serve_refuses_what_cannot_work(monkeypatch, arguments, message):
+def test_serve_refuses_what_cannot_work(monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    board = {"name": "board", "runtime": "command", "options": {"command": ["no-such-program-xyz"]}}
+    Path("no-program.yaml").write_text(json.dumps(board))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     done = CliRunner().invoke(app, ["device", "serve", *arguments])
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
+
+
+def test_serve_without_a_head_ends_at_once_and_says_so():
+    with socket.socket() as bound:  # bound and not listening: nothing answers, and nobody else takes the port
+        bound.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{bound.getsockname()[1]}"
+        done = CliRunner().invoke(app, ["device", "serve", "--target", "ort-cpu-1t", "--address", where])
+    assert isinstance(done.exception, RunError)
+    assert f"no head answers at {where}" in str(done.exception)
+
+
+def test_a_head_that_answers_is_joined():
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        require_head(*host_and_port(f"127.0.0.1:{head.getsockname()[1]}"))
+    assert host_and_port("[fe80::1]:6379") == ("fe80::1", 6379)
 
 
 def test_counted_targets_have_no_unit_of_time(job):
