@@ -36,6 +36,7 @@ class ModelForms:
         make_module: Makes the module, in eval mode.
         make_onnx: Makes the ONNX graph.
         make_images: Makes images to calibrate quantisation with, shape (M, C, H, W).
+        quantised: Whether the graph is int8 already.
         cache: Folder to keep quantised graphs in: quantising takes seconds.
     """
 
@@ -43,6 +44,7 @@ class ModelForms:
     make_module: Callable[[], nn.Module]
     make_onnx: Callable[[], bytes]
     make_images: Callable[[], NDArray[np.float32]]
+    quantised: bool = False
     cache: FilePath | None = None
 
     def module(self) -> nn.Module:
@@ -55,6 +57,8 @@ class ModelForms:
 
     def int8(self) -> bytes:
         """Return it as an int8 ONNX model, made once per graph and images if there is a folder to keep it in."""
+        if self.quantised:
+            return self.onnx()
         serialised, images = self.onnx(), self.make_images()
         if self.cache is None:
             return quantise(serialised, images)
@@ -124,7 +128,7 @@ def _program_forms(file: FilePath, batch: int, images: NDArray[np.float32] | Non
     if len(dims) != 4 or not all(isinstance(dim, int) for dim in dims[1:]):
         raise InputError(f"{file}: input shape {dims}; expected (N, C, H, W) with only N open")
     shape = (batch, *dims[1:])
-    module = program.module()
+    module = program.module(check_guards=False)
     forms = module_forms(nn.Identity(), shape, images)
     return ModelForms(forms.example, lambda: module, lambda: onnx_bytes_of_program(program, shape), forms.make_images)
 
@@ -167,4 +171,5 @@ def _onnx_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None) 
         raise InputError(f"{file}: an ONNX file cannot run on a torch target; give a network's name or a .pt2 file")
 
     forms = module_forms(nn.Identity(), shape, images)
-    return ModelForms(forms.example, module, lambda: serialised, forms.make_images)
+    quantised = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    return ModelForms(forms.example, module, lambda: serialised, forms.make_images, quantised)

@@ -8,24 +8,58 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path as FilePath
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from supernet.plain import STRICT, Count
+
+OPEN_BATCH = 16
+"""Images at once through a graph with an open batch."""
 
 
-def quantise(serialised: bytes, images: NDArray[np.float32]) -> bytes:
+@dataclass(frozen=True, config=STRICT)
+class Quantisation:
+    """How a network becomes int8.
+
+    Attributes:
+        num_images: Training images that the ranges of activations are taken from. All their activations are in memory
+            at once, except for `minmax`.
+        ranges: `minmax` takes all that was seen; `percentile` cuts off the rarest 0.001 %; `entropy` takes the range
+            that loses least information.
+    """
+
+    num_images: Annotated[Count, Field(le=100_000)] = 128
+    ranges: Literal["minmax", "percentile", "entropy"] = "minmax"
+
+
+DEFAULT = Quantisation()
+METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+
+
+def quantise(serialised: bytes, images: NDArray[np.float32], settings: Quantisation = DEFAULT) -> bytes:
     """Return an fp32 ONNX model as an int8 one (QDQ form).
 
     Args:
         serialised: The fp32 model; batch norm must be folded, as `onnx_graph` does.
         images: Calibration images, shape (M, C, H, W), normalised as in training. Random numbers are enough to
             measure time, not to judge accuracy.
+        settings: How the ranges are found; all images are used, whatever their number.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
 
     model = onnx.load_from_string(serialised)
-    name, batch = model.graph.input[0].name, model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or 1
+    name, batch = model.graph.input[0].name, model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or OPEN_BATCH
 
     class Batches(CalibrationDataReader):  # type: ignore[misc]
         """Hands out the images in batches of the model's size."""
@@ -46,6 +80,7 @@ def quantise(serialised: bytes, images: NDArray[np.float32]) -> bytes:
             Batches(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
+            calibrate_method=CalibrationMethod[METHODS[settings.ranges]],
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )

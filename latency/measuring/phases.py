@@ -102,7 +102,7 @@ def prepare_item(item: Item, forms: ModelForms, target: Target, host: Host) -> t
     program = load_runtime(target.runtime).prepare(forms, target, host)
     if wanted is None or program.output is None:
         return program, {}
-    difference = np.abs(program.output() - wanted).max()
+    difference = np.abs(program.output(forms.example) - wanted).max()
     return program, {"parity": float(difference / np.abs(wanted).max())}
 
 

@@ -69,17 +69,22 @@ class Host:
     before_call: Callable[[], None] = do_nothing
 
 
+Output = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""From images to what the network says of them."""
+
+
 @dataclass(frozen=True)
 class Program:
     """A prepared model.
 
     Attributes:
         time: Runs that many inferences and returns one `Call` each.
-        output: Runs the example input, returns the output as float32, shape (N, ...); None if it gives only times.
+        output: Runs images of the example's shape, returns the output as float32, shape (N, ...); None if it gives only
+            times.
     """
 
     time: Callable[[int], list[Call]]
-    output: Callable[[], NDArray[np.float32]] | None
+    output: Output | None
 
 
 class Model(Protocol):
@@ -142,7 +147,7 @@ def load_kernels(name: str) -> DeviceRuntime:
     return cast(DeviceRuntime, load_runtime(name))
 
 
-def host_program(run: Callable[[], object], output: Callable[[], NDArray[np.float32]], host: Host) -> Program:
+def host_program(run: Callable[[], object], output: Output, host: Host) -> Program:
     """Time a synchronous call with the host's clock.
 
     The processor time is read outside the wall time, so it is never the shorter one by accident: a call is clean

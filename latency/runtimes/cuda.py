@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latency.runtimes.base import Call, Host, Model, Program
+from latency.runtimes.base import Call, Host, Model, Output, Program
 from latency.target import Target
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -57,7 +57,7 @@ class CudaDevice:
         torch.cuda.synchronize(self.name)
 
 
-def device_program(run: Callable[[], object], output: Callable[[], NDArray[np.float32]], device: Device) -> Program:
+def device_program(run: Callable[[], object], output: Output, device: Device) -> Program:
     """Time a call that queues work on a device, by events around it."""
 
     def time(num_calls: int) -> list[Call]:
@@ -116,14 +116,16 @@ def prepare(model: Model, target: Target, host: Host) -> Program:
 
     if target.runtime == "cuda":
 
-        def output() -> NDArray[np.float32]:
+        def output(images: NDArray[np.float32]) -> NDArray[np.float32]:
+            x.copy_(torch.from_numpy(images))
             result: NDArray[np.float32] = eager().float().cpu().numpy()
             return result
 
         return device_program(eager, output, device)
     graph, y = _capture(eager, target.device)
 
-    def replayed() -> NDArray[np.float32]:
+    def replayed(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        x.copy_(torch.from_numpy(images))
         graph.replay()
         device.synchronize()
         result: NDArray[np.float32] = y.float().cpu().numpy()
@@ -155,4 +157,4 @@ def reference_kernel(name: str, target: Target) -> Program:
     def run() -> torch.Tensor:
         return torch.mm(small, small) if name == "cache" else big.sum()
 
-    return device_program(run, lambda: np.zeros(0, np.float32), CudaDevice(target.device))
+    return device_program(run, lambda images: images, CudaDevice(target.device))

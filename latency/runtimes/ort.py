@@ -35,11 +35,11 @@ def prepare(model: Model, target: Target, host: Host) -> Program:
     options.log_severity_level = 3
     graph = model.int8() if target.precision == "int8" else model.onnx()
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: model.example}
-    names = [session.get_outputs()[0].name]
+    name, names = session.get_inputs()[0].name, [session.get_outputs()[0].name]
+    feed = {name: model.example}
 
-    def run() -> NDArray[np.float32]:
-        result: NDArray[np.float32] = session.run(names, feed)[0]
+    def output(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = session.run(names, {name: images})[0]
         return result
 
-    return host_program(run, run, host)
+    return host_program(lambda: session.run(names, feed), output, host)

@@ -36,13 +36,13 @@ def prepare(model: Model, target: Target, host: Host) -> Program:
     if target.settings.channels_last:
         module, x = module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
 
-    def run() -> torch.Tensor:
+    def run(x: torch.Tensor = x) -> torch.Tensor:
         with torch.inference_mode():
             y: torch.Tensor = module(x)
             return y
 
-    def output() -> NDArray[np.float32]:
-        result: NDArray[np.float32] = run().float().numpy()
+    def output(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        result: NDArray[np.float32] = run(torch.empty_like(x).copy_(torch.from_numpy(images))).float().numpy()
         return result
 
     return host_program(run, output, host)

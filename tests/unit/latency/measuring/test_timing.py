@@ -44,7 +44,7 @@ class Machine:
             self.wall += 4_000_000
 
     def program(self, ms: float):
-        return host_program(lambda: self.run(ms), lambda: np.zeros(1, np.float32), Host(self)).time
+        return host_program(lambda: self.run(ms), lambda images: np.zeros(1, np.float32), Host(self)).time
 
 
 TRUTH = {"short": 0.02, "middle": 0.7, "long": 9.0, "other": 1.3, "another": 0.4, "sixth": 2.1}
@@ -243,7 +243,7 @@ def test_visits_last_about_as_long_as_asked() -> None:
 def test_state_of_the_caches_is_restored_outside_the_time() -> None:
     machine = Machine()
     host = Host(machine, before_call=lambda: machine.run(50.0))
-    calls = host_program(lambda: machine.run(1.0), lambda: np.zeros(1, np.float32), host).time(5)
+    calls = host_program(lambda: machine.run(1.0), lambda images: np.zeros(1, np.float32), host).time(5)
     assert all(call.ms == pytest.approx(1.0, rel=0.02) and call.clean for call in calls)
     assert machine.wall > 250e6
 

@@ -24,7 +24,7 @@ def counting() -> tuple[Program, dict]:
     def run() -> None:
         sum(range(1000))
 
-    return host_program(run, lambda: np.zeros(1, np.float32), Host(HostClock())), {"pid": os.getpid()}
+    return host_program(run, lambda images: np.zeros(1, np.float32), Host(HostClock())), {"pid": os.getpid()}
 
 
 def test_a_worker_times_in_a_process_of_its_own() -> None:
@@ -49,12 +49,11 @@ def test_a_worker_stays_on_the_cores_it_is_told() -> None:
     def prepare() -> tuple[Program, dict]:
         def time_calls(num_calls: int) -> list:
             seen.append(os.sched_getaffinity(0))
-            return host_program(lambda: os.sched_getaffinity(0), seen_now, Host(HostClock())).time(num_calls)
+            return host_program(lambda: os.sched_getaffinity(0), lambda images: images, Host(HostClock())).time(
+                num_calls
+            )
 
-        def seen_now() -> np.ndarray:
-            return np.zeros(1, np.float32)
-
-        return Program(time_calls, seen_now), {}
+        return Program(time_calls, None), {}
 
     worker = fork_worker("pinned", prepare, [])
     worker.ready()

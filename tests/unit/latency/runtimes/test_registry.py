@@ -39,7 +39,7 @@ def test_outputs_are_torchs_and_times_are_positive(target: Target) -> None:
     with torch.inference_mode():
         wanted = network(torch.from_numpy(forms.example)).numpy()
     program = load_runtime(target.runtime).prepare(forms, target, Host(HostClock()))
-    found = program.output()
+    found = program.output(forms.example)
     assert found.dtype == np.float32
     assert np.abs(found - wanted).max() / np.abs(wanted).max() < TOLERANCES[target.precision]
     calls = program.time(3)
@@ -56,7 +56,7 @@ def test_batches(runtime: str) -> None:
     space = load_space("digits")
     forms = module_forms(build_network(space, space.architecture((0,) * 6)), (5, *space.input_size))
     program = load_runtime(runtime).prepare(forms, target, Host(HostClock()))
-    assert program.output().shape == (5, 10)
+    assert program.output(forms.example).shape == (5, 10)
 
 
 def test_channels_last_is_an_option_of_eager() -> None:
@@ -68,7 +68,7 @@ def test_channels_last_is_an_option_of_eager() -> None:
         wanted = network(torch.from_numpy(forms.example)).numpy()
     program = load_runtime("torch").prepare(forms, target, Host(HostClock()))
     assert network[0].op.conv.weight.is_contiguous(memory_format=torch.channels_last)
-    np.testing.assert_allclose(program.output(), wanted, atol=1e-5)
+    np.testing.assert_allclose(program.output(forms.example), wanted, atol=1e-5)
 
 
 def test_quantising_makes_every_convolution_int8() -> None:
@@ -149,7 +149,7 @@ def test_device_times_are_those_of_the_work_between_the_events() -> None:
     device = FakeDevice()
     device.work(100.0)
     durations = iter([3.0, 2.0, 2.5])
-    program = device_program(lambda: device.work(next(durations)), lambda: np.zeros(1, np.float32), device)
+    program = device_program(lambda: device.work(next(durations)), lambda images: np.zeros(1, np.float32), device)
     assert [call.ms for call in program.time(3)] == [3.0, 2.0, 2.5]
     assert device.queue == []
 

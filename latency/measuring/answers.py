@@ -1,0 +1,55 @@
+"""What a model file answers on a target: the very program that is timed, run on given images.
+
+Why here: an accuracy belongs to a file on a runtime, as a latency does. It must not know labels, nor where images
+come from.
+"""
+
+from dataclasses import replace
+from pathlib import Path as FilePath
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from latency.graphs.model import file_forms
+from latency.measuring.job import require_runnable
+from latency.measuring.timing import HostClock
+from latency.runtimes.base import Host, load_runtime
+from latency.target import Target
+from supernet.errors import RunError
+
+
+def answers(file: FilePath | str, target: Target, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the outputs of a model file for images, in this process.
+
+    Args:
+        file: `.onnx` or `.pt2`.
+        target: On what, in batches of its size. A program outside gives times only: there ONNX Runtime answers.
+        images: Shape (M, C, H, W), normalised as in training.
+
+    Returns:
+        Shape (M, num_classes), fp32.
+
+    Raises:
+        InputError: If the file is neither, or the target cannot run it.
+        NotRunnable: If this machine cannot run the target.
+        RunError: If the images do not fit the file.
+    """
+    if target.traits.external:
+        target = replace(target, runtime="onnxruntime", device="cpu", options={})
+    require_runnable(target)
+    forms = file_forms(FilePath(file), target.batch)
+    if images.shape[1:] != forms.example.shape[1:]:
+        raise RunError(f"{file}: takes images of {forms.example.shape[1:]}, got {images.shape[1:]}")
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(target.threads)
+    try:
+        output = load_runtime(target.runtime).prepare(forms, target, Host(HostClock())).output
+        assert output is not None, target.runtime
+        found = []
+        for start in range(0, len(images), target.batch):
+            rows = range(start, start + target.batch)
+            found.append(output(np.take(images, rows, axis=0, mode="wrap")))
+        return np.concatenate(found)[: len(images)]
+    finally:
+        torch.set_num_threads(num_threads)
