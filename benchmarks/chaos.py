@@ -27,12 +27,14 @@ import yaml
 from benchmarks.clusters import LOOPBACK, RAY, Processes, clean_environment, free_port, probe, wait_for, workers
 from benchmarks.faults import FAULTS, Registry, Scene, small_disk
 from orchestrator.cluster.leftovers import GUARD
+from orchestrator.data.storage import Storage
+from orchestrator.trial.records import DamagedFile, starts_of
 
 CONFIG = Path(__file__).with_name("small_sweep.yaml")
 MAX_COMMANDS = 12
 """So often the same command is given again for one sweep beyond the faults that ended it."""
 
-HELP = re.compile(r"same command|run the command again|delete|remove|free some|free space", re.IGNORECASE)
+HELP = re.compile(r"same command|run the command again|delete|remove|free some|free space|start it", re.IGNORECASE)
 """What a driver says that ends for a fault: the command that mends it, or the file in the way."""
 
 Position = tuple[str, int]
@@ -125,9 +127,11 @@ def registered(folder: Path) -> dict[str, Position]:
 
 
 def starts(folder: Path, key: str) -> list[Position]:
-    """Return where the workers of a run began, in order of time."""
-    file = folder / "starts" / f"{key}.json"
-    return [(s["phase"], s["step"]) for s in json.loads(file.read_text())["starts"]] if file.exists() else []
+    """Return where the workers of a run began, in order of time; none where the list is damaged at the moment."""
+    try:
+        return [(start.phase, start.step) for start in starts_of(Storage(str(folder)), key)]
+    except DamagedFile:
+        return []
 
 
 class Sweep:
