@@ -5,6 +5,7 @@ skip. It decides by what is stored, never by what Ray remembers.
 """
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from orchestrator.cluster.session import announced, connect, living_nodes, requi
 from orchestrator.data.build import build
 from orchestrator.data.format import MANIFEST_NAME, read_manifest
 from orchestrator.data.storage import Storage, require_space
-from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.check import check_run, require_here, resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.forecast import storage_bytes
@@ -98,10 +99,14 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     """Run what is left of a sweep and register every finished network.
 
     Raises:
+        InputError: If this machine is alone and cannot measure a target of a trial that is left.
         RunError: If the cluster or the shared warm-up fails; failed trials are results with a reason.
     """
     trials, before = plan_trials(job.run), stored_results(job)
-    if any(trial.key not in before or not before[trial.key].done for trial in trials):
+    left = [trial for trial in trials if trial.key not in before or not before[trial.key].done]
+    if left and not os.environ.get("RAY_ADDRESS"):
+        require_here(job.target(name) for name in dict.fromkeys(trial.target for trial in left))
+    if left:
         require_space(job.store, storage_bytes(job.run))
     say = partial(console.print, highlight=False, soft_wrap=True)
     with (

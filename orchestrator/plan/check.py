@@ -4,10 +4,12 @@ Why here: every mistake that can be found without a device or a cluster is found
 ends with exit code 2 before anything starts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from latency.measuring.job import why_not
+from latency.target import Target
 from orchestrator.data.sources.registry import kind_of
 from orchestrator.data.sources.vision import parse_torchvision
 from orchestrator.plan.config import RunConfig
@@ -83,6 +85,27 @@ def _check_source(source: str, place: str) -> None:
         raise InputError(
             f"{place}: no folder {source!r}; a data source is 'digits', a folder of images or of prepared shards, or "
             "torchvision:<Dataset>:<folder>"
+        )
+
+
+def not_here(targets: Iterable[Target]) -> dict[str, str]:
+    """Return which of the targets this machine cannot measure, each with the reason."""
+    reasons = {target.name: why_not(target) for target in targets if target.measured}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def require_here(targets: Iterable[Target]) -> None:
+    """Refuse targets that this machine cannot measure, where no other can join it.
+
+    Raises:
+        InputError: Naming them.
+    """
+    reasons = not_here(targets)
+    if reasons:
+        told = "\n  ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        raise InputError(
+            f"targets that this machine cannot measure, and this sweep runs on it alone:\n  {told}\n"
+            "leave them out (targets: in the configuration), or join a cluster with a machine that can (RAY_ADDRESS)"
         )
 
 
