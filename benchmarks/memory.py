@@ -5,7 +5,7 @@
 
 Saved bytes are the storages that autograd holds for the backward pass, each once, parameters and buffers
 excluded. Peak is the most memory a step had at once above what was there before: on CUDA by the allocator, on a
-CPU as resident memory of a process of its own.
+CPU as resident memory of a process of its own. Counted is what a sweep's forecast says of the same step, in fp32.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.common import batch_of, environment, parser, report, wanted
+from orchestrator.plan.activations import arch_step_bytes, weight_step_bytes
 from supernet.cost import macs_table
 from supernet.estimators import EstimatorName, make_estimator
 from supernet.gates import ArchitectureParameters
@@ -220,6 +221,18 @@ def peak_in_child(args: argparse.Namespace, kind: str, number: int) -> float | N
     return peak
 
 
+def counted_mib(args: argparse.Namespace, path: Path) -> dict[str, float]:
+    """Return what the forecast of a sweep says of the steps on a path."""
+    supernet = Supernet(load_space(args.space)).train()
+    counted = {
+        "weight step": weight_step_bytes(supernet, path, args.batch),
+        "weight step, recompute": weight_step_bytes(supernet, path, args.batch, recompute=True),
+        "one-path": arch_step_bytes(supernet, path, args.batch),
+        "reinforce": arch_step_bytes(supernet, path, args.batch, graph=False),
+    }
+    return {kind: round(size / MIB, 1) for kind, size in counted.items()}
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Return everything that this benchmark measures."""
     bench = Bench(args, load_space(args.space))
@@ -228,6 +241,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     mean["all paths"] = saved_by_all_paths(args)
     arch = {name: arch_to_weight(bench, name, 4) for name in ESTIMATORS}
     typical = min(range(args.paths), key=lambda n: abs(each[n]["weight step"] - mean["weight step"]))
+    path = bench.path(typical)
     del bench
     peak = {kind: peak_in_child(args, kind, typical) for kind in KINDS}
     growth = {6 * 2**times: doubled(args, times, 4) for times in range(3)}
@@ -239,6 +253,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "saved_mib": {kind: round(value, 2) for kind, value in mean.items()},
         "saved_by_architecture_step_to_weight_step": {name: round(value, 4) for name, value in arch.items()},
         "peak_mib": {kind: "does not fit" if value is None else round(value, 1) for kind, value in peak.items()},
+        "counted_mib": counted_mib(args, path),
         "saved_mib_by_candidates": {
             str(n): {"one path": round(a, 2), "all paths": round(b, 2)} for n, (a, b) in growth.items()
         },

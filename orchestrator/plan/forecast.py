@@ -1,7 +1,7 @@
 """What a sweep would do, take and cost, before anything is started.
 
-Why here: a night on a cluster is planned from this. Counts come from the configuration and the space; speeds
-are measured for a few seconds on this machine, and the page says so.
+Why here: a night on a cluster is planned from this. Counts come from the configuration and the space, memory from the
+shapes of a step's tensors; speeds are measured for a few seconds on this machine, and the page says so.
 """
 
 import os
@@ -9,9 +9,12 @@ import time
 from typing import Any
 
 import torch
+from rich.markup import escape
 from rich.table import Table
 from torch.nn import functional as F
 
+from orchestrator.plan.activations import arch_step_bytes, weight_step_bytes
+from orchestrator.plan.check import not_here
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.trials import plan_trials
 from orchestrator.report.live import clock
@@ -35,8 +38,8 @@ def forecast(run: RunConfig) -> dict[str, Any]:
     Times are for this machine's processor at the configured number of workers.
     """
     space, trials = load_space(run.space), plan_trials(run)
-    params, macs = params_table(space), macs_table(space)
-    image_seconds = _image_seconds(space)
+    params, macs, supernet = params_table(space), macs_table(space), Supernet(space).train()
+    image_seconds = _image_seconds(supernet)
     cores = os.cpu_count() or 1
     share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
     warmup = run.warmup.num_steps * run.warmup.batch_size * share
@@ -56,11 +59,13 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "space": space.name,
         "num_architectures": space.num_architectures,
         "targets": [target.name for target in run.load_targets()],
+        "not_here": not_here(run.load_targets()),
         "trials": [{"key": t.key, "target": t.target, "kind": t.kind, "value": t.value} for t in trials],
         "mode": run.mode,
         "workers": run.workers.model_dump(),
         "largest_network": {"num_params": int(params.maximum), "num_macs": int(macs.maximum)},
-        "supernet_mib": round(sum(p.numel() for p in _meta(space).parameters()) * 4 * WEIGHT_COPIES / 2**20, 1),
+        "supernet_mib": _mib(4 * WEIGHT_COPIES * sum(p.numel() for p in supernet.parameters())),
+        "step_mib": _step_mib(run, supernet),
         "images_per_second_per_core": round(1 / image_seconds, 1),
         "table_seconds": round(tables, 1),
         "warmup_seconds": round(warmup, 1),
@@ -81,10 +86,42 @@ def _meta(space: Space) -> Supernet:
         return Supernet(space)
 
 
-def _image_seconds(space: Space, seconds: float = 2.0) -> float:
+def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
+    """Return what a step of each kind takes beside the weights on a worker, on the path with the most MACs, in fp32.
+
+    With the fewest workers: then each has the most images.
+    """
+    path = tuple(max(range(len(row)), key=row.__getitem__) for row in macs_table(supernet.space).candidates)
+
+    def images(batch_size: int, num_paths: int = 1) -> int:
+        return -(-batch_size // (run.workers.min * num_paths))
+
+    weights = {"warm-up": run.warmup}
+    if run.search_settings.train_weights:
+        weights["search"] = run.search
+    found = {
+        name: weight_step_bytes(
+            supernet,
+            path,
+            images(settings.batch_size, settings.sharing.num_shares),
+            recompute=settings.recompute,
+        )
+        for name, settings in weights.items()
+    }
+    arch, graph = images(run.search.arch_batch_size or run.search.batch_size), run.search.estimator != "reinforce"
+    found["architecture"] = arch_step_bytes(supernet, path, arch, graph=graph)
+    found["training"] = weight_step_bytes(supernet, path, images(run.train.batch_size))
+    return {name: _mib(size) for name, size in found.items()}
+
+
+def _mib(size: int) -> float:
+    return round(size / 2**20, 1)
+
+
+def _image_seconds(supernet: Supernet, seconds: float = 2.0) -> float:
     """Return the time of one weight step per image on one core of this machine, mean over random paths."""
     torch.set_num_threads(1)
-    supernet = Supernet(space)
+    space = supernet.space
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(16, *space.input_size, generator=generator).to(memory_format=torch.channels_last)
     labels = torch.zeros(16, dtype=torch.int64)
@@ -101,19 +138,24 @@ def _image_seconds(space: Space, seconds: float = 2.0) -> float:
 def forecast_table(found: dict[str, Any]) -> Table:
     """Return the forecast as a table for the terminal."""
     table = Table(title=f"sweep {found['name']}: a forecast, nothing was started", show_header=False)
-    largest = found["largest_network"]
+    largest, steps = found["largest_network"], found["step_mib"]
+    largest_step = max(steps.values())
     rows = {
         "space": f"{found['space']}, {found['num_architectures']:,} architectures",
         "largest network": f"{largest['num_params']:,} parameters, {largest['num_macs']:,} MACs",
         "trials": f"{len(found['trials'])}: " + ", ".join(trial["key"] for trial in found["trials"]),
         "mode": f"{found['mode']}, {found['workers']['max']} workers",
-        "supernet in memory": f"{found['supernet_mib']} MiB a worker, activations aside",
+        "memory": f"{found['supernet_mib'] + largest_step:.0f} MiB a worker beside the process itself: "
+        f"{found['supernet_mib']:.0f} for the supernet, {largest_step:.0f} for a step of its largest path "
+        f"({max(steps, key=steps.__getitem__)}; in fp32)",
         "speed here": f"{found['images_per_second_per_core']} images a second and core (weight steps)",
         "tables": clock(found["table_seconds"]),
         "warm-up": clock(found["warmup_seconds"]),
         "each trial": clock(found["trial_seconds"]),
         "in all": f"{clock(found['total_seconds'])} on this machine's cores, {found['worker_hours']} worker-hours",
     }
+    for target, reason in found["not_here"].items():
+        rows[f"{target}: not here"] = escape(f"{reason}; another machine of the cluster has to measure it")
     for name, value in rows.items():
         table.add_row(name, value)
     return table

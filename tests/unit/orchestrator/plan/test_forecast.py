@@ -1,0 +1,48 @@
+"""What a forecast says of memory and of targets that cannot be measured here."""
+
+import json
+
+import pytest
+from rich.console import Console
+
+from orchestrator.plan.check import check_run
+from orchestrator.plan.forecast import forecast, forecast_table
+from supernet.presets import read_preset
+
+BOARD = {"name": "board", "runtime": "command", "device": "x", "options": {"command": ["no-such-program-xyz"]}}
+
+
+def definition(**changes):
+    base = read_preset("runs", "quickstart")[0]
+    return {**base, "mode": "shared", "space": "digits", "targets": ["macs", "ort-cpu-1t", BOARD], **changes}
+
+
+@pytest.fixture(scope="module")
+def found():
+    return forecast(check_run(definition(), "mine"))
+
+
+def test_memory_is_that_of_the_supernet_and_of_a_step(found):
+    assert set(found["step_mib"]) == {"warm-up", "architecture", "training"}, "its weights stay as they are"
+    assert all(size > 1 for size in found["step_mib"].values())
+    table = Console(width=200)
+    with table.capture() as captured:
+        table.print(forecast_table(found))
+    assert f"{found['supernet_mib'] + max(found['step_mib'].values()):.0f} MiB a worker" in captured.get()
+    assert "board: not here" in captured.get()
+
+
+def test_workers_share_a_step(found):
+    base = definition()
+    halves = {"workers": {"min": 2, "max": 4}, "mode": "independent"}
+    warmup = {**base["warmup"], "sharing": {"num_paths": 2}}
+    other = forecast(check_run(definition(**halves, warmup=warmup), "mine"))["step_mib"]
+    assert set(other) == {"warm-up", "search", "architecture", "training"}
+    assert other["training"] == pytest.approx(found["step_mib"]["training"] / 2, rel=0.1)
+    assert other["warm-up"] == pytest.approx(found["step_mib"]["warm-up"] / 4, rel=0.2)
+
+
+def test_targets_that_are_not_here_are_named(found):
+    reason = "program 'no-such-program-xyz' not found; install it or correct options.command"
+    assert found["not_here"] == {"board": reason}
+    assert json.loads(json.dumps(found)) == found
