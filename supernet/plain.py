@@ -4,6 +4,7 @@ Why here: what crosses a process or a file is read into its type at once, and ev
 place, value, what is allowed. It knows no particular type, and reads no files.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -26,6 +27,9 @@ from pydantic import (
 from supernet.errors import InputError, nearest
 
 T = TypeVar("T")
+
+MAX_TOLD = 20
+"""Mistakes in one message: a damaged file may hold thousands."""
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 """For settings: `@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)` checks ranges whoever makes one."""
@@ -89,7 +93,9 @@ def read(kind: Any, value: Any, place: str) -> Any:
         for item in error.errors():
             where, what = _message(value, item)
             lines.setdefault(f"{place}{where}", []).append(what)
-        raise InputError("\n".join(f"{where}: {'; or '.join(what)}" for where, what in lines.items())) from error
+        told = [f"{where}: {'; or '.join(what)}" for where, what in lines.items()]
+        more = [f"{place}: and {len(told) - MAX_TOLD} more mistakes"] if len(told) > MAX_TOLD else []
+        raise InputError("\n".join(told[:MAX_TOLD] + more)) from error
 
 
 def read_json(kind: Any, text: bytes | str, place: str) -> Any:
@@ -122,6 +128,34 @@ def to_plain(value: Any) -> Any:
 def to_json(value: Any) -> str:
     """Return a typed value as JSON text, read back by `read_json`."""
     return json.dumps(to_plain(value), indent=1, allow_nan=False) + "\n"
+
+
+CHECKSUM = "sha256"
+"""Key of a checksum beside a value, and suffix of a file that holds another file's."""
+
+
+def to_sealed(value: Any) -> str:
+    """Return a typed value as JSON text with its checksum, read back by `read_sealed`: damage is no other value."""
+    plain = to_plain(value)
+    return json.dumps({"value": plain, CHECKSUM: _digest(plain)}, indent=1, allow_nan=False) + "\n"
+
+
+def read_sealed(kind: Any, text: bytes | str, place: str) -> Any:
+    """Read what `to_sealed` returned as a value of `kind`.
+
+    Raises:
+        InputError: As `read_json`, and if there is no checksum, or not that of the value.
+    """
+    record = parse_json(text, place)
+    if not isinstance(record, dict) or set(record) != {"value", CHECKSUM}:
+        raise InputError(f"{place}: it has no checksum; cut short, or written by another version")
+    if record[CHECKSUM] != _digest(record["value"]):
+        raise InputError(f"{place}: its checksum does not fit")
+    return read(kind, record["value"], place)
+
+
+def _digest(plain: Any) -> str:
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 @lru_cache(maxsize=256)

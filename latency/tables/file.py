@@ -104,8 +104,11 @@ def write_table(table: LatencyTable, folder: FilePath | str) -> FilePath:
 
 
 def _checksum(stored: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a hash of all that a table says: of values, so the layout of the file is free."""
-    return hashlib.sha256(json.dumps([stored, rows], sort_keys=True).encode()).hexdigest()
+    """Return a hash of all that a table says: of values, so the layout of the file is free.
+
+    A damaged file may hold what JSON has nothing for, such as bytes or dates; their hash is just another one.
+    """
+    return hashlib.sha256(json.dumps([stored, rows], sort_keys=True, default=repr).encode()).hexdigest()
 
 
 def read_table(path: FilePath | str) -> LatencyTable:

@@ -71,7 +71,8 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
         raise InputError(
             f"sweep {job.run.name!r} at {job.store.uri} has begun with other settings:\n  "
             + "\n  ".join(refused)
-            + "\nput them back to continue it, use another name (--name), or delete that folder to start over"
+            + "\nput them back to continue it, use another name (--name), or delete that folder to start over; "
+            f"if it never had the old ones, {job.store.uri}/{CONFIG_FILE} is damaged: remove it alone"
         )
     return found
 

@@ -15,7 +15,7 @@ from orchestrator.plan.config import ALL_TARGETS, RunConfig
 from orchestrator.plan.result import TrialResult
 from supernet.cost import CostTable
 from supernet.errors import InputError, nearest
-from supernet.plain import check_name, read, read_json
+from supernet.plain import check_name, read, read_json, read_sealed
 from supernet.space import Space
 
 # Files of a sweep.
@@ -213,7 +213,7 @@ def stored_results(job: Job) -> dict[str, TrialResult]:
         if store.exists(RESULT_FILE):
             place = f"{store.uri}/{RESULT_FILE}"
             try:
-                result: TrialResult = read_json(TrialResult, store.read(RESULT_FILE), place)
+                result: TrialResult = read_sealed(TrialResult, store.read(RESULT_FILE), place)
                 if (result.sweep, result.trial) != (job.run.name, trial.key):
                     raise InputError(f"{place}: belongs to trial {result.trial!r} of sweep {result.sweep!r}")
             except InputError as error:

@@ -5,7 +5,6 @@ never another number. It must not know how the files are made, nor Ray.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +23,7 @@ from orchestrator.plan.trials import (
 from supernet.derive import Judged
 from supernet.errors import InputError, RunError
 from supernet.health import unlearnt
-from supernet.plain import parse_json, read, to_plain
-
-CHECKSUM = "sha256"
+from supernet.plain import CHECKSUM, read_sealed, to_sealed
 
 
 class DamagedFile(RunError):
@@ -125,8 +122,7 @@ def checksum(content: bytes) -> str:
 
 def write_record(store: Storage, name: str, value: Any) -> None:
     """Write a typed value as JSON with its checksum."""
-    plain = to_plain(value)
-    store.write_json(name, {"value": plain, CHECKSUM: _digest(plain)})
+    store.write(name, to_sealed(value).encode())
 
 
 def read_record(store: Storage, name: str, kind: Any) -> Any:
@@ -136,18 +132,9 @@ def read_record(store: Storage, name: str, kind: Any) -> Any:
         DamagedFile: If it is not readable, or does not fit its checksum.
     """
     try:
-        record = parse_json(store.read(name), name)
-        if not isinstance(record, dict) or set(record) != {"value", CHECKSUM}:
-            raise InputError("it has no checksum; cut short, or written by another version")
-        if record[CHECKSUM] != _digest(record["value"]):
-            raise InputError("its checksum does not fit")
-        return read(kind, record["value"], name)
+        return read_sealed(kind, store.read(name), name)
     except (InputError, OSError) as error:
         raise damaged(store, name, str(error)) from error
-
-
-def _digest(plain: Any) -> str:
-    return checksum(json.dumps(plain, sort_keys=True).encode())
 
 
 def read_checked(store: Storage, name: str, expected: str) -> bytes:

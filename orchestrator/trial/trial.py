@@ -43,7 +43,6 @@ from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError, RunError
 from supernet.network import build_network
-from supernet.plain import to_plain
 from supernet.presets import load_space
 from supernet.space import Architecture, architecture_to_json
 
@@ -67,7 +66,7 @@ def run_trial(job: Job, trial: Trial) -> TrialResult:
         result = _measure(job, trial, costs, outcome, weights, post)
     except (InputError, RunError) as error:
         return job.result(trial, status="failed", reason=str(error))
-    store.write_json(RESULT_FILE, to_plain(result))
+    write_record(store, RESULT_FILE, result)
     return result
 
 

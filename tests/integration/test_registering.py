@@ -34,7 +34,7 @@ from orchestrator.registry.queue import Registering, open_registry
 from orchestrator.sweep import run_sweep
 from supernet.errors import InputError, RunError
 from supernet.network import build_network
-from supernet.plain import to_plain
+from supernet.plain import to_sealed
 from supernet.presets import read_preset
 from supernet.space import architecture_to_json
 
@@ -58,7 +58,7 @@ def finished_sweep(root: Path, uri: str | None = None) -> Job:
         store = job.trial_store(trial)
         result = job.result(trial, cost=1e6 + number, top1=0.9, validation_top1=0.9, architecture=architecture.id)
         store.write(ARCHITECTURE_FILE, architecture_to_json(space, architecture).encode())
-        store.write_json(RESULT_FILE, to_plain(result))
+        store.write(RESULT_FILE, to_sealed(result).encode())
         folder = Path(store.uri)
         save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
         onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), folder / ONNX_FILE)

@@ -7,7 +7,18 @@ import pytest
 from pydantic import Field
 
 from supernet.errors import InputError
-from supernet.plain import STRICT, check_name, parse_json, read, read_json, to_json, to_plain
+from supernet.plain import (
+    MAX_TOLD,
+    STRICT,
+    check_name,
+    parse_json,
+    read,
+    read_json,
+    read_sealed,
+    to_json,
+    to_plain,
+    to_sealed,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,27 @@ def test_what_is_written_is_read_back():
 def test_mistakes_are_named_with_their_place(plain, message):
     with pytest.raises(InputError, match=message):
         read(Outer, plain, "file")
+
+
+def test_thousands_of_mistakes_are_no_thousands_of_lines():
+    with pytest.raises(InputError, match="file: and 980 more mistakes") as caught:
+        read(list[int], ["x"] * 1000, "file")
+    assert len(str(caught.value).splitlines()) == MAX_TOLD + 1
+
+
+def test_no_flipped_bit_of_a_sealed_value_is_another_value():
+    text = to_sealed(VALUE).encode()
+    assert read_sealed(Outer, text, "file") == VALUE
+    for position in range(len(text)):
+        changed = text[:position] + bytes([text[position] ^ 1]) + text[position + 1 :]
+        try:
+            assert read_sealed(Outer, changed, "file") == VALUE  # where only white space changed
+        except InputError as error:
+            refused = str(error)
+            assert refused.startswith("file: ")
+    for other in (b"1", b"{}", to_json(VALUE).encode()):
+        with pytest.raises(InputError, match="file: it has no checksum"):
+            read_sealed(Outer, other, "file")
 
 
 @pytest.mark.parametrize(

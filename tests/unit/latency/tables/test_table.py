@@ -62,6 +62,16 @@ def test_expectation_is_differentiable_and_its_gradient_is_the_table() -> None:
         torch.testing.assert_close(grad[: len(row)], torch.tensor(row, dtype=torch.float64))
 
 
+def test_a_column_that_json_has_nothing_for_is_damage(tmp_path: Path) -> None:
+    path = write_table(made_up_table(), tmp_path)
+    table = parquet.read_table(path)
+    for cells in (pyarrow.array([b"\xff"] * len(table)), pyarrow.nulls(len(table), pyarrow.timestamp("ns"))):
+        number = table.column_names.index("raw_ms")
+        parquet.write_table(table.set_column(number, "raw_ms", cells), path)
+        with pytest.raises(InputError, match=r"damaged, its content is not what was written"):
+            read_table(path)
+
+
 def test_a_foreign_table_is_refused_with_the_command_that_rebuilds_it(tmp_path: Path) -> None:
     table = made_up_table()
     write_table(replace(table, fingerprint={**table.fingerprint, "cpu": "another processor"}), tmp_path)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, Job, plan_trials
-from supernet.plain import to_plain
+from supernet.plain import to_sealed
 from supernet.presets import read_preset
 
 
@@ -22,7 +22,7 @@ def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(here, tmp_p
         "quickstart", trial.key, "macs", "budget", 0, 5e6, cost=4523456.0, top1=0.9, validation_top1=0.9
     )
     result = replace(result, num_params=1234, num_macs=4523456, unit="1", doubt=doubt)
-    job.trial_store(trial).write_json(RESULT_FILE, to_plain(result))
+    job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
     before = sorted(storage.rglob("*"))
     done = here("front", "quickstart", "--storage", storage, cwd=tmp_path, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == 0, done.stderr

@@ -80,6 +80,16 @@ def test_what_has_begun_keeps_its_settings(change, warmup, trial, allowed, tmp_p
     assert "put them back to continue it, use another name" in str(error.value)
 
 
+def test_a_flipped_bit_in_the_stored_configuration_has_a_remedy_that_loses_nothing(tmp_path):
+    job = job_of(tmp_path)
+    begin(job, warmup=True, trial=True)
+    content = job.store.read(CONFIG_FILE)
+    for old, new in ((b'"num_loader_workers"', b'"nul_loader_workers"'), (b'"batch_size": 64', b'"batch_size": 65')):
+        job.store.write(CONFIG_FILE, content.replace(old, new))
+        with pytest.raises(InputError, match=r"never had the old ones, .*/config\.json is damaged: remove it"):
+            check_continued(stored_config(job.store), job)
+
+
 def test_a_damaged_configuration_names_its_file_and_the_remedy(tmp_path):
     job = job_of(tmp_path)
     for content in (b"", b"{", b"[1]", b'{"a": NaN}', b"\xff"):

@@ -7,7 +7,7 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import REGISTERED_FILE, RESULT_FILE, Job, Trial, plan_trials, stored_results, trial_key
 from supernet.cost import CostTable
 from supernet.errors import InputError
-from supernet.plain import check_name, to_plain
+from supernet.plain import check_name, to_sealed
 from supernet.presets import read_preset
 
 
@@ -76,7 +76,7 @@ def test_only_trials_with_a_result_are_finished(tmp_path):
     first, second, *_ = plan_trials(job.run)
     assert stored_results(job) == {}
     result = TrialResult("quickstart", first.key, first.target, "budget", 0, cost=1.5, top1=0.9)
-    job.trial_store(first).write_json(RESULT_FILE, to_plain(result))
+    job.trial_store(first).write(RESULT_FILE, to_sealed(result).encode())
     assert stored_results(job) == {first.key: result}
     job.trial_store(first).write_json(REGISTERED_FILE, {"model_uri": "models:/a/1"})
     assert stored_results(job)[first.key].model_uri == "models:/a/1"

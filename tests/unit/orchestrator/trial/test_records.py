@@ -55,7 +55,7 @@ def test_no_flipped_bit_is_another_outcome(store):
             assert read_record(store, OUTCOME_FILE, Outcome) == OUTCOME  # where only white space changed
         store.write(OUTCOME_FILE, whole)
     flip(store, OUTCOME_FILE, whole.index(b"0.975") + 3)
-    with pytest.raises(DamagedFile, match=r"trial/outcome\.json: damaged \(its checksum does not fit\)"):
+    with pytest.raises(DamagedFile, match=r"trial/outcome\.json: damaged \(outcome\.json: its checksum does not fit\)"):
         read_record(store, OUTCOME_FILE, Outcome)
 
 
