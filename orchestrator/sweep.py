@@ -6,7 +6,7 @@ skip. It decides by what is stored, never by what Ray remembers.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +38,7 @@ from orchestrator.plan.trials import (
 from orchestrator.registry.queue import Registering
 from orchestrator.report.live import LiveView
 from orchestrator.report.rows import cost_text
+from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
 
 
@@ -159,28 +160,31 @@ def _run_trials(
             if num_left:
                 view.say(f"freed {num_left} placement groups and guards that a killed driver of this sweep had left")
             absent = {name for name in targets if name in measured} - set(announced(targets))
-            _build_tables(job, [name for name in targets if name in measured and name not in absent], view)
+            costs = _costs(job, [name for name in targets if name not in absent], view)
             _warm_up(job, view)
             for name in absent:
                 view.say(f"[yellow]{name}: no node measures it yet; its trials come last and wait for one[/yellow]")
             first = [trial for trial in pending if trial.target not in absent]
             last = [trial for trial in pending if trial.target in absent]
-            failed = _run_on_tune(job, first, run.max_concurrent, registering, view)
+            failed = _run_on_tune(job, first, costs, run.max_concurrent, registering, view)
             # These wait for their devices beside each other, and a device that never comes holds up no other.
-            return failed | _run_on_tune(job, last, max(run.max_concurrent, len(last)), registering, view)
+            return failed | _run_on_tune(job, last, costs, max(run.max_concurrent, len(last)), registering, view)
 
 
-def _build_tables(job: Job, targets: Iterable[str], view: LiveView) -> None:
-    """Measure the latency tables of the targets that are there, before anything else keeps the machine busy."""
-    from orchestrator.cluster.devices import table_on_target
+def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTable]:
+    """Return the costs of the targets that are there, measured before anything else keeps the machine busy."""
+    from orchestrator.cluster.devices import target_costs
 
+    found = {}
     for name in targets:
         try:
-            costs = table_on_target(job, job.target(name)).cost_table()
-            view.say(f"{name}: latency table, networks from {costs.minimum:.3g} to {costs.maximum:.3g} ms")
+            costs = found[name] = target_costs(job, name)
+            if costs.unit == "ms":
+                view.say(f"{name}: latency table, networks from {costs.minimum:.3g} to {costs.maximum:.3g} ms")
         except (InputError, RunError) as error:
             view.say(f"[yellow]{name}: no latency table yet, its trials will try again: {error}[/yellow]")
         view.forget(name)
+    return found
 
 
 def _warm_up(job: Job, view: LiveView) -> None:
@@ -199,7 +203,12 @@ def _warm_up(job: Job, view: LiveView) -> None:
 
 
 def _run_on_tune(
-    job: Job, trials: list[Trial], max_concurrent: int, registering: Registering, view: LiveView
+    job: Job,
+    trials: list[Trial],
+    costs: Mapping[str, CostTable],
+    max_concurrent: int,
+    registering: Registering,
+    view: LiveView,
 ) -> dict[str, TrialResult]:
     """Run trials and hand their results on; return the failed ones by key."""
     if not trials:
@@ -214,7 +223,7 @@ def _run_on_tune(
         registering.add(trial, result)
         view.finished(trial.key, describe(result))
 
-    tune_trials(job, trials, take, max_concurrent)
+    tune_trials(job, trials, costs, take, max_concurrent)
     return failed
 
 

@@ -28,7 +28,6 @@ from orchestrator.plan.trials import WARMUP_FILE, WARMUP_KEY, Job, plan_trials
 from orchestrator.trial.records import starts_of
 from supernet.cost import params_table
 from supernet.errors import RunError
-from supernet.presets import load_space
 
 
 def job_of(folder: Path, name: str, **changes) -> Job:
@@ -92,7 +91,7 @@ def resume(folder: Path) -> dict:
         (trial,) = plan_trials(job.run)
         begin = time.monotonic()
         try:
-            run_job(job, trial, replace(params_table(load_space(job.config["space"])), name="ort-cpu-1t"))
+            run_job(job, trial, replace(params_table(job.space), name="ort-cpu-1t"))
             found["alone"] = {"error": ""}
         except RunError as error:
             found["alone"] = {"error": str(error), "seconds": time.monotonic() - begin}
@@ -123,7 +122,7 @@ def device(folder: Path) -> dict:
     try:
         first = cluster.add_node(**node)
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-        space = load_space(job.config["space"])
+        space = job.space
         architecture = space.architecture(tuple(0 for _ in space.positions))
         with ThreadPoolExecutor(1) as beside:
             measuring = beside.submit(measure_on_target, job, "board", [architecture])

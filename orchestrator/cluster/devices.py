@@ -21,13 +21,13 @@ from latency.tables.table import LatencyTable
 from latency.target import Target, read_target
 from orchestrator.cluster.progress import poster
 from orchestrator.cluster.session import announced, target_resources
+from orchestrator.cluster.tasks import result_of
 from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import TABLES_FOLDER, Job
 from supernet.cost import CostTable
-from supernet.errors import InputError, RunError
-from supernet.presets import load_space
-from supernet.space import Architecture, Space, read_space
+from supernet.errors import RunError
+from supernet.space import Architecture, read_space
 
 ATTEMPTS = 3
 WAITING = "waiting for "
@@ -92,7 +92,7 @@ def measure_on_target(
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
     """
-    space, goal = load_space(job.config["space"]), job.target(target)
+    space, goal = job.space, job.target(target)
     if not goal.measured:
         costs = cost_table(space, goal, "")
         return [_exactly(costs.total(space.path(architecture))) for architecture in architectures]
@@ -131,15 +131,9 @@ def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: byt
 
 
 def target_costs(job: Job, name: str) -> CostTable:
-    """Return the costs of the sweep's space on a target: stored, counted or published; measured now if missing."""
-    target, space, tables = job.target(name), load_space(job.config["space"]), job.root.child(TABLES_FOLDER)
-    if not target.measured:
-        return cost_table(space, target, "")
-    if tables.exists(table_path("", space, target).name):
-        table = stored_table(tables, space, target)
-        if table.space == space and table.target == target:  # names are not unique over sweeps, what they mean is
-            return table.cost_table()
-    return table_on_target(job, target).cost_table()
+    """Return the costs of the sweep's space on a target of any kind; see `table_on_target` for a measured one."""
+    target = job.target(name)
+    return table_on_target(job, target).cost_table() if target.measured else cost_table(job.space, target, "")
 
 
 def table_on_target(job: Job, target: Target) -> LatencyTable:
@@ -147,7 +141,7 @@ def table_on_target(job: Job, target: Target) -> LatencyTable:
 
     Raises: as `measure_on_target`.
     """
-    space, tables = load_space(job.config["space"]), job.root.child(TABLES_FOLDER)
+    space, tables = job.space, job.root.child(TABLES_FOLDER)
     name = table_path("", space, target).name
     known = _stored(tables, name)
     remote = _remote(_build_table, target.name).remote(
@@ -157,17 +151,16 @@ def table_on_target(job: Job, target: Target) -> LatencyTable:
     content: bytes = _result(remote, job, target.name)
     if _stored(tables, name) == known != content:  # else another trial was faster: all use the same table
         tables.write(name, content)
-    return stored_table(tables, space, target)
+    return _read_table(tables, name)
 
 
 def _stored(tables: Storage, name: str) -> bytes | None:
     return tables.read(name) if tables.exists(name) else None
 
 
-def stored_table(tables: Storage, space: Space, target: Target) -> LatencyTable:
-    """Read a table from storage as it stands."""
+def _read_table(tables: Storage, name: str) -> LatencyTable:
     with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
-        return read_table(tables.fetch(table_path("", space, target).name, Path(folder)))
+        return read_table(tables.fetch(name, Path(folder)))
 
 
 def _remote(function: Any, target: str) -> Any:
@@ -234,11 +227,4 @@ def _result(remote: Any, job: Job, target: str) -> Any:
         if patience.lost(bool(announced([target]))):
             ray.cancel(remote, force=True)
             raise _missing(job, target)
-    try:
-        return ray.get(remote)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError | RunError):
-            raise error.cause from None
-        raise RunError(f"measuring failed: {error.cause!r}") from error
-    except ray.exceptions.RayError as error:
-        raise RunError(f"measuring on {target} failed: {error}") from error
+    return result_of(remote, f"measuring on {target}")

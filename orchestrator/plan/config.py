@@ -17,8 +17,6 @@ from supernet.derive import DeriveSettings
 from supernet.errors import InputError, nearest
 from supernet.loop import SearchSettings
 from supernet.plain import STRICT, Count, CountOrNone, Name, NotNegative, Positive, Text
-from supernet.presets import load_space
-from supernet.space import Space
 from supernet.specialise import TrainSettings
 
 
@@ -242,10 +240,6 @@ class RunConfig(Strict):
     storage: Annotated[Text, AfterValidator(_storage)] = "onepath-runs"
     max_concurrent: Annotated[Count, Field(le=MAX_VALUES)] = 1
     seed: Annotated[CountOrNone, Field(lt=2**31)] = 0
-
-    def load_space(self) -> Space:
-        """Return the space, with the data's number of classes left to the caller."""
-        return load_space(self.space)
 
     def load_targets(self) -> list[Target]:
         """Return the targets.

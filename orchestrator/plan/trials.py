@@ -16,6 +16,7 @@ from orchestrator.plan.result import TrialResult
 from supernet.cost import CostTable
 from supernet.errors import InputError, nearest
 from supernet.plain import check_name, read, read_json, read_sealed
+from supernet.presets import load_space
 from supernet.space import Space
 
 # Files of a sweep.
@@ -156,8 +157,8 @@ class Job:
 
     @cached_property
     def space(self) -> Space:
-        """The sweep's space with the data's classes, its shapes traced."""
-        return self.run.load_space()
+        """The sweep's space with the data's classes."""
+        return load_space(self.run.space)
 
     @property
     def root(self) -> Storage:

@@ -20,6 +20,7 @@ from orchestrator.cluster.leftovers import remove_ownerless_groups
 from orchestrator.cluster.progress import poster
 from orchestrator.cluster.room import worker_resources
 from orchestrator.cluster.session import HEAD_RESOURCE, signals_kept
+from orchestrator.cluster.tasks import last_line, result_of
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.trials import WARMUP_KEY, Job, Trial
 from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
@@ -29,6 +30,7 @@ from orchestrator.trial.saver import TrainSaver, drop_broken_record
 from orchestrator.trial.stages import run_trial_stages, run_warmup
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
+from supernet.plain import read, to_plain
 from supernet.space import Architecture
 from supernet.sync import Sync, default_sync
 
@@ -73,8 +75,7 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
     if spec["trial"] is None:
         run_warmup(job, place)
         return
-    trial = Trial(**spec["trial"])
-    costs = CostTable(**{**spec["costs"], "candidates": tuple(map(tuple, spec["costs"]["candidates"]))})
+    trial, costs = read(Trial, spec["trial"], "trial"), read(CostTable, spec["costs"], "costs")
 
     def measure(architectures: Sequence[Architecture]) -> list[float]:
         found = measure_on_target(job, trial.target, architectures, key=trial.key)
@@ -90,14 +91,7 @@ def warm_up(job: Job) -> None:
         InputError, RunError: See `run_job`.
     """
     task = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001}, max_retries=job.run.checkpoint.max_failures)
-    try:
-        ray.get(task(run_job).remote(job))
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError | RunError):
-            raise error.cause from None
-        raise RunError(f"{WARMUP_KEY}: {_last_line(error)}") from error
-    except ray.exceptions.RayError as error:
-        raise RunError(f"{WARMUP_KEY}: {_last_line(error)}") from error
+    result_of(task(run_job).remote(job), WARMUP_KEY)
 
 
 def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None) -> None:
@@ -108,11 +102,7 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
         RunError: What a restart cannot mend, or the last reason if the job failed more often than it may.
     """
     key = trial.key if trial else WARMUP_KEY
-    spec = {
-        "job": job.to_dict(),
-        "trial": trial.__dict__ if trial else None,
-        "costs": {k: costs.__dict__[k] for k in ("name", "unit", "fixed", "candidates")} if costs else None,
-    }
+    spec = {"job": job.to_dict(), "trial": to_plain(trial), "costs": to_plain(costs)}
     policy = FailurePolicy(job.run.checkpoint.max_failures)
     starts = Starts(job.store, key, ray.get_runtime_context().namespace)
     failure = Failure("the process that had started it ended")
@@ -132,27 +122,22 @@ def _start(trainer: TorchTrainer) -> Failure | None:
     try:
         trainer.fit()
     except ray.exceptions.RayActorError as error:
-        reason = _last_line(error)  # not the error: its traceback would keep the controller and its resources
+        reason = last_line(error)  # not the error: its traceback would keep the controller and its resources
     except ray.train.ControllerError as error:
-        reason = _last_line(error.controller_failure)
+        reason = last_line(error.controller_failure)
         if not isinstance(error.controller_failure, ray.exceptions.RayActorError):
             said = f"the workers could not be kept running: {reason}; the same command goes on from the last checkpoint"
             return Failure(reason, RunError(said))
     except ray.train.TrainingFailedError as error:
         failures = list(getattr(error, "worker_failures", {}).values())
         final = next((failure for failure in failures if isinstance(failure, InputError | RunError)), None)
-        return Failure(_last_line(failures[0] if failures else error), final)
+        return Failure(last_line(failures[0] if failures else error), final)
     else:
         return None
     finally:
         put_back()
     remove_ownerless_groups()
     return Failure(reason)
-
-
-def _last_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[-1] if text else type(error).__name__
 
 
 def _trainer(run: RunConfig, key: str, folder: str, spec: Mapping[str, Any]) -> TorchTrainer:

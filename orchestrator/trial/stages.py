@@ -39,7 +39,6 @@ from orchestrator.trial.records import (
 from supernet.cost import CostTable
 from supernet.loop import Search, StepRecord
 from supernet.network import Supernet
-from supernet.presets import load_space
 from supernet.space import Architecture, Path, architecture_to_json
 from supernet.specialise import Training, specialise
 
@@ -52,7 +51,7 @@ def open_data(job: Job) -> ImageData:
     run = job.run
     return ImageData(
         job.data_root,
-        input_size=load_space(run.space).input_size,
+        input_size=job.space.input_size,
         seed=run.seed,
         augment=run.data.augment,
         num_loader_workers=run.data.num_loader_workers,
@@ -62,7 +61,7 @@ def open_data(job: Job) -> ImageData:
 def run_warmup(job: Job, place: Place) -> None:
     """Train the shared supernet on uniformly drawn paths and store its weights."""
     run = job.run
-    supernet = Supernet(load_space(run.space), seed=run.seed).to(place.device)
+    supernet = Supernet(job.space, seed=run.seed).to(place.device)
     place.sync.broadcast([p.data for p in supernet.parameters()])
     nothing = CostTable("none", "1", 0.0, tuple((0.0,) * len(p.candidates) for p in supernet.space.positions))
     search = Search(supernet, nothing, run.warmup, open_data(job), seed=run.seed, sync=place.sync)
@@ -83,7 +82,7 @@ def load_warm_supernet(job: Job) -> Supernet:
     Raises:
         RunError: If they are not what was stored, naming the file.
     """
-    supernet = Supernet(load_space(job.run.space), seed=job.run.seed)
+    supernet = Supernet(job.space, seed=job.run.seed)
     supernet.load_state_dict(torch.load(io.BytesIO(read_beside(job.store, WARMUP_FILE)), weights_only=True))
     return supernet
 
@@ -163,7 +162,7 @@ def _store_outcome(
     """Write the network's files; the outcome comes last and tells that they are whole."""
     store = job.trial_store(trial)
     store.write(WEIGHTS_FILE, weights)
-    store.write(ARCHITECTURE_FILE, architecture_to_json(load_space(job.run.space), architecture).encode())
+    store.write(ARCHITECTURE_FILE, architecture_to_json(job.space, architecture).encode())
     data = open_data(job)
     outcome = Outcome(
         architecture=architecture.id,

@@ -43,15 +43,19 @@ from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError, RunError
 from supernet.network import build_network
-from supernet.presets import load_space
 from supernet.space import Architecture, architecture_to_json
 
 # A prediction or an export that is further off than this is not believed.
 MAX_PREDICTION_ERROR, MAX_EXPORT_ERROR = 0.10, 1e-3
 
 
-def run_trial(job: Job, trial: Trial) -> TrialResult:
+def run_trial(job: Job, trial: Trial, costs: CostTable | None = None) -> TrialResult:
     """Run what is left of a trial.
+
+    Args:
+        job: The sweep.
+        trial: One of it.
+        costs: Of its target; None has them measured when the target is there.
 
     Returns:
         The result; a trial that fails is a result with a reason. A finished one is also stored.
@@ -59,7 +63,7 @@ def run_trial(job: Job, trial: Trial) -> TrialResult:
     store, post = job.trial_store(trial), poster()
     try:
         await_target(job, trial.target, lambda what: post(News(trial.key, "wait", waits_for=what)))
-        costs = target_costs(job, trial.target)
+        costs = costs or target_costs(job, trial.target)
         outcome, weights = _outcome(
             store, lambda: _train(job, trial, costs, post), lambda: post(News(trial.key, "repair"))
         )
@@ -99,7 +103,7 @@ def _measure(
 ) -> TrialResult:
     """Export the trial's network, measure it on its target and put everything about it together."""
     store = job.trial_store(trial)
-    space, architecture = load_space(job.config["space"]), Architecture.parse(outcome.architecture)
+    space, architecture = job.space, Architecture.parse(outcome.architecture)
     described = architecture_to_json(space, architecture).encode()
     if not store.exists(ARCHITECTURE_FILE) or store.read(ARCHITECTURE_FILE) != described:
         store.write(ARCHITECTURE_FILE, described)

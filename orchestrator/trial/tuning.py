@@ -6,7 +6,7 @@ record of the experiment is not used to continue: what is stored in the trials' 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ray import tune
@@ -14,6 +14,7 @@ from ray import tune
 from orchestrator.cluster.session import HEAD_RESOURCE
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import Job, Trial
+from supernet.cost import CostTable
 from supernet.plain import read, to_plain
 
 Take = Callable[[Trial, TrialResult], None]
@@ -31,38 +32,43 @@ class HandOver(tune.Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Take the result that a trial returned."""
-        self.take(Trial(**trial.config["trial"]), read(TrialResult, trial.last_result["result"], "result"))
+        self.take(read(Trial, trial.config["trial"], "trial"), read(TrialResult, trial.last_result["result"], "result"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Make a result of a trial whose process is gone."""
-        known = Trial(**trial.config["trial"])
+        known = read(Trial, trial.config["trial"], "trial")
         reason = f"the trial's process ended; see {trial.error_file or trial.local_path}"
         plain = {name: trial.config[name] for name in ("sweep", "objective", "seed")}
         plain["unit"] = trial.config["units"][known.target]
         self.take(known, TrialResult(trial=known.key, target=known.target, status="failed", reason=reason, **plain))
 
 
-def tune_trials(job: Job, trials: Sequence[Trial], take: Take, max_concurrent: int) -> None:
+def tune_trials(
+    job: Job, trials: Sequence[Trial], costs: Mapping[str, CostTable], take: Take, max_concurrent: int
+) -> None:
     """Run trials in the given order.
 
     Args:
         job: The sweep.
         trials: What is left of it.
+        costs: By target, where they are known already.
         take: Called in this process with each trial and its result, failed ones too.
         max_concurrent: At most so many at once.
     """
     run = job.run
-    plain = job.to_dict()
+    plain, known = job.to_dict(), to_plain(costs)
 
     def trainable(config: dict[str, Any]) -> dict[str, Any]:
         from orchestrator.trial.trial import run_trial
 
-        return {"result": to_plain(run_trial(Job(**plain), Trial(**config["trial"])))}
+        trial = read(Trial, config["trial"], "trial")
+        costs = read(CostTable | None, known.get(trial.target), "costs")
+        return {"result": to_plain(run_trial(Job(**plain), trial, costs))}
 
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"CPU": 0, HEAD_RESOURCE: 0.001}),
         param_space={
-            "trial": tune.grid_search([trial.__dict__ for trial in trials]),
+            "trial": tune.grid_search([to_plain(trial) for trial in trials]),
             "sweep": run.name,
             "objective": run.search.objective.kind,
             "seed": run.seed,

@@ -65,6 +65,7 @@ MAY_NAME = {
         "orchestrator/cluster/leftovers",
         "orchestrator/cluster/progress",
         "orchestrator/cluster/session",
+        "orchestrator/cluster/tasks",
         "orchestrator/trial/rendezvous",
         "orchestrator/trial/saver",
         "orchestrator/trial/search_job",

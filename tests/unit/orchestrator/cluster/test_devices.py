@@ -26,7 +26,7 @@ from orchestrator.trial.deriving import remembered
 from orchestrator.trial.records import read_record
 from supernet.cost import count_cost
 from supernet.errors import InputError, RunError
-from supernet.presets import load_space, read_preset
+from supernet.presets import read_preset
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_two_targets_of_one_machine_take_turns():
 
 @pytest.mark.parametrize(("target", "count"), [("params", "num_params"), ("macs", "num_macs")])
 def test_counted_targets_need_no_device_and_are_exact(job, target, count):
-    space = load_space(job.config["space"])
+    space = job.space
     costs = target_costs(job, target)
     for path in [tuple(0 for _ in space.positions), tuple(len(p.candidates) - 1 for p in space.positions)]:
         architecture = space.architecture(path)
@@ -72,7 +72,7 @@ def test_counted_targets_need_no_device_and_are_exact(job, target, count):
 
 
 def test_measured_figures_are_remembered_over_a_restart(job, tmp_path):
-    space = load_space(job.config["space"])
+    space = job.space
     first, second = (space.architecture(tuple(i for _ in space.positions)) for i in (0, 1))
     store, asked = Storage(str(tmp_path / "trial")), []
 
