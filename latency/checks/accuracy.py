@@ -1,6 +1,7 @@
 """How good predictions are: shares within 5 and 10 %, errors, rank correlation. Pure numbers.
 
-Why here: the table, the plain sum and a straight line through MACs are judged by the same function.
+Why here: the table, the plain sum and a straight line through MACs are judged by the same function. scipy takes a
+second to import and nothing else in the room needs it: it is imported inside.
 """
 
 import math
@@ -60,17 +61,10 @@ def accuracy(predicted: Sequence[float], measured: Sequence[float], errors: Sequ
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
     """Return Kendall's tau-b, 0 if one side has no order at all."""
-    concordant = ties_first = ties_second = pairs = 0
-    for i in range(len(first)):
-        for j in range(i):
-            a = _sign(first[i] - first[j])
-            b = _sign(second[i] - second[j])
-            pairs += 1
-            concordant += a * b
-            ties_first += a == 0
-            ties_second += b == 0
-    scale = math.sqrt((pairs - ties_first) * (pairs - ties_second))
-    return concordant / scale if scale else 0.0
+    from scipy.stats import kendalltau
+
+    ordered = len(set(first)) > 1 and len(set(second)) > 1
+    return float(kendalltau(first, second).statistic) if ordered else 0.0
 
 
 def _tau_told(predicted: Sequence[float], measured: Sequence[float], errors: Sequence[float]) -> float:
@@ -85,11 +79,13 @@ def _tau_told(predicted: Sequence[float], measured: Sequence[float], errors: Seq
 
 
 def fit_line(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Return (slope, intercept) of the least-squares line."""
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    spread = sum((a - mean_x) ** 2 for a in x)
-    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread if spread else 0.0
-    return slope, mean_y - slope * mean_x
+    """Return (slope, intercept) of the least-squares line; a level one where all `x` are the same."""
+    from scipy.stats import linregress
+
+    if len(set(x)) == 1:
+        return 0.0, sum(y) / len(y)
+    line = linregress(x, y)
+    return float(line.slope), float(line.intercept)
 
 
 def _sign(value: float) -> int:
