@@ -4,6 +4,8 @@ The calibration networks are measured again beside them, so that what the machin
 what the table says wrongly. Here it is measured; `latency.checks.verdict` concludes.
 """
 
+from collections.abc import Callable
+
 from latency.checks.probe_networks import random_paths, structured_paths
 from latency.checks.verdict import Probe, Report, anchor, judge
 from latency.measuring.job import Item, Job, JobResult, Progress, plan_for, run_job
@@ -26,6 +28,7 @@ def verify(
     seed: int = 0,
     seconds: float = SECONDS,
     progress: Progress = lambda text, share: None,
+    run: Callable[[Job, Progress], JobResult] = run_job,
 ) -> Report:
     """Measure fresh networks and compare them with the table's predictions.
 
@@ -35,6 +38,7 @@ def verify(
         seed: Of the draw.
         seconds: Measuring time wanted.
         progress: Called with what is being done and its share done.
+        run: Measures a job; another one simulates it.
 
     Raises:
         InputError: If calibration took all networks of the space.
@@ -58,7 +62,7 @@ def verify(
         Item(anchor(id), choices=space.kept(space.path(Architecture.parse(id))), input_shape=space.input_size)
         for id in (network.architecture for network in table.calibration.networks)
     ]
-    result = run_job(
+    result = run(
         Job(table.target, tuple(items), space, plan_for(table.target, seconds, tolerance=TOLERANCE), seed=seed),
         progress,
     )

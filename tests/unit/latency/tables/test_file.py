@@ -1,0 +1,109 @@
+"""Tables as files: there and back, whole or refused, foreign ones refused with the command that rebuilds them."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet as parquet
+import pytest
+from latency_cases import made_up_table
+
+from latency.errors import ForeignTable
+from latency.tables.file import SCHEMA_VERSION, load_table, read_table, stored_table, table_path, write_table
+from latency.target import load_target
+from supernet.errors import InputError
+from supernet.presets import load_space
+
+SPACE, TARGET = load_space("digits"), load_target("ort-cpu-1t")
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    table = made_up_table()
+    path = write_table(table, tmp_path)
+    assert read_table(path) == table
+    assert load_table(tmp_path, SPACE, TARGET) == table
+    assert list(tmp_path.iterdir()) == [path]  # no half-written file beside it
+
+
+def test_a_foreign_table_is_refused_with_the_command_that_rebuilds_it(tmp_path: Path) -> None:
+    table = made_up_table()
+    write_table(replace(table, fingerprint={**table.fingerprint, "cpu": "another processor"}), tmp_path)
+    with pytest.raises(ForeignTable) as caught:
+        load_table(tmp_path, SPACE, TARGET)
+    assert 'cpu: "another processor" in the table' in str(caught.value)
+    assert f"onepath latency build --space digits --target ort-cpu-1t --folder {tmp_path}" in str(caught.value)
+    assert stored_table(tmp_path, SPACE, TARGET).fingerprint["cpu"] == "another processor"  # readable for comparing
+
+
+def test_other_layers_under_the_same_name_are_refused(tmp_path: Path) -> None:
+    write_table(made_up_table(), tmp_path)
+    wider = load_space({"base": "digits", "channels": {"stage1": 32}})
+    with pytest.raises(ForeignTable):
+        load_table(tmp_path, replace(wider, name="digits"), TARGET)
+
+
+@pytest.mark.parametrize("content", [b"", b"not parquet at all"])
+def test_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = table_path(tmp_path, SPACE, TARGET)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a latency table"):
+        read_table(path)
+
+
+def test_another_schema_version_is_refused(tmp_path: Path) -> None:
+    path = write_table(made_up_table(), tmp_path)
+    stored = parquet.read_table(path)
+    text = stored.schema.metadata[b"onepath_latency"].replace(
+        f'"schema_version": {SCHEMA_VERSION}'.encode(), b'"schema_version": 99'
+    )
+    parquet.write_table(stored.replace_schema_metadata({"onepath_latency": text}), path)
+    with pytest.raises(InputError, match=f"schema version 99, this release reads {SCHEMA_VERSION}"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_a_row_that_cannot_be_is_refused_with_file_and_remedy(tmp_path: Path, value: float) -> None:
+    path = write_table(made_up_table(), tmp_path)
+    stored = parquet.read_table(path)
+    rows = stored.to_pylist()
+    rows[0]["raw_ms"] = value
+    parquet.write_table(pyarrow.Table.from_pylist(rows).replace_schema_metadata(stored.schema.metadata), path)
+    with pytest.raises(InputError, match=r"digits@ort-cpu-1t\.parquet: damaged.*onepath latency build --space digits"):
+        load_table(tmp_path, SPACE, TARGET)
+
+
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    table = made_up_table()
+    path, rng = write_table(table, tmp_path), random.Random(0)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(60):
+        content = bytearray(whole)
+        content[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(content)
+        try:
+            found = read_table(path)
+        except InputError:
+            refused += 1
+        else:
+            assert found == table
+    assert refused > 20
+
+
+@pytest.mark.parametrize("name", ["../../evil/x", "..", "a/b", ""])
+def test_a_name_never_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="the space's name"):
+        table_path(tmp_path, replace(SPACE, name=name), TARGET)
+    with pytest.raises(InputError, match="the target's name"):
+        table_path(tmp_path, SPACE, replace(TARGET, name=name))
+
+
+def test_a_column_that_json_has_nothing_for_is_damage(tmp_path: Path) -> None:
+    path = write_table(made_up_table(), tmp_path)
+    table = parquet.read_table(path)
+    for cells in (pyarrow.array([b"\xff"] * len(table)), pyarrow.nulls(len(table), pyarrow.timestamp("ns"))):
+        number = table.column_names.index("raw_ms")
+        parquet.write_table(table.set_column(number, "raw_ms", cells), path)
+        with pytest.raises(InputError, match=r"damaged, its content is not what was written"):
+            read_table(path)
