@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from latency.measuring.sentinels import judge_sentinel
-from latency.measuring.summary import fast_half, summarise
+from latency.measuring.summary import summarise
 from latency.measuring.timing import Plan, Samples, TimeCalls, sample
 from latency.runtimes.base import Host, host_program
 
@@ -175,13 +175,6 @@ def test_the_fewest_rounds_are_measured_whatever_time_they_take() -> None:
     assert {key: len(samples.ms) for key, samples in found.items()} == dict.fromkeys(TRUTH, 2 * 5 * Plan().min_calls)
     assert {max(samples.visits) for samples in found.values()} == {9}
     assert {tuple(sorted(set(samples.phases))) for samples in found.values()} == {(0, 1)}
-
-
-@pytest.mark.parametrize(
-    ("values", "wanted"), [([2.0], 2.0), ([3.0, 1.0], 1.0), ([9.0, 1.0, 2.0], 1.5), ([9.0, 1.0, 8.0, 3.0], 2.0)]
-)
-def test_the_faster_half(values: list[float], wanted: float) -> None:
-    assert fast_half(values) == wanted
 
 
 def test_rounds_are_interleaved_and_shuffled() -> None:

@@ -1,8 +1,6 @@
-"""Every runtime that this machine can run gives the outputs of torch and times itself; the GPU's on a fake device."""
+"""Every runtime that this machine can run gives the outputs of torch and times itself."""
 
 import importlib.util
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ from latency.graphs.model import module_forms
 from latency.measuring.job import why_not
 from latency.measuring.timing import HostClock
 from latency.runtimes.base import Host, load_runtime
-from latency.runtimes.cuda import device_program, missing
 from latency.target import Target, load_target, read_target, target_names
 from supernet.network import build_network
 from supernet.presets import load_space
@@ -57,106 +54,6 @@ def test_batches(runtime: str) -> None:
     forms = module_forms(build_network(space, space.architecture((0,) * 6)), (5, *space.input_size))
     program = load_runtime(runtime).prepare(forms, target, Host(HostClock()))
     assert program.output(forms.example).shape == (5, 10)
-
-
-def test_channels_last_is_an_option_of_eager() -> None:
-    target = read_target({"name": "c", "runtime": "torch", "options": {"channels_last": True}}, "target")
-    space = load_space("digits")
-    network = build_network(space, space.architecture((0,) * 6))
-    forms = module_forms(network, (1, *space.input_size))
-    with torch.inference_mode():
-        wanted = network(torch.from_numpy(forms.example)).numpy()
-    program = load_runtime("torch").prepare(forms, target, Host(HostClock()))
-    assert network[0].op.conv.weight.is_contiguous(memory_format=torch.channels_last)
-    np.testing.assert_allclose(program.output(forms.example), wanted, atol=1e-5)
-
-
-def test_quantising_makes_every_convolution_int8() -> None:
-    import onnx
-
-    space = load_space("digits")
-    forms = module_forms(build_network(space, space.architecture((1,) * 6)), (1, *space.input_size))
-    graph = onnx.load_from_string(forms.int8()).graph
-    made_by = {output: node.op_type for node in graph.node for output in node.output}
-    convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    assert len(convolutions) == 20
-    assert all(made_by[name] == "DequantizeLinear" for node in convolutions for name in node.input[:2])
-
-
-def test_quantising_takes_batches_of_the_models_size() -> None:
-    space = load_space("digits")
-    forms = module_forms(build_network(space, space.architecture((0,) * 6)), (3, *space.input_size))
-    assert len(forms.make_images()) == 4  # not a multiple of the batch
-    assert forms.int8()
-
-
-def test_a_quantised_graph_is_made_once(tmp_path: Path) -> None:
-    space = load_space("digits")
-    forms = module_forms(build_network(space, space.architecture((0,) * 6)), (1, *space.input_size))
-    forms = replace(forms, cache=tmp_path / "new")
-    first = forms.int8()
-    (file,) = (tmp_path / "new").iterdir()
-    assert file.read_bytes() == first
-    file.write_bytes(b"kept")
-    assert forms.int8() == b"kept"
-    other = module_forms(build_network(space, space.architecture((1,) * 6)), (1, *space.input_size))
-    assert replace(other, cache=tmp_path / "new").int8() != b"kept"
-
-
-@dataclass
-class FakeDevice:
-    """A queue that works only when it is waited for; times passes by what is queued.
-
-    Attributes:
-        queue: Milliseconds of work, or events to reach.
-        now: Device time.
-    """
-
-    queue: list = field(default_factory=list)
-    now: float = 0.0
-
-    def event(self) -> "FakeEvent":
-        return FakeEvent(self)
-
-    def work(self, ms: float) -> None:
-        self.queue.append(ms)
-
-    def synchronize(self) -> None:
-        for entry in self.queue:
-            if isinstance(entry, FakeEvent):
-                entry.reached = self.now
-            else:
-                self.now += entry
-        self.queue.clear()
-
-
-@dataclass
-class FakeEvent:
-    device: FakeDevice
-    reached: float | None = None
-
-    def record(self) -> None:
-        self.device.queue.append(self)
-
-    def elapsed_time(self, end: "FakeEvent") -> float:
-        if self.reached is None or end.reached is None:
-            raise RuntimeError("the device has not come so far: it was not waited for")
-        return end.reached - self.reached
-
-
-def test_device_times_are_those_of_the_work_between_the_events() -> None:
-    """Work of somebody else that is still queued does not count, and every call is waited for."""
-    device = FakeDevice()
-    device.work(100.0)
-    durations = iter([3.0, 2.0, 2.5])
-    program = device_program(lambda: device.work(next(durations)), lambda images: np.zeros(1, np.float32), device)
-    assert [call.ms for call in program.time(3)] == [3.0, 2.0, 2.5]
-    assert device.queue == []
-
-
-def test_no_gpu_is_said() -> None:
-    target = load_target("cuda-graph-fp16-b8")
-    assert missing(target) == ("" if torch.cuda.is_available() else "no CUDA device is visible to torch")
 
 
 def test_a_package_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

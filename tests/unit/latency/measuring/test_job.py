@@ -1,0 +1,63 @@
+"""Jobs as plain data, plans of targets, and when a run is believed."""
+
+from dataclasses import replace
+
+import pytest
+from latency_cases import made_up_result, stats
+
+from latency.errors import NotRunnable
+from latency.measuring.job import Item, Job, noise_reason, plan_for, require_runnable
+from latency.measuring.sentinels import SentinelStats
+from latency.target import load_target, read_target
+from supernet.errors import InputError
+from supernet.plain import read_json, to_json
+from supernet.presets import load_space
+
+QUIET = made_up_result({"a": 1.0, "b": 2.0})
+
+
+def test_a_job_goes_there_and_back() -> None:
+    items = (Item("a", choices=((0, 0), (1, 3)), input_shape=(1, 16, 16), check=True), Item("b", file="b.onnx"))
+    job = Job(load_target("ort-cpu-int8-1t"), items, load_space("digits"), seed=3)
+    assert read_json(Job, to_json(job), "job") == job
+
+
+def test_time_is_a_number_of_seconds_up_to_a_day() -> None:
+    target = load_target("ort-cpu-1t")
+    assert (plan_for(target, 2.0).seconds, plan_for(target, 2.0).max_seconds) == (2.0, 6.0)
+    for seconds in (0.0, -1.0, float("nan"), float("inf"), 1e6):
+        with pytest.raises(InputError, match="seconds"):
+            plan_for(target, seconds)
+
+
+def test_an_external_program_is_started_as_rarely_as_possible() -> None:
+    options = {"command": ["bench"], "runs": 7}
+    plan = plan_for(read_target({"name": "b", "runtime": "command", "options": options}, "t"), 2.0)
+    assert (plan.min_rounds, plan.min_calls, plan.warm_calls, plan.warm_ms) == (1, 7, 0, 0.0)
+
+
+def test_what_cannot_run_here_names_the_target() -> None:
+    target = read_target({"name": "b", "runtime": "command", "options": {"command": ["no-such-program-xyz"]}}, "t")
+    with pytest.raises(NotRunnable, match="target b: program 'no-such-program-xyz' not found"):
+        require_runnable(target)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, ""),
+        ({"clean_share": 0.2}, "only 20% of the calls ran undisturbed"),
+        ({"num_phases": 1}, "1 phases in which every item had an undisturbed call"),
+        ({"sentinels": {"cache": SentinelStats(0.1, 0.4)}}, "'cache' slowed down by 40.0%"),
+        ({"moved": 0.2}, "all items together slowed down by 20.0%"),
+        ({"stats": {"a": stats(1.0, error=0.04), "b": stats(2.0)}}, "1 of 2 items are known worse than to 3.0%"),
+    ],
+)
+def test_a_disturbed_run_says_why(changes: dict, reason: str) -> None:
+    found = noise_reason(replace(QUIET, **changes), ["a", "b"], 0.03)
+    assert (reason in found) if reason else found == ""
+
+
+def test_only_the_items_that_matter_count() -> None:
+    uncertain = replace(QUIET, stats={"a": stats(1.0, error=0.5), "b": stats(2.0)})
+    assert noise_reason(uncertain, ["b"], 0.03) == ""

@@ -1,0 +1,66 @@
+"""Items made ready for a phase: outputs compared, graphs made once, and once only where one process times them all."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latency.measuring.job import Item, Job
+from latency.measuring.phases import ForkedPhases, Phases, SharedPhases, prepare_item
+from latency.measuring.timing import HostClock
+from latency.runtimes.base import Host
+from latency.target import Target, load_target, read_target
+from supernet.presets import load_space
+
+SPACE = load_space("digits")
+ITEM = Item("a", choices=SPACE.kept((0,) * 6), input_shape=SPACE.input_size, check=True)
+
+
+def phases_of(target: Target, folder: Path) -> Phases:
+    return Phases.of(Job(target, (ITEM,), SPACE), folder, lambda text, share: None)
+
+
+@pytest.mark.parametrize("name", ["ort-cpu-1t", "torch-cpu-1t"])
+def test_a_checked_item_is_compared_with_its_module(tmp_path: Path, name: str) -> None:
+    target = load_target(name)
+    program, facts = prepare_item(ITEM, phases_of(target, tmp_path).forms(ITEM), target, Host(HostClock()))
+    assert 0.0 <= facts["parity"] < 1e-4
+    assert program.time(1)[0].ms > 0
+
+
+def test_the_graph_of_an_item_is_made_once(tmp_path: Path) -> None:
+    phases = phases_of(load_target("ort-cpu-1t"), tmp_path)
+    assert phases.forms(ITEM).onnx() is phases.forms(ITEM).onnx()
+
+
+def test_images_of_another_shape_calibrate_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", np.zeros((4, 3, 8, 8), np.float32))
+    job = Job(load_target("ort-cpu-int8-1t"), (ITEM,), SPACE, images=str(tmp_path / "images.npy"))
+    forms = Phases.of(job, tmp_path, lambda text, share: None).forms(ITEM)
+    assert forms.make_images().shape[1:] == SPACE.input_size
+
+
+def test_on_a_processor_every_phase_has_fresh_processes(tmp_path: Path) -> None:
+    opener, pids = ForkedPhases(phases_of(load_target("ort-cpu-1t"), tmp_path)), []
+    for _ in range(2):
+        with opener.open() as programs:
+            opener.before_round()
+            assert all(call.ms > 0 for key in programs for call in programs[key](1))
+            pids.append({key: worker.pid for key, worker in opener.workers.items()})
+    assert pids[0].pop("a") != pids[1].pop("a")
+    assert pids[0] == pids[1], "the reference kernels stay"
+    assert opener.phases.parity["a"] < 1e-4
+    for worker in opener.workers.values():
+        worker.close()
+
+
+def test_elsewhere_an_item_is_prepared_once(tmp_path: Path) -> None:
+    options = {"command": [sys.executable, "-c", "print(2.5)"], "runs": 1}
+    opener = SharedPhases(
+        phases_of(read_target({"name": "b", "runtime": "command", "options": options}, "t"), tmp_path)
+    )
+    with opener.open() as first, opener.open() as second:
+        assert first["a"] is second["a"]
+        assert [call.ms for call in first["a"](1)] == [2.5]
+    assert opener.phases.parity == {}, "a program outside gives times only"
