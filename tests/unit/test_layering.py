@@ -81,6 +81,35 @@ MAY_NAME = {
 }
 """By library, or part of one: the places and files that may name it."""
 
+TESTED_BY = {
+    "supernet/gates": "unit/supernet/test_estimators.py",
+    "supernet/rows": "unit/supernet/test_space.py",
+    "supernet/sharing": "unit/supernet/test_weights.py",
+    "supernet/training": "unit/supernet/test_specialise.py",
+    "latency/measuring/child": "integration/test_latency_programs.py",
+    "latency/runtimes/ort": "unit/latency/runtimes/test_registry.py",
+    "latency/runtimes/ov": "unit/latency/runtimes/test_registry.py",
+    "latency/runtimes/torch_compiled": "integration/test_latency_flow.py",
+    "orchestrator/cli/device": "unit/orchestrator/cluster/test_devices.py",
+    "orchestrator/cli/sweep": "unit/orchestrator/cli/test_main.py",
+    "orchestrator/cluster/leftovers": "integration/test_resume.py",
+    "orchestrator/data/augment": "unit/orchestrator/data/test_batches.py",
+    "orchestrator/data/examine": "unit/orchestrator/data/test_build.py",
+    "orchestrator/data/keys": "unit/orchestrator/data/test_batches.py",
+    "orchestrator/data/place": "unit/orchestrator/data/test_build.py",
+    "orchestrator/data/processes": "unit/orchestrator/data/test_build.py",
+    "orchestrator/data/sources/digits": "unit/orchestrator/data/test_build.py",
+    "orchestrator/data/sources/source": "unit/orchestrator/data/sources/test_folder.py",
+    "orchestrator/registry/embedded": "integration/test_registry_moved.py",
+    "orchestrator/registry/model": "integration/test_registry.py",
+    "orchestrator/registry/server": "integration/test_registering.py",
+    "orchestrator/report/architecture": "unit/orchestrator/cli/test_arch.py",
+    "orchestrator/sweep": "integration/test_sweep.py",
+    "orchestrator/trial/search_job": "integration/test_resume.py",
+    "orchestrator/trial/tuning": "integration/test_sweep.py",
+}
+"""Modules whose functions are tested through others, or need a real cluster, server or process: by which test."""
+
 ROOMS = ("configs", "supernet", "latency", "orchestrator")
 FILES = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
 
@@ -155,6 +184,16 @@ def test_no_module_imports_itself_over_others():
         for module, file in modules.items()
     }
     TopologicalSorter(graph).prepare()  # raises CycleError with the modules of a cycle
+
+
+@pytest.mark.parametrize("file", FILES, ids=path_of)
+def test_a_module_with_functions_has_its_test_file(file):
+    """`room/folder/module.py` is tested in `tests/unit/room/folder/test_module.py`, so that it is found."""
+    body, module = ast.parse(file.read_text()).body, path_of(file)
+    if any(isinstance(node, ast.FunctionDef) and not node.name.startswith("_") for node in body):
+        own = ROOT / "tests/unit" / Path(module).parent / f"test_{file.name}"
+        other = ROOT / "tests" / TESTED_BY.get(module, "no")
+        assert own.is_file() != other.is_file(), f"{module} wants {own.name}, or a line in TESTED_BY, not both"
 
 
 def test_the_check_sees_lazy_imports_too():

@@ -1,4 +1,4 @@
-"""Objectives against their formulas, the multiplier's way to a budget, and the paper's presets."""
+"""Objectives against their formulas, and the multiplier's way to a budget."""
 
 import math
 from typing import get_args
@@ -11,7 +11,6 @@ from supernet.errors import InputError, RunError
 from supernet.health import check_distribution, check_loss, mean_entropy, skip_share, zero_mask
 from supernet.objective import OBJECTIVES, Kind, ObjectiveSettings, make_objective
 from supernet.presets import load_space
-from supernet.recipes import paper_search, paper_training, paper_warmup
 
 COSTS = CostTable("board", "ms", 2.0, ((1.0, 3.0), (2.0, 10.0, 0.0)))
 
@@ -98,16 +97,6 @@ def test_health_numbers():
         check_loss(3, torch.tensor(math.inf))
     with pytest.raises(RunError, match="alpha is not finite"):
         check_distribution(3, math.nan, 0.0, make_objective(ObjectiveSettings("budget", reference=8.0), COSTS))
-
-
-def test_the_papers_schedule():
-    warmup, search = paper_warmup(), paper_search(ObjectiveSettings("mul_log", reference=80.0))
-    per_epoch = 4810  # 1,231,167 images in batches of 256
-    assert (warmup.num_steps, search.num_steps) == (40 * per_epoch, 120 * per_epoch)
-    assert (warmup.learning_rate, search.learning_rate, search.arch_every) == (0.05, 0.025, 5)
-    final = paper_training()
-    assert final.num_steps == 300 * 5005
-    assert (final.inherit, final.decay_norms, final.label_smoothing, final.weight_decay) == (False, False, 0.1, 4e-5)
 
 
 def test_every_kind_that_settings_allow_is_an_objective():

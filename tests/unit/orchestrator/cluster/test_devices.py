@@ -18,12 +18,9 @@ from orchestrator.cli.device import host_and_port, node_command, node_environmen
 from orchestrator.cli.main import app
 from orchestrator.cluster.devices import Patience, measure_on_target, target_costs, teller
 from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, target_resources
-from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.news import News
-from orchestrator.plan.trials import MEASURED_FILE, Job
-from orchestrator.trial.deriving import remembered
-from orchestrator.trial.records import read_record
+from orchestrator.plan.trials import Job
 from supernet.cost import count_cost
 from supernet.errors import InputError, RunError
 from supernet.presets import read_preset
@@ -69,25 +66,6 @@ def test_counted_targets_need_no_device_and_are_exact(job, target, count):
         (found,) = measure_on_target(job, target, [architecture])
         assert found.latency_ms == count_cost(space, architecture)[count] == costs.total(path)
         assert (found.error_ms, found.noise) == (0.0, "")
-
-
-def test_measured_figures_are_remembered_over_a_restart(job, tmp_path):
-    space = job.space
-    first, second = (space.architecture(tuple(i for _ in space.positions)) for i in (0, 1))
-    store, asked = Storage(str(tmp_path / "trial")), []
-
-    def measure(architectures):
-        asked.extend(a.id for a in architectures)
-        return [float(len(asked)) for _ in architectures]
-
-    assert remembered(measure, store)([first]) == [1.0]
-    assert remembered(measure, store)([first, second]) == [1.0, 2.0]
-    assert remembered(measure, store)([second, first]) == [2.0, 1.0]
-    assert asked == [first.id, second.id]
-    assert read_record(store, MEASURED_FILE, dict[str, float]) == {first.id: 1.0, second.id: 2.0}
-    store.write(MEASURED_FILE, store.read(MEASURED_FILE).replace(b"2.0", b"3.0"))
-    with pytest.raises(RunError, match=r"measured\.json: damaged .*remove it .*made again they differ a little"):
-        remembered(measure, store)([first])
 
 
 def test_a_node_announces_its_targets_and_offers_no_processors():

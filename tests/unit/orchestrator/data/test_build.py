@@ -1,13 +1,12 @@
-"""Building a data set: from every kind of source, split, statistics, reuse, refusals."""
+"""Building a data set: from every kind of source, statistics, reuse, refusals."""
 
 import io
 import shutil
-import struct
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
+from data_cases import FRACTIONS, image_folder, rows_of
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -17,29 +16,6 @@ from orchestrator.data.pixels import decode
 from orchestrator.data.storage import Storage
 from orchestrator.plan.config import DataConfig
 from supernet.errors import InputError
-
-FRACTIONS = {"validation_fraction": 0.25, "test_fraction": 0.25, "seed": 0}
-
-
-def rows_of(root: Path, split: str) -> list[tuple[bytes, int]]:
-    manifest = read_manifest(Storage(str(root)))
-    rows: list[tuple[bytes, int]] = []
-    for shard in manifest.shards:
-        if shard.split == split:
-            table = pq.read_table(root / shard.file)
-            rows += zip(table["image"].to_pylist(), table["label"].to_pylist(), strict=True)
-    return rows
-
-
-def image_folder(root: Path, *, classes: int = 3, each: int = 8, gray: bool = False) -> Path:
-    random = np.random.default_rng(0)
-    for label in range(classes):
-        folder = root / f"class{label}"
-        folder.mkdir(parents=True)
-        for number in range(each):
-            pixels = random.integers(0, 256, (6, 5) if gray else (6, 5, 3), np.uint8)
-            Image.fromarray(pixels).save(folder / f"{number}.{'png' if number % 2 else 'jpg'}")
-    return root
 
 
 def test_digits_are_kept_without_loss(tmp_path: Path) -> None:
@@ -54,18 +30,6 @@ def test_digits_are_kept_without_loss(tmp_path: Path) -> None:
     assert found == sorted((i.tobytes(), int(label)) for i, label in zip(original, loaded.target, strict=True))
     assert len([s for s in manifest.shards if s.split == "train"]) == 3
     assert [sum(s.rows) for s in manifest.shards if s.split == "train"][:2] == [400, 400]
-
-
-def test_split_is_stratified_and_fixed_by_the_seed(tmp_path: Path) -> None:
-    build("digits", tmp_path / "a", **FRACTIONS)
-    build("digits", tmp_path / "b", **FRACTIONS)
-    build("digits", tmp_path / "c", **FRACTIONS | {"seed": 1})
-    totals = np.bincount(load_digits().target)
-    for split, share in (("train", 0.5), ("validation", 0.25), ("test", 0.25)):
-        counts = np.bincount([label for _, label in rows_of(tmp_path / "a", split)], minlength=10)
-        assert np.abs(counts - share * totals).max() <= 1
-        assert rows_of(tmp_path / "a", split) == rows_of(tmp_path / "b", split)
-        assert rows_of(tmp_path / "a", split) != rows_of(tmp_path / "c", split)
 
 
 def test_statistics_are_those_of_the_train_split(tmp_path: Path) -> None:
@@ -101,27 +65,6 @@ def test_given_test_split_is_kept(tmp_path: Path, test_name: str) -> None:
     (tmp_path / "src" / test_name / "class7").mkdir()
     with pytest.raises(InputError, match=r"class7: class 'class7' is not in train; did you mean 'class"):
         build(str(tmp_path / "src"), tmp_path / "e", **FRACTIONS)
-
-
-def test_torchvision_reads_local_files(tmp_path: Path) -> None:
-    raw = tmp_path / "data" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    written = {}
-    for name, count in (("train", 40), ("t10k", 20)):
-        images, labels = random.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10
-        header = struct.pack(">iiii", 0x803, count, 28, 28)
-        (raw / f"{name}-images-idx3-ubyte").write_bytes(header + images.tobytes())
-        (raw / f"{name}-labels-idx1-ubyte").write_bytes(struct.pack(">ii", 0x801, count) + labels.tobytes())
-        written[name] = sorted((i.tobytes(), int(label)) for i, label in zip(images, labels, strict=True))
-    manifest = build(f"torchvision:MNIST:{tmp_path / 'data'}", tmp_path / "d", **FRACTIONS)
-    assert manifest.counts == {"train": 30, "validation": 10, "test": 20}
-    assert manifest.class_names[0] == "0 - zero"
-    assert (manifest.channels, manifest.image_size) == (1, (28, 28))
-    test = sorted((decode(image, None, "").tobytes(), label) for image, label in rows_of(tmp_path / "d", "test"))
-    assert test == written["t10k"]
-    rest = rows_of(tmp_path / "d", "train") + rows_of(tmp_path / "d", "validation")
-    assert sorted((decode(image, None, "").tobytes(), label) for image, label in rest) == written["train"]
 
 
 def test_same_inputs_reuse_the_folder_and_others_are_refused(tmp_path: Path) -> None:
@@ -246,16 +189,6 @@ def test_processes_make_the_same_shards(tmp_path: Path) -> None:
     source = image_folder(tmp_path / "src", classes=2, each=300)
     alone = build(str(source), tmp_path / "a", **FRACTIONS, rows_per_group=50, num_processes=1)
     assert build(str(source), tmp_path / "b", **FRACTIONS, rows_per_group=50, num_processes=2) == alone
-
-
-def test_duplicates_across_splits_are_told(tmp_path: Path) -> None:
-    source = image_folder(tmp_path / "src" / "train")
-    (tmp_path / "src" / "test" / "class0").mkdir(parents=True)
-    shutil.copy(source / "class1" / "5.png", tmp_path / "src" / "test" / "class0" / "again.png")
-    manifest = build(str(tmp_path / "src"), tmp_path / "d", **FRACTIONS)
-    assert manifest.origin.num_duplicates == 1
-    assert "train/class1/5.png (" in manifest.origin.duplicates[0]
-    assert "test/class0/again.png (test)" in manifest.origin.duplicates[0]
 
 
 def test_defaults_of_the_command_and_of_a_sweep_are_one(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""From a preset or a file to a checked sweep, and back to plain data."""
+
+import json
+
+import pytest
+
+from orchestrator.plan.check import check_run, load_run, resolved
+from supernet.errors import InputError
+from supernet.presets import read_preset
+
+
+def quickstart(**changes):
+    definition, _ = read_preset("runs", "quickstart")
+    return {**definition, **changes}
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(InputError, match=r"unknown run 'quick'.*quickstart"):
+        load_run("quick")
+
+
+def test_file_that_is_not_a_mapping(tmp_path):
+    (tmp_path / "run.yaml").write_text("- a\n- b\n")
+    with pytest.raises(InputError, match="expected a mapping"):
+        load_run(str(tmp_path / "run.yaml"))
+
+
+def test_file_that_is_not_yaml(tmp_path):
+    (tmp_path / "run.yaml").write_text("name: [")
+    with pytest.raises(InputError, match="not valid YAML"):
+        load_run(str(tmp_path / "run.yaml"))
+
+
+def test_resolved_configuration_reads_back_as_itself():
+    run = load_run("quickstart")
+    plain = json.loads(json.dumps(resolved(run)))
+    again = check_run(plain, "stored")
+    assert resolved(again) == plain
+    assert again.search == run.search
+    assert again.train == run.train
+
+
+def test_overrides_replace_only_what_is_given():
+    run = load_run("quickstart", name="other", storage=None)
+    assert run.name == "other"
+    assert run.storage == load_run("quickstart").storage
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("no/such/folder", "mine.yaml.data.source: no folder 'no/such/folder'"),
+        ("torchvision:CIFAR11:data", "did you mean 'CIFAR10'"),
+        ("torchvision:CIFAR10", "expected torchvision:<Dataset>:<folder>"),
+    ],
+)
+def test_a_source_that_is_not_there_is_refused_before_anything_starts(source, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(json.dumps(quickstart(data={"source": source})))
+    with pytest.raises(InputError) as error:
+        load_run("mine.yaml")
+    assert message in str(error.value)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "mine.yaml").write_text(json.dumps(quickstart(data={"source": "pictures"})))
+    assert load_run("mine.yaml").data.source == "pictures"

@@ -1,0 +1,50 @@
+"""The page of a sweep: self-contained, and with every number."""
+
+from pathlib import Path
+
+from report_cases import COUNTED, RESULTS, Page, figures
+
+from orchestrator.report.front import front_rows, report_html
+
+
+def test_page_is_self_contained_and_says_everything(tmp_path: Path) -> None:
+    path = report_html(
+        front_rows(RESULTS), tmp_path / "r.html", title="a <b> sweep", sections=[("Machine", "2 cores <fast>")]
+    )
+    html = path.read_text()
+    page = Page()
+    page.feed(html)
+    assert page.fetched == []
+    assert page.rows == 1 + len(RESULTS)
+    for expected in (
+        "a <b> sweep",
+        "2 cores <fast>",
+        "failed: board <lost>",
+        "models:/night-torch/1",
+        "k5e6-k3e3-skip",
+    ):
+        assert expected in page.text
+    assert "5 trials on 2 targets: 4 finished, 3 on a front" in page.text
+    calls = figures(html)
+    assert len(calls) == 3  # two fronts, one comparison
+    assert "models:\\u002fnight-ort\\u002f1" in calls[0] or "models:/night-ort/1" in calls[0]
+    assert "k5e6-k3e3-skip" in calls[0]
+
+
+def test_page_shows_counts_as_counts_and_compares_only_what_was_predicted(tmp_path: Path) -> None:
+    html = report_html(front_rows([*RESULTS, COUNTED]), tmp_path / "r.html").read_text()
+    page = Page()
+    page.feed(html)
+    assert "4.5 M" in page.text
+    assert "2.000 ms" in page.text
+    counted, ort, torch, comparison = figures(html)
+    assert "at \\u003cb\\u003e4.5 M\\u003c" in counted
+    assert " ms" not in counted
+    assert "2.000 ms" in ort
+    assert "9.000 ms" in torch
+    assert '"name":"ort"' in comparison
+    assert "macs" not in comparison
+    assert "macs, counted" in html
+    alone = report_html(front_rows([COUNTED]), tmp_path / "alone.html").read_text()
+    assert len(figures(alone)) == 1
+    assert "Predicted against" not in alone

@@ -1,0 +1,14 @@
+"""The paper's settings."""
+
+from supernet.objective import ObjectiveSettings
+from supernet.recipes import paper_search, paper_training, paper_warmup
+
+
+def test_the_papers_schedule():
+    warmup, search = paper_warmup(), paper_search(ObjectiveSettings("mul_log", reference=80.0))
+    per_epoch = 4810  # 1,231,167 images in batches of 256
+    assert (warmup.num_steps, search.num_steps) == (40 * per_epoch, 120 * per_epoch)
+    assert (warmup.learning_rate, search.learning_rate, search.arch_every) == (0.05, 0.025, 5)
+    final = paper_training()
+    assert final.num_steps == 300 * 5005
+    assert (final.inherit, final.decay_norms, final.label_smoothing, final.weight_decay) == (False, False, 0.1, 4e-5)

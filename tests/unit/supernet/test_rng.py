@@ -1,0 +1,21 @@
+"""Generators: the same for the same key, others for any other, whatever was drawn before."""
+
+import torch
+
+from supernet.rng import generator
+
+
+def draws(*key: object) -> list[float]:
+    return torch.rand(4, generator=generator(*key)).tolist()
+
+
+def test_a_key_decides_everything() -> None:
+    first = draws(1, "paths", 7)
+    torch.manual_seed(99)
+    draws(2)
+    assert draws(1, "paths", 7) == first
+
+
+def test_another_seed_purpose_or_step_is_another_sequence() -> None:
+    keys = [(1, "paths", 7), (2, "paths", 7), (1, "order", 7), (1, "paths", 8), (1, "paths")]
+    assert len({tuple(draws(*key)) for key in keys}) == len(keys)
