@@ -91,7 +91,6 @@ TESTED_BY = {
     "latency/runtimes/ov": "unit/latency/runtimes/test_registry.py",
     "latency/runtimes/torch_compiled": "integration/test_latency_flow.py",
     "orchestrator/cli/device": "unit/orchestrator/cluster/test_devices.py",
-    "orchestrator/cli/sweep": "unit/orchestrator/cli/test_main.py",
     "orchestrator/cluster/leftovers": "integration/test_resume.py",
     "orchestrator/data/augment": "unit/orchestrator/data/test_batches.py",
     "orchestrator/data/examine": "unit/orchestrator/data/test_build.py",
