@@ -15,7 +15,8 @@ from torch import Tensor
 
 from supernet.cost import CostTable
 from supernet.plain import STRICT, Count, Positive
-from supernet.proposals import candidates_within, most_probable, most_probable_within
+from supernet.pool import Judged, LossModel, fit_losses
+from supernet.proposals import best_within, candidates_within, draw_uniform, most_probable, most_probable_within
 from supernet.space import Path
 
 NUM_ATTEMPTS = 3
@@ -27,7 +28,16 @@ NUM_MEASURED = 3
 MIN_EXCESS = 1.005
 """A further attempt asks for at least this much less: what was measured over the budget by a hair must move too."""
 
-StrategyName = Literal["judged", "most-probable"]
+NUM_ROUNDS = 3
+"""A budget's paths are judged in so many goes: what one says decides where the next one looks."""
+
+MAX_DRAWS = 50
+"""Draws of the loss model for each path that is wanted: near the end of a pool most give one that is known."""
+
+TRUST = 0.5
+"""How much of what a path's own judgement says beyond the loss model is believed; the rest passes for noise."""
+
+StrategyName = Literal["judged", "pool", "judged-pool", "most-probable"]
 
 
 @checked(frozen=True, config=STRICT)
@@ -35,9 +45,12 @@ class DeriveSettings:
     """How one network is picked at the end of a search.
 
     Attributes:
-        strategy: `judged` draws paths close under the budget and takes the one with the least validation loss;
-            `most-probable` takes the most probable path within the budget and judges none.
-        num_candidates: Paths that are judged.
+        strategy: `judged` draws paths by probability close under the budget and takes the one with the least
+            validation loss; `pool` ignores probabilities and looks where an additive model of all judged paths expects
+            the least loss within the budget; `judged-pool` looks in both places; `most-probable` takes the most
+            probable path within the budget and judges none.
+        num_candidates: Paths that are judged for a budget.
+        pool_size: Paths of any cost, drawn evenly, that are judged once for all budgets; for strategies with a pool.
         slack: Judged paths cost between (1 - slack) and 1 times the budget.
         recalibration_batches: Training batches for batch-norm statistics before a path is judged.
         max_validation_images: At most this many images judge a path.
@@ -45,24 +58,10 @@ class DeriveSettings:
 
     strategy: StrategyName = "judged"
     num_candidates: Annotated[Count, Field(le=100_000)] = 8
+    pool_size: Annotated[Count, Field(ge=2, le=100_000)] = 150
     slack: Annotated[Positive, Field(lt=1)] = 0.1
     recalibration_batches: Count = 10
     max_validation_images: Count = 10_000
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A path and what validation says of it.
-
-    Attributes:
-        path: The path.
-        top1: On the validation split, 0..1.
-        loss: Mean cross-entropy on the same images.
-    """
-
-    path: Path
-    top1: float
-    loss: float
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,9 @@ class Derivation:
         probs: Shape (num_positions, max_candidates).
         costs: Costs of the same space.
         budget: Limit in the unit of `costs`; None for none.
-        judge: From a path to (top-1, loss), for instance `specialise.path_judge`.
+        judge: From paths to what validation says of each, for instance `judging.PathJudge`.
         draws: From the number of an attempt to the source of its draws.
+        pool: Paths that were judged before, with the same weights on the same images.
         measure: From a path to its measured cost in the unit of `costs`; None believes the table.
         settings: How to pick.
         tell: Called with what is done, how often it was and will be: ("judge", 3, 8).
@@ -99,9 +99,10 @@ class Derivation:
         probs: Tensor,
         costs: CostTable,
         budget: float | None,
-        judge: Callable[[Path], tuple[float, float]],
+        judge: Callable[[Sequence[Path]], list[Judged]],
         draws: Callable[[int], torch.Generator],
         *,
+        pool: Sequence[Judged] = (),
         measure: Callable[[Path], float] | None = None,
         settings: DeriveSettings | None = None,
         tell: Callable[[str, int, int], None] = lambda what, step, num_steps: None,
@@ -109,16 +110,38 @@ class Derivation:
         self.probs, self.costs, self.budget, self.draws = probs.detach(), costs, budget, draws
         self.settings = settings or DeriveSettings()
         self._judge, self._measure, self._tell = judge, measure or costs.total, tell
+        self.pool = {found.path: found for found in pool}
         self.judged: dict[Path, Judged] = {}
         self.measured: dict[Path, float] = {}
 
     def judge(self, paths: Sequence[Path]) -> list[Judged]:
         """Return what validation says of paths, in their order; each is judged once."""
-        for number, path in enumerate(paths):
-            self._tell("judge", number, len(paths))
-            if path not in self.judged:
-                self.judged[path] = Judged(path, *self._judge(path))
-        return [self.judged[path] for path in paths]
+        new = [path for path in dict.fromkeys(paths) if path not in self.judged and path not in self.pool]
+        if new:
+            self._tell("judge", len(self.judged), len(self.judged) + len(new))
+            self.judged |= {found.path: found for found in self._judge(new)}
+        return [self.judged.get(path) or self.pool[path] for path in paths]
+
+    def usable(self, path: Path) -> bool:
+        """Return whether none of a path's candidates was dropped."""
+        return all(self.probs[i, j] > 0 for i, j in enumerate(path))
+
+    def fill_pool(self, draws: torch.Generator) -> None:
+        """Judge evenly drawn paths until the pool has its size."""
+        missing = self.settings.pool_size - len(self.pool)
+        if missing > 0:
+            self._tell("pool", 0, missing)
+            new = [path for path in draw_uniform(self.probs > 0, missing, draws) if path not in self.pool]
+            self.pool |= {found.path: found for found in self._judge(new)}
+
+    @property
+    def known(self) -> list[Judged]:
+        """All paths that were judged, the pool's first."""
+        return [*self.pool.values(), *self.judged.values()]
+
+    def model(self) -> LossModel:
+        """Return the additive model of all paths that were judged."""
+        return fit_losses(self.known, [len(row) for row in self.costs.candidates])
 
     def measure(self, path: Path) -> float:
         """Return the measured cost of a path; each is measured once."""
@@ -143,6 +166,53 @@ def judged(question: Derivation, limit: float | None, draws: torch.Generator) ->
     return [found.path for found in sorted(question.judge(paths), key=lambda found: found.loss)]
 
 
+def pooled(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
+    """Judge paths where the loss model expects the least loss within the limit, and rank by model and judgement.
+
+    A model of few judgements is not sure of its effects. So each go asks for the best path by the model and for the
+    best ones by effects that are as likely (Thompson sampling), exactly within the limit, and fits again.
+
+    Source: additive predictors of shared-weight accuracy fitted and optimised under a budget, as in Cai et al. 2020
+    (once-for-all, there a small network and evolution); Thompson 1933.
+    """
+    return _pooled(question, limit, draws, [])
+
+
+def judged_and_pooled(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
+    """Do what `pooled` does, half of the paths being the most probable ones close under the limit, see `judged`."""
+    settings = question.settings
+    count = max(1, settings.num_candidates // 2)
+    close = candidates_within(question.probs, question.costs, limit, count, draws, settings.slack)
+    return _pooled(question, limit, draws, close)
+
+
+def _pooled(question: Derivation, limit: float | None, draws: torch.Generator, first: Sequence[Path]) -> list[Path]:
+    if limit is None:  # the objective weighed loss against cost: only the probabilities know how
+        return judged(question, limit, draws)
+    question.fill_pool(draws)
+    question.judge(first)
+    wanted = max(1, question.settings.num_candidates - len(first))
+    for number in range(NUM_ROUNDS):
+        part = wanted * (number + 1) // NUM_ROUNDS - wanted * number // NUM_ROUNDS
+        question.judge(_promising(question, limit, part, draws))
+    model = question.model()
+    ranked = sorted(question.known, key=lambda found: model.estimate(found, TRUST))
+    return [found.path for found in ranked if question.costs.total(found.path) <= limit and question.usable(found.path)]
+
+
+def _promising(question: Derivation, limit: float, count: int, draws: torch.Generator) -> list[Path]:
+    """Return up to `count` paths that were not judged yet and may be the best within the limit."""
+    model, known, found = question.model(), {path.path for path in question.known}, list[Path]()
+    for attempt in range(MAX_DRAWS * count):
+        effects = model.draw(draws) if attempt else model.effects
+        path = best_within(-effects.masked_fill(question.probs <= 0, torch.inf), question.costs, limit)
+        if path not in known and path not in found:
+            found.append(path)
+        if len(found) == count:
+            break
+    return found
+
+
 def most_probable_only(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
     """Return the most probable path within the limit; nothing is judged."""
     if limit is None:
@@ -150,7 +220,12 @@ def most_probable_only(question: Derivation, limit: float | None, draws: torch.G
     return [most_probable_within(question.probs, question.costs, limit)]
 
 
-STRATEGIES: dict[StrategyName, Strategy] = {"judged": judged, "most-probable": most_probable_only}
+STRATEGIES: dict[StrategyName, Strategy] = {
+    "judged": judged,
+    "pool": pooled,
+    "judged-pool": judged_and_pooled,
+    "most-probable": most_probable_only,
+}
 
 
 def pick(question: Derivation) -> Derived:

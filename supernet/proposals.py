@@ -23,22 +23,27 @@ def most_probable(probs: Tensor) -> Path:
 
 
 def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path:
-    """Return the most probable path whose total cost does not exceed the budget (multiple-choice knapsack).
+    """Return the most probable path whose total cost does not exceed the budget, see `best_within`."""
+    return best_within(probs.detach().double().log(), costs, budget)
 
-    Exact: the set of partial paths that no other partial path beats in both cost and probability is carried
-    from position to position (Nemhauser and Ullmann 1969), no rounding of costs. Costs are added in the order of
-    `CostTable.total`, so the result's total keeps the budget to the last bit.
+
+def best_within(scores: Tensor, costs: CostTable, budget: float) -> Path:
+    """Return the path with the largest sum of scores whose total cost does not exceed the budget.
+
+    Exact: the set of partial paths that no other partial path beats in both cost and score is carried from position
+    to position (multiple-choice knapsack, Nemhauser and Ullmann 1969), no rounding of costs. Costs are added in the
+    order of `CostTable.total`, so the result's total keeps the budget to the last bit.
 
     Args:
-        probs: Shape (num_positions, max_candidates); candidates with probability 0 are not used.
+        scores: Shape (num_positions, max_candidates); candidates at -inf are not used.
         costs: Costs of the same space.
         budget: Limit in the unit of `costs`.
 
     Raises:
-        InputError: If no path with positive probability fits.
+        InputError: If no path of candidates in use fits.
     """
-    log_probs = probs.detach().double().log().cpu().numpy()
-    usable = [[j for j in range(len(row)) if log_probs[i, j] > -math.inf] for i, row in enumerate(costs.candidates)]
+    points = scores.detach().double().cpu().numpy()
+    usable = [[j for j in range(len(row)) if points[i, j] > -math.inf] for i, row in enumerate(costs.candidates)]
     least = [min(row[j] for j in js) for row, js in zip(costs.candidates, usable, strict=True)]
     rest = np.concatenate([np.cumsum(least[::-1])[::-1], [0.0]])
     last = len(costs.candidates) - 1
@@ -47,7 +52,7 @@ def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path
     for i, row in enumerate(costs.candidates):
         js = np.array(usable[i])
         cost = (front_cost[:, None] + np.array([row[j] for j in js])[None]).ravel()
-        score = (front_score[:, None] + log_probs[i, js][None]).ravel()
+        score = (front_score[:, None] + points[i, js][None]).ravel()
         order = np.lexsort((-score, cost))
         order = order[cost[order] + rest[i + 1] <= (budget if i == last else budget * (1 + 1e-12))]
         if not len(order):
@@ -64,6 +69,18 @@ def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path
         path.append(int(choices[state]))
         state = int(parents[state])
     return tuple(reversed(path))
+
+
+def draw_uniform(usable: Tensor, count: int, draws: torch.Generator) -> list[Path]:
+    """Return distinct paths, each candidate in use as probable as the others of its position.
+
+    Args:
+        usable: Bool, shape (num_positions, max_candidates).
+        count: How many; fewer where the space has not as many, or hardly more.
+        draws: Source of the draws.
+    """
+    drawn = torch.multinomial(usable.double(), 4 * count, replacement=True, generator=draws)
+    return list(dict.fromkeys(map(tuple, drawn.T.tolist())))[:count]
 
 
 def draw_close(

@@ -4,7 +4,7 @@ Why here: from here on nothing of the supernet is left; the result is a plain mo
 machine like the search, so it survives a crash the same way.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from supernet.errors import RunError
 from supernet.network import Supernet, build_network, inherit_weights
 from supernet.plain import STRICT, Count, CountOrNone, Flag
 from supernet.rng import generator
-from supernet.space import Architecture, Path
+from supernet.space import Architecture
 from supernet.sync import Alone, Sync, rank_weight
 from supernet.training import (
     Batch,
@@ -166,28 +166,3 @@ def specialise(supernet: Supernet, architecture: Architecture, *, inherit: bool,
     if inherit:
         inherit_weights(network, supernet, architecture)
     return network.to(memory_format=torch.channels_last)
-
-
-def path_judge(
-    supernet: Supernet, data: Data, *, batch_size: int, recalibration_batches: int, limit: int | None
-) -> Callable[[Path], tuple[float, float]]:
-    """Return a function that judges a path on the validation split with shared weights.
-
-    The path's standalone network inherits the weights, its batch norm is recalibrated on training images,
-    and it is evaluated in eval mode.
-
-    Args:
-        supernet: Trained supernet.
-        data: Splits `train` and `validation`.
-        batch_size: Images per batch.
-        recalibration_batches: Training batches for the statistics.
-        limit: At most this many validation images; None for all.
-    """
-    device = next(supernet.parameters()).device
-
-    def judge(path: Path) -> tuple[float, float]:
-        network = specialise(supernet, supernet.space.architecture(path), inherit=True, seed=0)
-        recalibrate(network, data.once("train", batch_size, limit=recalibration_batches * batch_size), device)
-        return evaluate(network, data.once("validation", batch_size, limit=limit), device)
-
-    return judge

@@ -16,10 +16,10 @@ from orchestrator.trial.records import Findings, read_record, write_record
 from supernet.cost import CostTable
 from supernet.derive import Derivation, pick
 from supernet.health import mean_entropy
+from supernet.judging import PathJudge, RankedJudge
 from supernet.loop import Search
 from supernet.rng import generator
 from supernet.space import Architecture, Path
-from supernet.specialise import path_judge
 
 Measure = Callable[[Sequence[Architecture]], list[float]]
 """From architectures to measured costs on the trial's target, in the unit of its table."""
@@ -47,28 +47,43 @@ def remembered(measure: Measure, store: Storage) -> Measure:
 def derive_path(
     job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
 ) -> Path:
-    """Pick the trial's network on rank 0; every rank returns the same path."""
+    """Pick the trial's network: rank 0 decides, all ranks judge; every rank returns the same path."""
     chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
+    settings = job.run.derive
+    num_validation = min(settings.max_validation_images, data.num_examples("validation"))
+    num_judging = settings.recalibration_batches * job.run.search.batch_size + num_validation
+    alone = PathJudge(
+        search.supernet,
+        data,
+        batch_size=job.run.search.batch_size,
+        recalibration_batches=settings.recalibration_batches,
+        limit=settings.max_validation_images,
+        tell=lambda num_images: place.post(News(trial.key, "derive: judge", num_images, num_judging)),
+    )
+    judge = RankedJudge(alone, place.sync)
     if place.sync.rank == 0:
         measure = remembered(measure, job.trial_store(trial))
-        chosen = torch.tensor(_pick(job, trial, costs, search, data, place, measure), dtype=torch.int64)
+        chosen = torch.tensor(_pick(job, trial, costs, search, data, place, judge, measure), dtype=torch.int64)
+        judge.stop()
+    else:
+        judge.serve()
     chosen = chosen.to(place.device)
     place.sync.broadcast([chosen])
     return tuple(int(i) for i in chosen)
 
 
 def _pick(
-    job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
+    job: Job,
+    trial: Trial,
+    costs: CostTable,
+    search: Search,
+    data: ImageData,
+    place: Place,
+    judge: RankedJudge,
+    measure: Measure,
 ) -> Path:
     """Say how paths are judged and measured, and let `supernet.derive` pick one."""
     settings, space, run = job.run.derive, search.supernet.space, job.run
-    judge = path_judge(
-        search.supernet,
-        data,
-        batch_size=run.search.batch_size,
-        recalibration_batches=settings.recalibration_batches,
-        limit=settings.max_validation_images,
-    )
     question = Derivation(
         search.alpha.probs(),
         costs,

@@ -20,10 +20,10 @@ from orchestrator.plan.trials import (
     WARMUP_FILE,
     WEIGHTS_FILE,
 )
-from supernet.derive import Judged
 from supernet.errors import InputError, RunError
 from supernet.health import unlearnt
 from supernet.plain import CHECKSUM, read_sealed, to_sealed
+from supernet.pool import Judged
 
 
 class DamagedFile(RunError):

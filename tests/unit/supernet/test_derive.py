@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from supernet.cost import CostTable
 from supernet.derive import MIN_EXCESS, NUM_ATTEMPTS, NUM_MEASURED, STRATEGIES, Derivation, DeriveSettings, pick
+from supernet.pool import Judged
 from supernet.proposals import most_probable_within
 from supernet.rng import generator
 
@@ -14,9 +15,13 @@ PROBS = torch.tensor([[0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3]], dtype=
 
 
 def question(budget, judge=None, **options):
-    settings = DeriveSettings(**{"num_candidates": 6, "slack": 0.3, **options.pop("settings", {})})
+    settings = DeriveSettings(**{"num_candidates": 6, "slack": 0.3, "pool_size": 8, **options.pop("settings", {})})
     judge = judge or (lambda path: (0.5, 2.0 - 0.1 * sum(path)))
-    return Derivation(PROBS, COSTS, budget, judge, lambda n: generator("derive", n), settings=settings, **options)
+
+    def judge_all(paths):
+        return [Judged(path, *judge(path)) for path in paths]
+
+    return Derivation(PROBS, COSTS, budget, judge_all, lambda n: generator("derive", n), settings=settings, **options)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -25,6 +30,44 @@ def test_every_strategy_keeps_the_budget(strategy, budget):
     derived = pick(question(budget, settings={"strategy": strategy}))
     assert budget is None or COSTS.total(derived.path) <= budget
     assert derived.measured == ({derived.path: COSTS.total(derived.path)} if budget else {})
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_no_strategy_takes_a_candidate_that_was_dropped(strategy):
+    pruned = PROBS.clone()
+    pruned[0, 2] = pruned[2, 1] = 0.0
+    asked = question(9.0, settings={"strategy": strategy})
+    asked.probs = pruned
+    pick(asked)
+    assert all(pruned[i, j] > 0 for path in [*asked.pool, *asked.judged] for i, j in enumerate(path))
+
+
+def test_a_pool_finds_the_best_path_within_the_budget_whatever_is_probable():
+    effects = ((0.3, 0.0, 0.2), (0.0, 0.1, 0.4), (0.5, 0.3, 0.0))
+    loss = lambda path: sum(row[j] for row, j in zip(effects, path, strict=True))  # noqa: E731
+    paths = [tuple(p) for p in torch.cartesian_prod(*[torch.arange(3)] * 3).tolist()]
+    for budget in (4.0, 5.0, 6.0, 7.0, 9.0):
+        best = min((path for path in paths if COSTS.total(path) <= budget), key=loss)
+        derived = pick(question(budget, lambda path: (0.5, loss(path)), settings={"strategy": "pool"}))
+        assert derived.path == best
+
+
+def test_a_pool_that_is_given_is_not_judged_again_and_serves_another_budget():
+    asked = []
+
+    def judge(path):
+        asked.append(path)
+        return 0.5, 2.0 - 0.1 * sum(path)
+
+    first = question(9.0, judge, settings={"strategy": "pool"})
+    pick(first)
+    num_asked = len(asked)
+    second = question(6.0, judge, settings={"strategy": "pool"}, pool=first.known)
+    derived = pick(second)
+    assert num_asked == len(set(asked[:num_asked])) >= 8
+    assert set(asked[num_asked:]).isdisjoint(asked[:num_asked])
+    assert set(derived.judged).isdisjoint(first.known)
+    assert COSTS.total(derived.path) <= 6.0
 
 
 def test_the_path_with_the_least_loss_is_taken_whatever_its_top1_and_every_verdict_is_returned():
@@ -76,12 +119,12 @@ def test_a_path_is_judged_and_measured_once_and_progress_is_told():
     assert len(set(judged)) == len(judged)
     assert len(set(measured)) == len(measured)
     first = sum(what == "judge" and step == 0 for what, step, _ in told)
-    assert first == NUM_ATTEMPTS
+    assert first == 1
     assert all(step < num_steps for what, step, num_steps in told if what == "judge")
 
 
 def test_wrong_settings_name_what_is_allowed():
-    with pytest.raises(ValidationError, match="'judged' or 'most-probable'"):
+    with pytest.raises(ValidationError, match="'judged', 'pool', 'judged-pool' or 'most-probable'"):
         DeriveSettings(strategy="probable")
     for wrong in ({"slack": 1.0}, {"num_candidates": 0}, {"max_validation_images": -1}):
         with pytest.raises(ValidationError, match=next(iter(wrong))):

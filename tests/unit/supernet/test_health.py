@@ -9,10 +9,10 @@ from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
 
 from supernet.derive import Derivation, DeriveSettings, pick
 from supernet.health import alike_within_error, unlearnt
+from supernet.judging import PathJudge
 from supernet.loop import Search, SearchSettings
 from supernet.objective import ObjectiveSettings
 from supernet.rng import generator
-from supernet.specialise import path_judge
 
 HEALTHY = {
     "entropy": 0.6,
@@ -102,7 +102,7 @@ def verdict(data, num_steps=160, arch_learning_rate=0.05, **objective):
     search = Search(tiny_supernet(SPACE), COSTS, settings, data, seed=0)
     while not search.done:
         record = search.step()
-    judge = path_judge(search.supernet, data, batch_size=32, recalibration_batches=4, limit=320)
+    judge = PathJudge(search.supernet, data, batch_size=32, recalibration_batches=4, limit=320)
     question = Derivation(
         search.alpha.probs(),
         COSTS,

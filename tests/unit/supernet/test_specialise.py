@@ -1,6 +1,5 @@
-"""Final training, its resumption, batch-norm recalibration, evaluation and judging."""
+"""Final training, its resumption, batch-norm recalibration and evaluation."""
 
-import copy
 import io
 from dataclasses import replace
 
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from supernet.errors import RunError
 from supernet.network import build_network
-from supernet.specialise import Training, TrainSettings, path_judge, specialise
+from supernet.specialise import Training, TrainSettings, specialise
 from supernet.training import evaluate, recalibrate, sgd
 
 SPACE = tiny_space()
@@ -125,18 +124,6 @@ def test_specialised_networks_inherit_or_start_afresh():
     assert not same(list(fresh.parameters()), list(inherited.parameters()))
     again = specialise(supernet, architecture, inherit=False, seed=1)
     assert same(list(fresh.parameters()), list(again.parameters()))
-
-
-def test_judging_recalibrates_and_leaves_the_supernet_alone():
-    supernet = tiny_supernet(SPACE, seed=7)
-    before = copy.deepcopy(bits(supernet))
-    judge = path_judge(supernet, TinyData(), batch_size=8, recalibration_batches=3, limit=32)
-    verdict = judge((1, 1))
-    network = specialise(supernet, SPACE.architecture((1, 1)), inherit=True, seed=0)
-    recalibrate(network, TinyData().once("train", 8, limit=24), CPU)
-    assert verdict == evaluate(network, TinyData().once("validation", 8, limit=32), CPU)
-    assert same(before, bits(supernet))
-    assert judge((1, 1)) == verdict
 
 
 def test_final_training_learns_and_finishes_in_eval_mode():

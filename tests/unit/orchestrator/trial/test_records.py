@@ -22,8 +22,8 @@ from orchestrator.trial.records import (
     write_beside,
     write_record,
 )
-from supernet.derive import Judged
 from supernet.errors import RunError
+from supernet.pool import Judged
 
 OUTCOME = Outcome("digits:k3e3-k5e6", 0.975, 180, 0.9625, 160, 1.25, "ab" * 32)
 
