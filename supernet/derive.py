@@ -16,7 +16,7 @@ from torch import Tensor
 from supernet.cost import CostTable
 from supernet.plain import STRICT, Count, Positive
 from supernet.pool import Judged, LossModel, fit_losses
-from supernet.proposals import best_within, candidates_within, draw_uniform, most_probable, most_probable_within
+from supernet.proposals import best_within, candidates_within, most_probable, most_probable_within
 from supernet.space import Path
 
 NUM_ATTEMPTS = 3
@@ -63,6 +63,11 @@ class DeriveSettings:
     recalibration_batches: Count = 10
     max_validation_images: Count = 10_000
 
+    @property
+    def uses_pool(self) -> bool:
+        """Whether the strategy derives from a pool of judged paths."""
+        return self.strategy in ("pool", "judged-pool")
+
 
 @dataclass(frozen=True)
 class Derived:
@@ -88,7 +93,8 @@ class Derivation:
         budget: Limit in the unit of `costs`; None for none.
         judge: From paths to what validation says of each, for instance `judging.PathJudge`.
         draws: From the number of an attempt to the source of its draws.
-        pool: Paths that were judged before, with the same weights on the same images.
+        pool: Paths that were judged before, with the same weights on the same images; some for strategies that
+            derive from a pool.
         measure: From a path to its measured cost in the unit of `costs`; None believes the table.
         settings: How to pick.
         tell: Called with what is done, how often it was and will be: ("judge", 3, 8).
@@ -125,14 +131,6 @@ class Derivation:
     def usable(self, path: Path) -> bool:
         """Return whether none of a path's candidates was dropped."""
         return all(self.probs[i, j] > 0 for i, j in enumerate(path))
-
-    def fill_pool(self, draws: torch.Generator) -> None:
-        """Judge evenly drawn paths until the pool has its size."""
-        missing = self.settings.pool_size - len(self.pool)
-        if missing > 0:
-            self._tell("pool", 0, missing)
-            new = [path for path in draw_uniform(self.probs > 0, missing, draws) if path not in self.pool]
-            self.pool |= {found.path: found for found in self._judge(new)}
 
     @property
     def known(self) -> list[Judged]:
@@ -189,7 +187,6 @@ def judged_and_pooled(question: Derivation, limit: float | None, draws: torch.Ge
 def _pooled(question: Derivation, limit: float | None, draws: torch.Generator, first: Sequence[Path]) -> list[Path]:
     if limit is None:  # the objective weighed loss against cost: only the probabilities know how
         return judged(question, limit, draws)
-    question.fill_pool(draws)
     question.judge(first)
     wanted = max(1, question.settings.num_candidates - len(first))
     for number in range(NUM_ROUNDS):

@@ -38,7 +38,7 @@ class PathJudge:
         supernet: Its weights may change between calls; a call judges those it finds.
         data: Splits `train` and `validation`.
         batch_size: Images per batch.
-        recalibration_batches: Training batches for the statistics.
+        recalibration_batches: Training batches for the statistics; 0 leaves those that paths share, for comparison.
         limit: At most this many validation images; None for all.
         tell: Called after each batch with the images of this call that are done, those for the statistics included.
     """
@@ -56,6 +56,7 @@ class PathJudge:
         self.supernet, self._tell = supernet, tell
         self.device = next(supernet.parameters()).device
         refit = recalibration_batches * batch_size
+        self._refits = recalibration_batches > 0
         self._train = Kept(lambda: data.once("train", batch_size, limit=refit))
         self._validation = Kept(lambda: data.once("validation", batch_size, limit=limit))
 
@@ -68,7 +69,7 @@ class PathJudge:
         kept = [self.supernet.space.kept(path) for path in paths]
         networks = sorted(set(kept))
         with torch.no_grad(), _left_alone(self.supernet):
-            statistics, num_images = self._refit(networks)
+            statistics, num_images = self._refit(networks) if self._refits else ({}, 0)
             found = dict(zip(networks, self._classify(networks, statistics, num_images), strict=True))
         return [Judged(path, *found[network]) for path, network in zip(paths, kept, strict=True)]
 
@@ -108,8 +109,9 @@ class PathJudge:
         """Return (top-1, loss) of each network on the validation images."""
 
         def run(begin: Network, x: Tensor) -> Tensor:
-            for value, wanted in zip(_statistics(self._norms(begin)), statistics[begin], strict=True):
-                value.copy_(wanted)
+            if self._refits:
+                for value, wanted in zip(_statistics(self._norms(begin)), statistics[begin], strict=True):
+                    value.copy_(wanted)
             return self._step(begin, x)
 
         sums = torch.zeros(len(networks), 2, dtype=torch.float64, device=self.device)
@@ -155,6 +157,8 @@ class RankedJudge:
 
     def __call__(self, paths: Sequence[Path]) -> list[Judged]:
         """Return what validation says of each path, in their order; on rank 0."""
+        if not paths:
+            return []
         self._agree(len(paths))
         return self._part(torch.tensor(paths, dtype=torch.int64, device=self._judge.device))
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from supernet.space import Path
+from supernet.proposals import draw_uniform
+from supernet.rng import generator
+from supernet.space import Path, Space
 
 PENALTIES = tuple(10.0 ** (exponent / 2) for exponent in range(-4, 7))
 """Ridge penalties that are tried: from nearly none to more than a hundred judgements' worth."""
@@ -65,6 +67,13 @@ class LossModel:
         return self.effects + (self.spread @ noise).view_as(self.effects)
 
 
+def pool_paths(space: Space, count: int, seed: int) -> list[Path]:
+    """Return the distinct paths of a pool, evenly drawn: fewer than `count` where the space has hardly as many."""
+    counts = [len(position.candidates) for position in space.positions]
+    usable = torch.arange(max(counts)) < torch.tensor(counts).view(-1, 1)
+    return draw_uniform(usable, count, generator(seed, "pool"))
+
+
 def fit_losses(pool: Sequence[Judged], num_candidates: Sequence[int]) -> LossModel:
     """Fit the additive model by ridge regression, with the penalty that predicts left-out paths best.
 
@@ -81,13 +90,14 @@ def fit_losses(pool: Sequence[Judged], num_candidates: Sequence[int]) -> LossMod
     middle, mean = x.mean(0), y.mean()
     u, s, vt = torch.linalg.svd(x - middle, full_matrices=False)
 
-    def missed(penalty: float) -> Tensor:
+    def left_out(penalty: float) -> Tensor:
         hat = u * (s.square() / (s.square() + penalty))
         leverage = 1 / len(pool) + (hat * u).sum(1)
-        return (y - mean - hat @ (u.T @ y)) / (1 - leverage).clamp_min(1e-9)
+        missed: Tensor = (y - mean - hat @ (u.T @ y)) / (1 - leverage).clamp_min(1e-9)
+        return missed
 
-    penalty = min(PENALTIES, key=lambda value: float(missed(value).square().mean()))
-    misses = missed(penalty)
+    penalty = min(PENALTIES, key=lambda value: float(left_out(value).square().mean()))
+    misses = left_out(penalty)
     effects = vt.T @ (s / (s.square() + penalty) * (u.T @ y))
     precision = (x - middle).T @ (x - middle) + penalty * torch.eye(x.shape[1], dtype=torch.float64)
     error = float(misses.square().mean().sqrt())

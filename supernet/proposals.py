@@ -76,11 +76,13 @@ def draw_uniform(usable: Tensor, count: int, draws: torch.Generator) -> list[Pat
 
     Args:
         usable: Bool, shape (num_positions, max_candidates).
-        count: How many; fewer where the space has not as many, or hardly more.
+        count: How many; fewer where the space has hardly as many. The first of a longer list are those of a shorter.
         draws: Source of the draws.
     """
-    drawn = torch.multinomial(usable.double(), 4 * count, replacement=True, generator=draws)
-    return list(dict.fromkeys(map(tuple, drawn.T.tolist())))[:count]
+    places = torch.rand(4 * count, len(usable), generator=draws) * usable.sum(1)
+    rows = [row.nonzero().flatten().tolist() for row in usable]
+    drawn = [tuple(row[int(place)] for row, place in zip(rows, line, strict=True)) for line in places.tolist()]
+    return list(dict.fromkeys(drawn))[:count]
 
 
 def draw_close(

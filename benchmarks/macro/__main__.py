@@ -1,27 +1,35 @@
-"""Compares supernets on NAS-Bench-Macro, in stages that run apart and go on after a kill.
+"""Compares supernets and searches on NAS-Bench-Macro, in stages that run apart and go on after a kill.
 
-`counts` compares parameters and multiply-adds of all 6,561 networks with the table's; `ranking` trains a supernet per
-arm of `arms.yaml` and seed, judges networks on its weights, and says how well that ranks them by true accuracy.
+`counts` compares parameters and multiply-adds of all 6,561 networks with the table's. The others train a supernet per
+arm of `settings.yaml` and seed: `ranking` judges networks on its weights, and says how well that ranks them by true
+accuracy; `found` searches it under budgets, and says how good what is found is; `cost` says what that took.
 """
 
 import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
+from benchmarks.macro.finding import Found, Pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
-from benchmarks.macro.judging import judge
+from benchmarks.macro.judging import derive_settings, judge
 from benchmarks.macro.ranking import ranking
-from benchmarks.macro.supernets import SPACE, Run, read_arms, train
+from benchmarks.macro.supernets import SPACE, Run, read_settings, spent, train
 from benchmarks.macro.truth import Truth, read_truth
 from supernet.cost import macs_table, params_table
+from supernet.estimators import ESTIMATORS
+from supernet.files import write_whole
 from supernet.presets import load_space
 from supernet.space import Path as Choices
 
-STAGES = ("counts", "ranking")
+FEWEST = 8
+STAGES = ("counts", "ranking", "found", "cost")
 
 
 def say(text: str) -> None:
@@ -29,7 +37,7 @@ def say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
-def counts(truth: dict[Choices, Truth]) -> dict[str, int]:
+def counts(truth: Mapping[Choices, Truth]) -> dict[str, int]:
     """Return how many networks have the table's parameters and multiply-adds."""
     space = load_space(SPACE)
     params, macs = params_table(space), macs_table(space)
@@ -42,38 +50,89 @@ def counts(truth: dict[Choices, Truth]) -> dict[str, int]:
 def rank(run: Run, data: MacroImages, asked: argparse.Namespace) -> dict[str, object]:
     """Train, judge, then compare with the truth, which is read last."""
     supernet = train(run, data, say)
-    losses = judge(run, supernet, data, asked.networks, say)
-    found = ranking(losses, read_truth(asked.truth))
-    return {"arm": run.arm, "epochs": run.epochs, "seed": run.seed, **found}
+    judged = judge(run, supernet, data, asked.networks, say)
+    shared = judge(run, supernet, data, asked.without_refit, say, refit=False) if asked.without_refit else []
+    truth, pool_size = read_truth(asked.truth), derive_settings().pool_size
+    found: dict[str, object] = {**_named(run), **ranking(judged, truth, pool_size)}
+    if shared:
+        found["without_refit"] = ranking(shared, truth, pool_size)
+        found["with_refit_on_the_same"] = ranking(judged[: len(shared)], truth, pool_size)
+    return found
+
+
+def search(run: Run, data: MacroImages, asked: argparse.Namespace) -> list[dict[str, object]]:
+    """Train, search under all budgets, then look up what was found."""
+    budgets = [budget * 1e6 for budget in asked.budgets]
+    found = find(run, train(run, data, say), data, budgets, asked.estimators, say)
+    truth = read_truth(asked.truth)
+    return [_looked_up(run, one, truth) for one in found]
+
+
+def _named(run: Run) -> dict[str, object]:
+    return {"arm": run.arm, "epochs": run.epochs, "seed": run.seed}
+
+
+def _looked_up(run: Run, found: Found, truth: Mapping[Choices, Truth]) -> dict[str, object]:
+    true = {"true_accuracy": truth[found.path].accuracy, "within_budget": found.num_macs <= found.budget}
+    plain = {key: value for key, value in asdict(found).items() if key != "seconds"}
+    return {**_named(run), "budget_macs": plain.pop("budget"), **plain, **true}
+
+
+def cost(run: Run, data: MacroImages, asked: argparse.Namespace) -> dict[str, object]:
+    """Return what a further budget takes, as shares of the warm-up's CPU seconds."""
+    budgets = [budget * 1e6 for budget in asked.budgets]
+    found = find(run, train(run, data, say), data, budgets, asked.estimators, say)
+    pool: Pool = stored_pool(run)
+    warmup = spent(run)
+    kinds = sorted({(one.estimator, one.derivation) for one in found})
+    mean = {
+        f"{estimator}, {derivation}": sum(seconds) / len(seconds) / warmup
+        for estimator, derivation in kinds
+        if (seconds := [one.seconds for one in found if (one.estimator, one.derivation) == (estimator, derivation)])
+    }
+    return {**_named(run), "warmup_cpu_seconds": warmup, "pool": pool.seconds / warmup, "further_budget": mean}
 
 
 def main() -> int:
     """Run the stages asked for and print what was found."""
-    arms = [name for name in read_arms() if name != "base"]
+    arms = list(read_settings()["arms"])
     parser = argparse.ArgumentParser(prog="python -m benchmarks.macro", description=__doc__)
     parser.add_argument("--truth", type=Path, required=True, help="nas-bench-macro_cifar10.json")
-    parser.add_argument("--images", type=Path, help="folder with CIFAR-10 as Parquet; `ranking` needs it")
+    parser.add_argument("--images", type=Path, help="folder with CIFAR-10 as Parquet; all stages but `counts` need it")
     parser.add_argument("--work", type=Path, default=Path("macro-runs"), help="where supernets are kept")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
-    parser.add_argument("--arms", nargs="+", choices=arms, default=arms)
+    parser.add_argument("--arms", nargs="+", choices=arms, default=arms[:1])
     parser.add_argument("--epochs", type=float, default=8.0)
     parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
     parser.add_argument("--networks", type=int, default=600, help="distinct ones that are judged, of 3,969")
+    parser.add_argument("--without-refit", type=int, default=0, help="networks judged without refit of batch norm too")
+    parser.add_argument("--budgets", nargs="+", type=float, default=[40, 50, 60, 70], help="millions of multiply-adds")
+    parser.add_argument("--estimators", nargs="*", choices=list(ESTIMATORS), default=["one-path"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="one line instead of many")
+    parser.add_argument("--output", type=Path, help="also write the result, with version and settings, to this file")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     report: dict[str, object] = {}
     if "counts" in asked.stages:
         report["counts"] = counts(read_truth(asked.truth))
-    if "ranking" in asked.stages:
-        if asked.images is None:
-            parser.error("--images: needed by stage ranking")
-        report["ranking"] = [
-            rank(Run(arm, asked.epochs, seed, asked.work), MacroImages(asked.images, seed=seed), asked)
-            for seed in range(asked.seeds)
-            for arm in asked.arms
-        ]
+    for option, number in (("--networks", asked.networks), ("--without-refit", asked.without_refit or FEWEST)):
+        if number < FEWEST:
+            parser.error(f"{option} {number}: a ranking needs at least {FEWEST} networks")
+    if set(asked.stages) - {"counts"} and asked.images is None:
+        parser.error(f"--images: needed by {', '.join(stage for stage in asked.stages if stage != 'counts')}")
+    for stage, run_stage in (("ranking", rank), ("found", search), ("cost", cost)):
+        if stage in asked.stages:
+            rows: list[dict[str, object]] = []
+            for seed in range(asked.seeds):
+                data = MacroImages(asked.images, seed=seed)
+                for arm in asked.arms:
+                    row = run_stage(Run(arm, asked.epochs, seed, asked.work), data, asked)
+                    rows += row if isinstance(row, list) else [row]
+            report[stage] = rows
+    if asked.output:
+        about = {"version": version("onepath"), "torch": torch.__version__, "settings": read_settings()}
+        write_whole(asked.output, json.dumps({**report, **about}, indent=1).encode())
     print(json.dumps(report, indent=None if asked.json else 1))
     return 0
 

@@ -8,17 +8,17 @@ import random
 from collections.abc import Callable
 
 from benchmarks.macro.images import MacroImages
-from benchmarks.macro.supernets import Run
+from benchmarks.macro.supernets import Run, read_settings
 from benchmarks.macro.truth import distinct
+from supernet.derive import DeriveSettings
 from supernet.files import write_whole
 from supernet.judging import PathJudge
 from supernet.network import Supernet
-from supernet.plain import read_json, to_json
+from supernet.plain import read, read_json, to_json
 from supernet.pool import Judged
 from supernet.space import Path
 
-REFIT_BATCHES, BATCH_SIZE, NUM_IMAGES = 4, 128, 1500
-PART = 100
+BATCH_SIZE, PART = 128, 100
 
 
 def networks(count: int) -> list[Path]:
@@ -28,16 +28,31 @@ def networks(count: int) -> list[Path]:
     return every[:count]
 
 
-def judge_of(supernet: Supernet, data: MacroImages) -> PathJudge:
-    """Return what judges paths, the same for all supernets."""
-    return PathJudge(supernet, data, batch_size=BATCH_SIZE, recalibration_batches=REFIT_BATCHES, limit=NUM_IMAGES)
+def derive_settings() -> DeriveSettings:
+    """Return how networks are judged and derived, but for the strategy."""
+    settings: DeriveSettings = read(DeriveSettings, read_settings()["derive"], "settings.yaml.derive")
+    return settings
 
 
-def judge(run: Run, supernet: Supernet, data: MacroImages, count: int, say: Callable[[str], None]) -> list[Judged]:
+def judge_of(supernet: Supernet, data: MacroImages, *, refit: bool = True) -> PathJudge:
+    """Return what judges paths, the same for all supernets; `refit` says whether batch norm is refitted."""
+    settings = derive_settings()
+    return PathJudge(
+        supernet,
+        data,
+        batch_size=BATCH_SIZE,
+        recalibration_batches=settings.recalibration_batches if refit else 0,
+        limit=settings.max_validation_images,
+    )
+
+
+def judge(
+    run: Run, supernet: Supernet, data: MacroImages, count: int, say: Callable[[str], None], *, refit: bool = True
+) -> list[Judged]:
     """Return what validation says of the first `count` networks on the shared weights, going on from what is known."""
-    file = run.folder / "judged.json"
+    file = run.folder / ("judged.json" if refit else "judged-without-refit.json")
     known: list[Judged] = read_json(list[Judged], file.read_bytes(), str(file)) if file.exists() else []
-    wanted, ask = networks(count), judge_of(supernet, data)
+    wanted, ask = networks(count), judge_of(supernet, data, refit=refit)
     while len(known) < count:
         known += ask(wanted[len(known) : min(count, len(known) + PART)])
         write_whole(file, to_json(known).encode())

@@ -22,7 +22,7 @@ from supernet.presets import load_space
 from supernet.space import Space
 
 SPACE = "nas-bench-macro"
-SAVE_EVERY = 50
+STATE_FILE, SAVE_EVERY = "supernet.pt", 50
 
 
 @dataclass(frozen=True)
@@ -41,17 +41,22 @@ class Run:
 
     def settings(self, data: MacroImages) -> SearchSettings:
         """Return the warm-up's settings."""
-        arms = read_arms()
-        plain = {**arms["base"], **arms[self.arm]}
+        written = read_settings()
+        plain = {**written["base"], **written["arms"][self.arm]}
         plain["num_steps"] = data.num_steps(self.epochs, plain["batch_size"])
-        settings: SearchSettings = read(SearchSettings, plain, f"arms.yaml.{self.arm}")
+        settings: SearchSettings = read(SearchSettings, plain, f"settings.yaml.arms.{self.arm}")
         return settings
 
 
-def read_arms() -> dict[str, dict[str, Any]]:
-    """Return the settings that are compared, by name."""
-    arms: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "arms.yaml").read_text())
-    return arms
+def read_settings() -> dict[str, dict[str, Any]]:
+    """Return the settings of the benchmark: `base` and `arms` of the warm-up, `search`, `derive`."""
+    written: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "settings.yaml").read_text())
+    return written
+
+
+def spent(run: Run) -> float:
+    """Return the CPU seconds of a supernet's training so far."""
+    return float(torch.load(run.folder / STATE_FILE, weights_only=True)["cpu_seconds"])
 
 
 def nothing_costs(space: Space) -> CostTable:
@@ -64,7 +69,7 @@ def train(run: Run, data: MacroImages, say: Callable[[str], None]) -> Supernet:
     space = load_space(SPACE)
     supernet = Supernet(space, seed=run.seed)
     search = Search(supernet, nothing_costs(space), run.settings(data), data, seed=run.seed)
-    file, seconds = run.folder / "supernet.pt", 0.0
+    file, seconds = run.folder / STATE_FILE, 0.0
     if file.exists():
         state = torch.load(file, weights_only=True)
         search.load_state_dict(state["search"])

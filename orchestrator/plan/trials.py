@@ -20,7 +20,7 @@ from supernet.presets import load_space
 from supernet.space import Space
 
 # Files of a sweep.
-CONFIG_FILE, WARMUP_FILE, TABLES_FOLDER = "config.json", "warmup.pt", "tables"
+CONFIG_FILE, WARMUP_FILE, POOL_FILE, TABLES_FOLDER = "config.json", "warmup.pt", "pool.parquet", "tables"
 STARTS_FOLDER, WARMUP_KEY = "starts", "warmup"
 
 # Files of a trial, in the order in which they appear.

@@ -12,11 +12,12 @@ from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import FINDINGS_FILE, MEASURED_FILE, Job, Trial
 from orchestrator.trial.place import Place
+from orchestrator.trial.pooling import judge_of, whole_pool
 from orchestrator.trial.records import Findings, read_record, write_record
 from supernet.cost import CostTable
 from supernet.derive import Derivation, pick
 from supernet.health import mean_entropy
-from supernet.judging import PathJudge, RankedJudge
+from supernet.judging import RankedJudge
 from supernet.loop import Search
 from supernet.rng import generator
 from supernet.space import Architecture, Path
@@ -49,18 +50,7 @@ def derive_path(
 ) -> Path:
     """Pick the trial's network: rank 0 decides, all ranks judge; every rank returns the same path."""
     chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
-    settings = job.run.derive
-    num_validation = min(settings.max_validation_images, data.num_examples("validation"))
-    num_judging = settings.recalibration_batches * job.run.search.batch_size + num_validation
-    alone = PathJudge(
-        search.supernet,
-        data,
-        batch_size=job.run.search.batch_size,
-        recalibration_batches=settings.recalibration_batches,
-        limit=settings.max_validation_images,
-        tell=lambda num_images: place.post(News(trial.key, "derive: judge", num_images, num_judging)),
-    )
-    judge = RankedJudge(alone, place.sync)
+    judge = judge_of(job, trial.key, search.supernet, data, place)
     if place.sync.rank == 0:
         measure = remembered(measure, job.trial_store(trial))
         chosen = torch.tensor(_pick(job, trial, costs, search, data, place, judge, measure), dtype=torch.int64)
@@ -90,6 +80,7 @@ def _pick(
         None if trial.kind == "weight" else trial.reference(costs),
         judge,
         lambda attempt: generator(run.seed, "derive", trial.key, attempt),
+        pool=whole_pool(job, judge) if settings.uses_pool else (),
         measure=lambda path: measure([space.architecture(path)])[0],
         settings=settings,
         tell=lambda what, step, num_steps: place.post(News(trial.key, f"derive: {what}", step, num_steps)),

@@ -27,6 +27,7 @@ from orchestrator.plan.trials import (
 from orchestrator.trial.deriving import Measure, derive_path
 from orchestrator.trial.phases import Finishing, Searching, read_state, to_state
 from orchestrator.trial.place import Place
+from orchestrator.trial.pooling import fill_pool
 from orchestrator.trial.records import (
     Outcome,
     Start,
@@ -59,17 +60,20 @@ def open_data(job: Job) -> ImageData:
 
 
 def run_warmup(job: Job, place: Place) -> None:
-    """Train the shared supernet on uniformly drawn paths and store its weights."""
+    """Train the shared supernet on uniformly drawn paths, fill the pool that trials derive from, store the weights."""
     run = job.run
     supernet = Supernet(job.space, seed=run.seed).to(place.device)
     place.sync.broadcast([p.data for p in supernet.parameters()])
     nothing = CostTable("none", "1", 0.0, tuple((0.0,) * len(p.candidates) for p in supernet.space.positions))
-    search = Search(supernet, nothing, run.warmup, open_data(job), seed=run.seed, sync=place.sync)
+    data = open_data(job)
+    search = Search(supernet, nothing, run.warmup, data, seed=run.seed, sync=place.sync)
     state = read_state(place.saver.load(), WARMUP_KEY)
     if isinstance(state, Searching):
         search.load_state_dict(state.search)
     _note_start(job, WARMUP_KEY, "search", search.step_index, place)
     _run_search(search, "warm-up", "supernet", place)
+    if run.mode == "shared" and run.derive.uses_pool:
+        fill_pool(job, supernet, data, place)
     if place.sync.rank == 0:
         buffer = io.BytesIO()
         torch.save(supernet.state_dict(), buffer)

@@ -39,6 +39,17 @@ def test_each_path_is_judged_as_its_own_network_would_be():
         assert found.loss == pytest.approx(loss, rel=1e-6)
 
 
+def test_without_refit_the_shared_statistics_judge():
+    supernet = tiny_supernet(SPACE, seed=7)
+    supernet(next(TinyData().batches("train", 8))[0] + 3.0, (0, 1, 2))  # statistics that are not those of the images
+    judge = PathJudge(supernet, TinyData(), batch_size=8, recalibration_batches=0, limit=32)
+    network = specialise(supernet, SPACE.architecture((0, 1, 2)), inherit=True, seed=0).eval()
+    top1, loss = evaluate(network, TinyData().once("validation", 8, limit=32), CPU)
+    (found,) = judge([(0, 1, 2)])
+    assert (found.top1, found.loss) == (top1, pytest.approx(loss, rel=1e-6))
+    assert found != judge_of(supernet)([(0, 1, 2)])[0]
+
+
 def test_verdicts_come_in_the_order_asked_and_depend_on_no_other_path():
     judge = judge_of(tiny_supernet(SPACE, seed=7))
     paths = all_paths_of(SPACE)[::4]
@@ -70,7 +81,9 @@ def test_newer_weights_are_judged():
 
 def test_progress_is_told_in_images():
     told = []
-    judge = PathJudge(tiny_supernet(SPACE), TinyData(), batch_size=8, recalibration_batches=2, limit=24, tell=told.append)
+    judge = PathJudge(
+        tiny_supernet(SPACE), TinyData(), batch_size=8, recalibration_batches=2, limit=24, tell=told.append
+    )
     judge([(0, 0, 0), (1, 1, 1)])
     assert told == [8, 16, 24, 32, 40]
 

@@ -1,0 +1,136 @@
+"""The comparison of supernets end to end, on a few made-up images and a made-up table; and its parts that are pure."""
+
+import io
+import json
+import random
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.macro import __main__ as macro
+from benchmarks.macro import images as macro_images
+from benchmarks.macro.judging import networks
+from benchmarks.macro.ranking import ranking
+from benchmarks.macro.truth import Truth, distinct, path_of, read_truth
+from supernet.cost import macs_table, params_table
+from supernet.pool import Judged
+from supernet.presets import load_space
+
+NUM_IMAGES = 96
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Write a Parquet file laid out as data hubs do, with labels that the mean colour tells."""
+    folder, draws = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    rows = []
+    for number in range(NUM_IMAGES):
+        pixels = draws.integers(0, 80, (32, 32, 3), dtype=np.uint8) + np.uint8(16 * (number % 10))
+        encoded = io.BytesIO()
+        Image.fromarray(pixels).save(encoded, "PNG")
+        rows.append({"img": {"bytes": encoded.getvalue(), "path": f"{number}.png"}, "label": number % 10})
+    pq.write_table(pa.Table.from_pylist(rows), folder / "train-00000-of-00001.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Write a table of all keys whose accuracy rises with the multiply-adds; parameters and counts are our own."""
+    space, draws = load_space("nas-bench-macro"), random.Random(0)
+    params, macs = params_table(space), macs_table(space)
+    table = {}
+    for number in range(3**8):
+        key = np.base_repr(number, 3).zfill(8)
+        path = path_of(key)
+        accuracy = 85 + macs.total(path) / 2e7 + draws.gauss(0, 0.01)
+        table[key] = {"mean_acc": accuracy, "params": params.total(path), "flops": macs.total(path)}
+    file = tmp_path_factory.mktemp("table") / "table.json"
+    file.write_text(json.dumps(table))
+    return file
+
+
+@pytest.fixture
+def run(images, table, tmp_path, monkeypatch, capsys):
+    """Run the command on few images, with one step of everything and a small pool, and return its report."""
+    monkeypatch.setattr(macro_images, "NUM_VALIDATION", 32)
+    settings = macro.read_settings()
+    settings["search"]["num_steps"], settings["search"]["batch_size"] = 2, 8
+    settings["derive"] |= {"num_candidates": 3, "pool_size": 6, "recalibration_batches": 1, "max_validation_images": 16}
+    for module in ("supernets", "judging", "finding"):
+        monkeypatch.setattr(f"benchmarks.macro.{module}.read_settings", lambda: settings)
+    threads = torch.get_num_threads()
+
+    def run(*arguments):
+        given = ["--truth", str(table), "--images", str(images), "--work", str(tmp_path / "runs"), "--json"]
+        given += ["--epochs", "2", "--networks", "8", "--threads", "1", *arguments]
+        monkeypatch.setattr(sys, "argv", ["macro", *given])
+        assert macro.main() == 0
+        return json.loads(capsys.readouterr().out)
+
+    yield run
+    torch.set_num_threads(threads)
+
+
+def test_all_stages_run_and_a_second_run_finds_everything_done(run, tmp_path, monkeypatch):
+    asked = ["--stages", "ranking", "found", "cost", "--arms", "uniform", "fair", "--budgets", "40", "60"]
+    asked += ["--without-refit", "8", "--output", str(tmp_path / "macro.json")]
+    report = run(*asked)
+    assert [(row["arm"], row["seed"]) for row in report["ranking"]] == [("uniform", 0), ("fair", 0)]
+    assert all(-1 <= row["tau"] <= 1 and row["num_networks"] == 8 for row in report["ranking"])
+    assert report["ranking"][0]["tau_macs"] > 0.9
+    assert {"without_refit", "with_refit_on_the_same"} <= report["ranking"][0].keys()
+    kinds = {(row["estimator"], row["derivation"]) for row in report["found"]}
+    assert kinds == {
+        ("none", "judged"), ("none", "pool"),
+        ("one-path", "most-probable"), ("one-path", "judged"), ("one-path", "judged-pool"),
+    }  # fmt: skip
+    assert len(report["found"]) == 2 * 2 * len(kinds)
+    assert all(row["within_budget"] and row["num_macs"] <= row["budget_macs"] for row in report["found"])
+    assert all(row["pool"] > 0 and min(row["further_budget"].values()) > 0 for row in report["cost"])
+    written = json.loads((tmp_path / "macro.json").read_text())
+    assert written["found"] == report["found"]
+    assert {"version", "settings"} <= written.keys()
+
+    def refuse(*_):
+        raise AssertionError
+
+    monkeypatch.setattr("supernet.loop.Search.step", refuse)
+    monkeypatch.setattr("supernet.judging.PathJudge.__call__", refuse)
+    assert run(*asked) == report
+
+
+def test_counts_are_compared_with_the_table(run, table):
+    assert run("--stages", "counts") == {"counts": {"equal": 6561, "num_networks": 6561}}
+
+
+def test_images_are_asked_for_where_they_are_needed(table, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["macro", "--truth", str(table), "--stages", "ranking"])
+    with pytest.raises(SystemExit):
+        macro.main()
+    assert "--images: needed by ranking" in capsys.readouterr().err
+
+
+def test_keys_and_equal_networks(table):
+    assert path_of("01220112") == (2, 0, 1, 1, 2, 0, 0, 1)
+    assert distinct((0, 2, 1, 2, 0, 2, 2, 1)) == (0, 2, 1, 0, 2, 2, 1, 2)
+    assert len({distinct(path_of(np.base_repr(number, 3).zfill(8))) for number in range(3**8)}) == 3969
+    assert len(networks(5000)) == 3969
+    assert networks(20) == networks(50)[:20]
+    truth = read_truth(table)
+    assert truth[(0, 2, 1, 2, 0, 2, 2, 1)].accuracy == truth[(0, 2, 1, 0, 2, 2, 1, 2)].accuracy
+
+
+def test_ranking_of_planted_numbers():
+    paths = networks(60)
+    truth = {path: Truth(90 + number / 100, 1000 - number, number) for number, path in enumerate(paths)}
+    judged = [Judged(path, 0.5 + number / 1000, 2.0 - number / 100) for number, path in enumerate(paths)]
+    found = ranking(judged, truth, 30)
+    assert (found["tau"], found["tau_upper_half"], found["tau_top1"]) == (1.0, 1.0, 1.0)
+    assert (found["tau_macs"], found["tau_params"]) == (1.0, -1.0)
+    worst = [Judged(found.path, found.top1, -found.loss) for found in judged]
+    assert ranking(worst, truth, 30)["tau"] == -1.0
