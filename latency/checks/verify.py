@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from latency.checks.probe_networks import random_paths, structured_paths
 from latency.checks.verdict import Probe, Report, anchor, judge
-from latency.measuring.job import Item, Job, JobResult, Progress, plan_for, run_job
+from latency.measuring.job import Item, Job, JobResult, Progress, plan_for
+from latency.measuring.process import run_job
 from latency.tables.estimate import predict
 from latency.tables.table import LatencyTable
 from supernet.cost import macs_table, params_table

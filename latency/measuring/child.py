@@ -1,9 +1,11 @@
-"""The measuring process: `python -m latency.measuring.child FOLDER` reads `job.json` there and writes `result.json`.
+"""The measuring process: `python -m latency.measuring.child IMPORT ...` reads folders of jobs from standard input and
+forks itself for each; the fork reads `job.json` there and writes `result.json`.
 
 It needs no command line of ours. Progress goes to standard output as JSON lines; what libraries print there is
-sent to standard error. It ends when its parent no longer reads.
+sent to standard error. It ends when its parent no longer reads or writes.
 """
 
+import importlib
 import json
 import math
 import os
@@ -11,15 +13,17 @@ import random
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 import torch
 
 from latency.measuring.checkpoint import Checkpoint
-from latency.measuring.job import FAILURE_FILE, JOB_FILE, RESULT_FILE, Job, JobResult
+from latency.measuring.job import Job, JobResult
 from latency.measuring.phases import ForkedPhases, Phases, Report, SharedPhases
+from latency.measuring.process import ERRORS_FILE, FAILURE_FILE, JOB_FILE, RESULT_FILE
 from latency.measuring.sentinels import PREFIX, judge_sentinel
 from latency.measuring.summary import summarise
 from latency.measuring.timing import HostClock, Samples, sample
@@ -28,18 +32,38 @@ from supernet.plain import read_json, to_json
 
 
 def main() -> None:
-    """Run the job in the folder named on the command line."""
-    folder = FilePath(sys.argv[1])
+    """Run the jobs whose folders are named on standard input."""
     # Libraries print to file descriptor 1; keep ours apart from it.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    torch.set_num_threads(1)  # threads do not survive a fork, so none may start here
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            _work(FilePath(line.strip()), channel)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(json.dumps({"status": status}), file=channel, flush=True)
+
+
+def _work(folder: FilePath, channel: TextIO) -> NoReturn:
+    """Run the job in a folder; never return into the forked copy of the parent."""
+    errors, status = os.open(folder / ERRORS_FILE, os.O_WRONLY | os.O_CREAT), 1
+    for number in (1, 2):
+        os.dup2(errors, number)
     try:
         job: Job = read_json(Job, (folder / JOB_FILE).read_text(), JOB_FILE)
         result = run(job, folder, reporter(channel))
+        (folder / RESULT_FILE).write_text(to_json(result))
+        status = 0
     except (InputError, RunError) as error:
         (folder / FAILURE_FILE).write_text(json.dumps(error_to_plain(error)))
-        sys.exit(1)
-    (folder / RESULT_FILE).write_text(to_json(result))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def reporter(channel: TextIO) -> Report:
@@ -53,7 +77,6 @@ def reporter(channel: TextIO) -> Report:
 
 def run(job: Job, folder: FilePath, report: Report) -> JobResult:
     """Time all items of a job, and return what was found."""
-    torch.set_num_threads(1)  # threads do not survive a fork, so none may start here
     start, plan = time.monotonic(), job.plan
     phases = Phases.of(job, FilePath(job.work_folder or folder), report)
     opener = ForkedPhases(phases) if job.target.traits.own_process else SharedPhases(phases)

@@ -1,41 +1,27 @@
-"""One measuring job: plain data in a folder, run by a fresh process, plain data back. Knows no tables.
+"""One measuring job: plain data in, plain data back, and whether it can be believed. Knows no tables, starts nothing.
 
-Why a process of its own: thread counts and allocator settings take effect at start-up only, and a Ray worker, a
-notebook and a shell would each measure something else. One process measures everything that is to be compared.
+One job measures everything that is to be compared; `process` runs it.
 """
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path as FilePath
 from typing import Annotated
 
 from pydantic import Field
 
 from latency.errors import NotRunnable
 from latency.graphs.model import Choice
-from latency.measuring.machine import measuring_lock, not_installed
+from latency.measuring.machine import not_installed
 from latency.measuring.sentinels import SentinelStats
 from latency.measuring.summary import Stats
 from latency.measuring.timing import Plan
 from latency.runtimes.base import load_runtime
 from latency.target import Target
-from supernet.errors import RunError, error_from_plain
-from supernet.plain import Unbounded, read, read_json, to_json
+from supernet.plain import Unbounded, read
 from supernet.space import Space
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and how much of it is done, 0..1."""
-
-JOB_FILE, RESULT_FILE, FAILURE_FILE = "job.json", "result.json", "failure.json"
-"""What the two sides of a measuring process leave each other."""
-
-WAITING = "waiting for another measurement on this machine"
-"""Said where one runs: two at once would disturb each other."""
 
 MAX_SECONDS = 86_400
 Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS, allow_inf_nan=False)]
@@ -87,14 +73,6 @@ class Job:
     images: str = ""
     work_folder: str = ""
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Said:
-    """A line of the process: what is being done, and how much of it is done, 0..1."""
-
-    text: str
-    share: float
 
 
 @dataclass(frozen=True)
@@ -164,71 +142,6 @@ def why_not(target: Target) -> str:
         extra = f"onepath[{known.extra}]" if known.extra else " ".join(missing)
         return f"needs {', '.join(missing)}, not installed; pip install '{extra}'"
     return load_runtime(target.runtime).missing(target)
-
-
-def run_job(job: Job, progress: Progress = lambda text, share: None) -> JobResult:
-    """Measure in a fresh process with a controlled environment.
-
-    Raises:
-        NotRunnable: If this machine cannot run the target.
-        InputError: If a model cannot be prepared for it.
-        RunError: If the process fails.
-    """
-    require_runnable(job.target)
-    lock = measuring_lock(job.target.device, lambda: progress(WAITING, 0.0))
-    with tempfile.TemporaryDirectory(prefix="onepath-measure-") as name, lock:
-        folder = FilePath(name)
-        (folder / JOB_FILE).write_text(to_json(job))
-        with (folder / "errors.txt").open("w+") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "latency.measuring.child", str(folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=child_environment(job.target, os.environ),
-            )
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    said: Said = read_json(Said, line, "measuring process")
-                    progress(said.text, said.share)
-                code = process.wait()
-            finally:
-                process.kill()
-                process.wait()
-            errors.seek(0)
-            _check_exit(job.target, code, errors.read(), folder)
-        result: JobResult = read_json(JobResult, (folder / RESULT_FILE).read_text(), RESULT_FILE)
-        return result
-
-
-def child_environment(target: Target, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of the measuring process: thread counts set, pinning by others removed."""
-    kept = {
-        key: value
-        for key, value in inherited.items()
-        if not key.startswith(("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_"))
-    }
-    threads = str(target.threads)
-    return {
-        **kept,
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PYTHONDONTWRITEBYTECODE": inherited.get("PYTHONDONTWRITEBYTECODE", ""),
-        **load_runtime(target.runtime).environment(target),
-    }
-
-
-def _check_exit(target: Target, code: int, errors: str, folder: FilePath) -> None:
-    failure = folder / FAILURE_FILE
-    if code != 0 and failure.is_file():
-        raise error_from_plain(json.loads(failure.read_text()))
-    if code != 0:
-        tail = "\n".join(errors.strip().splitlines()[-12:])
-        raise RunError(f"target {target.name}: the measuring process ended with status {code}:\n{tail}")
 
 
 def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> str:

@@ -4,7 +4,7 @@ The same answer from a shell, a notebook or a Ray worker: the process sets its o
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latency.measuring.job import Item, Job, JobResult, Progress, noise_reason, plan_for, run_job
+from latency.measuring.job import Item, Job, JobResult, Progress, noise_reason, plan_for
+from latency.measuring.process import run_job
 from latency.target import Target
 from supernet.errors import InputError
 from supernet.space import Architecture, Space
@@ -51,6 +52,7 @@ def measure_network(
     images: NDArray[np.float32] | None = None,
     seconds: float = 3.0,
     progress: Progress = lambda text, share: None,
+    run: Callable[[Job, Progress], JobResult] = run_job,
 ) -> Measurement:
     """Measure the standalone network of an architecture.
 
@@ -63,6 +65,7 @@ def measure_network(
         images: To calibrate int8 quantisation with, float32, shape (M, C, H, W), normalised as in training.
         seconds: Measuring time wanted; up to three times as much is spent if phases do not agree.
         progress: Called with what is being done and its share done.
+        run: Runs the job; a `MeasuringProcess` of the target that is kept saves the start of one.
 
     Raises:
         NotRunnable: If this machine cannot run the target.
@@ -77,7 +80,7 @@ def measure_network(
             save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, file)
         choices = space.kept(space.path(architecture))
         item = Item("model", choices=choices, input_shape=space.input_size, weights=file, check=True)
-        return _measure(item, space, target, images, FilePath(name), seconds, progress)
+        return _measure(item, space, target, images, FilePath(name), seconds, progress, run)
 
 
 def measure_file(
@@ -101,7 +104,7 @@ def measure_file(
     if not path.is_file():
         raise InputError(f"{file}: no such file")
     with tempfile.TemporaryDirectory(prefix="onepath-model-") as name:
-        return _measure(Item("model", file=str(path)), None, target, images, FilePath(name), seconds, progress)
+        return _measure(Item("model", file=str(path)), None, target, images, FilePath(name), seconds, progress, run_job)
 
 
 def _measure(
@@ -112,6 +115,7 @@ def _measure(
     folder: FilePath,
     seconds: float,
     progress: Progress,
+    run: Callable[[Job, Progress], JobResult],
 ) -> Measurement:
     if not target.measured:
         raise InputError(f"target {target.name}: its costs are counted or published; there is nothing to measure")
@@ -119,7 +123,7 @@ def _measure(
         np.save(folder / "images.npy", images, allow_pickle=False)
     plan = plan_for(target, seconds, visit_ms=20.0)
     job = Job(target, (item,), space, plan, images=str(folder / "images.npy") if images is not None else "")
-    return _measurement(run_job(job, progress))
+    return _measurement(run(job, progress))
 
 
 def _measurement(result: JobResult) -> Measurement:

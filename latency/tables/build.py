@@ -12,7 +12,8 @@ from pathlib import Path as FilePath
 
 from latency.errors import MachineTooNoisy
 from latency.graphs.model import Choice
-from latency.measuring.job import Job, JobResult, Progress, noise_reason, plan_for, run_job
+from latency.measuring.job import Job, JobResult, Progress, noise_reason, plan_for
+from latency.measuring.process import run_job
 from latency.tables.calibrate import CalibrationNetwork, fit
 from latency.tables.chains import Chains, calibration_paths, chain_key, job_items, plan_chains
 from latency.tables.file import load_table, require_folder, table_path, write_table

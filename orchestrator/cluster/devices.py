@@ -14,6 +14,7 @@ import ray
 
 from latency.errors import MachineTooNoisy
 from latency.measuring.measure import Measurement, measure_network
+from latency.measuring.process import MeasuringProcess
 from latency.tables.build import build_table
 from latency.tables.estimate import cost_table
 from latency.tables.file import read_table, table_path
@@ -29,11 +30,23 @@ from supernet.cost import CostTable
 from supernet.errors import RunError
 from supernet.space import Architecture, read_space
 
+_kept: list[MeasuringProcess] = []
+"""The measuring process of this process's last target: the next measurement starts at once if it is of the same one."""
+
 ATTEMPTS = 3
 WAITING = "waiting for "
 """How a measurement begins to say what it waits for."""
 LOOK_SECONDS = 2.0
 """Between two looks at whether a device is there."""
+
+
+def _process(target: Target) -> MeasuringProcess:
+    """Return the kept measuring process if it is the target's, else a new one, kept from now on."""
+    if not _kept or _kept[0].target != target:
+        for other in _kept:
+            other.close()
+        _kept[:] = [MeasuringProcess(target)]
+    return _kept[0]
 
 
 def _measure(
@@ -58,6 +71,7 @@ def _measure(
                 weights=load(weights) if weights else None,
                 seconds=seconds,
                 progress=tell,
+                run=_process(goal).run,
             )
             if not measurement.noise:
                 break
@@ -121,9 +135,10 @@ def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: byt
         if known is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(known)
+        run = _process(goal).run
         for attempt in range(ATTEMPTS):
             try:
-                build_table(where, goal, folder, seconds=seconds * (attempt + 1), progress=tell)
+                build_table(where, goal, folder, seconds=seconds * (attempt + 1), progress=tell, run=run)
                 return path.read_bytes()
             except MachineTooNoisy as error:
                 reason = str(error)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from repository import ROOT
 
-from latency.measuring.job import child_environment
 from latency.measuring.machine import QuietCores, measuring_lock, not_installed
+from latency.measuring.process import child_environment
 from latency.measuring.timing import HostClock
 from latency.measuring.workers import fork_worker
 from latency.runtimes.base import Host, Program, host_program

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from latency.measuring.job import WAITING
+from latency.measuring.process import WAITING
 from latency.target import read_target
 from orchestrator.cli.device import host_and_port, node_command, node_environment, require_head
 from orchestrator.cli.main import app
