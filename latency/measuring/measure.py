@@ -63,7 +63,7 @@ def measure_network(
         weights: `state_dict` of `build_network`; random ones if None (latency does not depend on them, int8
             outputs do).
         images: To calibrate int8 quantisation with, float32, shape (M, C, H, W), normalised as in training.
-        seconds: Measuring time wanted; up to three times as much is spent if phases do not agree.
+        seconds: Measuring time wanted; up to three times as much is spent in all if phases do not agree.
         progress: Called with what is being done and its share done.
         run: Runs the job; a `MeasuringProcess` of the target that is kept saves the start of one.
 

@@ -39,7 +39,7 @@ class Plan:
 
     Attributes:
         seconds: Measuring time wanted, over the first `phases` phases together.
-        max_seconds: Measuring time after which no further phase begins.
+        max_seconds: Time after which no further phase begins, making the items ready included.
         phases: Fewest phases.
         min_rounds: Fewest rounds of a phase, whatever time they take.
         visit_ms: One visit repeats its call for about so long.
@@ -109,7 +109,7 @@ def sample(
     """
     samples = dict(known or {})
     phase = 1 + max((one.phases[-1] for one in samples.values() if one.phases), default=-1)
-    spent, done = 0.0, False
+    begun, spent, done = clock.wall_ns(), 0.0, False
     while not done:
         with open_phase() as items:
             for key in items:
@@ -127,7 +127,8 @@ def sample(
                 now = (clock.wall_ns() - start) / 1e9
                 after_round(spent + now, samples)
         spent, phase = spent + now, phase + 1
-        done = phase >= plan.phases and (spent >= plan.max_seconds or settled(samples))
+        late = (clock.wall_ns() - begun) / 1e9 >= plan.max_seconds
+        done = phase >= plan.phases and (late or settled(samples))
     return samples
 
 

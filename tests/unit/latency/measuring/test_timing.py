@@ -170,6 +170,20 @@ def test_more_phases_are_measured_until_the_items_are_settled() -> None:
     assert asked == [5, 6, 7]
 
 
+def test_no_phase_begins_after_the_time_in_all() -> None:
+    """Making many small models ready takes longer than timing them: 24 phases of a second were made for 5 s wanted."""
+    machine, opened = Machine(), []
+
+    @contextmanager
+    def open_phase() -> Iterator[Mapping[str, TimeCalls]]:
+        machine.run(1500.0)
+        opened.append(machine.wall)
+        yield {key: machine.program(ms) for key, ms in TRUTH.items()}
+
+    measure(machine, Plan(seconds=2.0, max_seconds=6.0, phases=3), open_phase, settled=lambda samples: False)
+    assert len(opened) == 3
+
+
 def test_the_fewest_rounds_are_measured_whatever_time_they_take() -> None:
     found = measure(Machine(), Plan(seconds=0.0, max_seconds=0.0, phases=2, min_rounds=5, visit_ms=0.0))
     assert {key: len(samples.ms) for key, samples in found.items()} == dict.fromkeys(TRUTH, 2 * 5 * Plan().min_calls)
