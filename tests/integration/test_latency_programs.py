@@ -107,7 +107,7 @@ def test_an_external_program_is_a_target(tmp_path: Path) -> None:
 
 def test_a_table_of_an_external_program(tmp_path: Path) -> None:
     """A program that tells latency from the file alone: the whole way from chains to a calibrated table."""
-    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "small.yaml").write_text(SMALL.replace("[3, 7]", "[3]"))  # each visit starts the program
     script = tmp_path / "bench.py"
     script.write_text(
         "import sys, onnx\n"

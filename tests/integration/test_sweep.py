@@ -31,7 +31,7 @@ def small_run(folder: Path) -> Path:
         "train": {**definition["train"], "num_steps": 60},
         "derive": {"num_candidates": 3, "recalibration_batches": 2},
         "checkpoint": {"every_steps": 20},
-        "measure": {"table_seconds": 6, "network_seconds": 1},
+        "measure": {"table_seconds": 2, "network_seconds": 0.5},
     }
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(run))
