@@ -15,6 +15,10 @@ from orchestrator.cli import arch, data, device, front, latency, pull, sweep
 from supernet.errors import InputError, RunError
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM. Not KeyboardInterrupt itself: where that crosses source text that runs, Python ends itself by SIGINT."""
+
+
 class _Interrupt:
     """SIGTERM unwinds like Ctrl-C, and is remembered: what comes back through Ray is a plain KeyboardInterrupt."""
 
@@ -23,7 +27,7 @@ class _Interrupt:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGTERM."""
         self.exit_code = 128 + number
-        raise KeyboardInterrupt
+        raise _Terminated
 
 
 _interrupt = _Interrupt()

@@ -31,6 +31,22 @@ def test_help_imports_nothing_heavy():
     assert "heavy []" in out
 
 
+def test_a_signal_while_source_text_runs_ends_with_its_exit_code(tmp_path):
+    """Importing makes classes from source text; a plain KeyboardInterrupt in it would end the process by SIGINT."""
+    (tmp_path / "early.py").write_text(
+        "from orchestrator.cli.main import app, main\n"
+        "@app.command()\n"
+        "def early():\n"
+        "    exec('import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)')\n"
+        "main()\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "early", "early"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120)
+    assert done.stderr == "onepath: stopped; the same command continues from here\n"
+    assert done.returncode == 143
+
+
 def test_help_answers_at_once():
     def processor_seconds():
         before = os.times()
