@@ -126,6 +126,12 @@ def registered(folder: Path) -> dict[str, Position]:
     return found
 
 
+def last_message(said: str) -> str:
+    """Return the message that a driver ended with, of several lines or one; else the last line of what it said."""
+    begin = f"\n{said}".rfind("\nonepath:")
+    return said[begin:].strip() if begin >= 0 and "Traceback" not in said[begin:] else said.strip().rpartition("\n")[2]
+
+
 def starts(folder: Path, key: str) -> list[Position]:
     """Return where the workers of a run began, in order of time; none where the list is damaged at the moment."""
     try:
@@ -139,12 +145,13 @@ class Sweep:
 
     def __init__(self, cluster: Cluster, name: str, report: Report, scene: Scene) -> None:
         self.cluster, self.name, self.report, self.scene = cluster, name, report, scene
-        self.folder = cluster.folder / "runs" / name
-        self.num_commands = 1
+        self.folder, self.log = cluster.folder / "runs" / name, cluster.folder / f"{name}.log"
+        self.num_commands, self.said_before = 1, 0
 
     def again(self) -> None:
         """Give the same command again."""
         self.num_commands += 1
+        self.said_before = len(self.log.read_text())
         self.scene.driver = self.cluster.sweep(self.name)
 
     def ended(self, fault: str) -> bool:
@@ -152,8 +159,7 @@ class Sweep:
         code = self.scene.driver.wait()
         if code == 0:
             return True
-        said = (self.cluster.folder / f"{self.name}.log").read_text().rstrip().splitlines()
-        last = said[-1] if said else ""
+        last = last_message(self.log.read_text()[self.said_before :])
         if code not in (-9, 143):
             _say(f"{self.name}: exit {code} after {fault}: {last[-300:]}")
             if not last.startswith("onepath:") or not HELP.search(last):
