@@ -7,13 +7,12 @@ import pytest
 from latency_cases import made_up_table
 from typer.testing import CliRunner
 
-from latency.tables.file import write_table
+from latency.tables.file import load_table, write_table
 from latency.target import load_target
 from orchestrator.cli.latency import app, tables_folder
 from orchestrator.cli.printing import print_json
-from orchestrator.cluster.devices import target_costs
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.trials import Job
+from orchestrator.plan.trials import TABLES_FOLDER, Job
 from supernet.errors import InputError
 from supernet.presets import load_space, read_preset
 
@@ -38,7 +37,7 @@ def refused(*arguments):
 
 @pytest.mark.parametrize(("num_classes", "storage"), [(10, ""), (10, "shared"), (37, "")])
 def test_a_sweep_takes_the_table_that_build_wrote(folder, monkeypatch, num_classes, storage):
-    """On the default storage, and on that of the shell; no cluster is up here that could measure another."""
+    """On the default storage, and on that of the shell: the node of the target gets it, and finds it valid."""
     if storage:
         monkeypatch.setenv("ONEPATH_STORAGE", str(folder / storage))
     space = load_space({"base": "digits", "num_classes": num_classes})
@@ -48,7 +47,9 @@ def test_a_sweep_takes_the_table_that_build_wrote(folder, monkeypatch, num_class
     definition = {**read_preset("runs", "quickstart")[0], "space": "digits", "targets": ["ort-cpu-1t"]}
     plain = resolved(check_run({**definition, **({"storage": str(folder / storage)} if storage else {})}, "mine"))
     job = Job({**plain, "space": {**plain["space"], "num_classes": num_classes}}, "")  # as `prepare` fixes it
-    assert target_costs(job, target.name) == table.cost_table()
+    found = load_table(job.root.child(TABLES_FOLDER).uri, job.space, job.target(target.name))
+    assert found == table
+    assert found.space == job.space
 
 
 def test_an_object_store_is_no_folder_for_tables(monkeypatch):
