@@ -3,6 +3,7 @@
 One job measures everything that is to be compared; `process` runs it.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
@@ -16,6 +17,7 @@ from latency.measuring.sentinels import SentinelStats
 from latency.measuring.summary import Stats
 from latency.measuring.timing import Plan
 from latency.runtimes.base import load_runtime
+from latency.runtimes.options import CpuOptions
 from latency.target import Target
 from supernet.plain import Unbounded, read
 from supernet.space import Space
@@ -141,6 +143,10 @@ def why_not(target: Target) -> str:
     if missing:
         extra = f"onepath[{known.extra}]" if known.extra else " ".join(missing)
         return f"needs {', '.join(missing)}, not installed; pip install '{extra}'"
+    num_cores, options = os.cpu_count() or 1, target.settings
+    absent = [core for core in (isinstance(options, CpuOptions) and options.cores) or [] if core >= num_cores]
+    if absent:
+        return f"options.cores: this machine has no core {absent[0]}; it has 0 to {num_cores - 1}"
     return load_runtime(target.runtime).missing(target)
 
 
