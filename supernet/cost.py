@@ -20,9 +20,6 @@ from supernet.network import build_network
 from supernet.rows import ZERO, Layer, Op
 from supernet.space import Architecture, Path, Space
 
-Shape = tuple[int, int, int]
-"""(channels, height, width)."""
-
 
 def add_up(fixed: float, costs: Iterable[float]) -> float:
     """Add costs one by one, from the first position on: the same bits wherever a total is compared with a budget.

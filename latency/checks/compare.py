@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from latency.checks.accuracy import kendall_tau
+from latency.checks.probe_networks import uniform_path
 from latency.tables.estimate import cost_table
 from latency.tables.file import stored_table
 from latency.tables.table import LatencyTable
@@ -118,7 +119,7 @@ def stage_ratios(space: Space, costs: CostTable) -> dict[str, dict[str, float]]:
 def rank_agreement(space: Space, first: CostTable, second: CostTable, num: int = 400, seed: int = 0) -> float:
     """Return Kendall's tau between the costs of random networks on two targets."""
     rng = random.Random(seed)
-    paths = [tuple(rng.randrange(len(p.candidates)) for p in space.positions) for _ in range(num)]
+    paths = [uniform_path(space, rng) for _ in range(num)]
     return kendall_tau([first.total(path) for path in paths], [second.total(path) for path in paths])
 
 

@@ -13,14 +13,18 @@ from supernet.presets import load_network, preset_names
 from supernet.space import Architecture, Path, Space
 
 
+def uniform_path(space: Space, rng: random.Random) -> Path:
+    """Draw a path, every candidate as likely as its neighbours."""
+    return tuple(rng.randrange(len(position.candidates)) for position in space.positions)
+
+
 def random_paths(space: Space, num: int, seed: int) -> list[Path]:
     """Draw distinct paths uniformly, none of them a calibration network (fewer if the space is that small)."""
     rng = random.Random(f"verify {seed}")
-    sizes = [len(position.candidates) for position in space.positions]
     known = set(calibration_paths(space))
     drawn: dict[Path, None] = {}
     for _ in range(50 * num):
-        path = tuple(rng.randrange(size) for size in sizes)
+        path = uniform_path(space, rng)
         if path not in known:
             drawn[path] = None
         if len(drawn) == num:

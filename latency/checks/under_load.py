@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from latency.checks.probe_networks import uniform_path
 from latency.checks.verdict import Verdict
 from latency.errors import MachineTooNoisy
 from latency.measuring.job import Progress
@@ -106,8 +107,7 @@ def verify_under_load(
 def compare(quiet: LatencyTable, loaded: LatencyTable) -> LoadReport:
     """Compare two tables of one space by what they predict."""
     first, second, rng = quiet.cost_table(), loaded.cost_table(), random.Random(0)
-    sizes = [range(len(position.candidates)) for position in quiet.space.positions]
-    paths = [tuple(map(rng.choice, sizes)) for _ in range(NUM_NETWORKS)]
+    paths = [uniform_path(quiet.space, rng) for _ in range(NUM_NETWORKS)]
     pairs = [(first.total(path), second.total(path)) for path in paths]
     pairs += [(first.minimum, second.minimum), (first.maximum, second.maximum)]
     errors = [abs(b / a - 1) for a, b in pairs]

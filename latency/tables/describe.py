@@ -41,7 +41,8 @@ def expected_costs(
 
     Returns:
         `unit`, and with the suffix `_ms` for latencies: `uniform` (expected cost of uniformly drawn candidates),
-        `min`, `min_without_skips`, `max`, and with a network `architecture` and its `architecture_error`.
+        `min`, `min_without_skips`, `max`, and with a network `architecture` and `architecture_bar`, the half-width
+        of its error bar.
 
     Raises:
         InputError: If a table is not there, lacks entries, or the architecture is of another space.
@@ -66,7 +67,7 @@ def expected_costs(
         found |= {
             "architecture": network[1].id,
             f"architecture{suffix}": cost,
-            f"architecture_error{suffix}": error,
+            f"architecture_bar{suffix}": error,
         }
     return found
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from latency.measuring.job import why_not
 from latency.target import Target
-from orchestrator.data.sources.registry import kind_of
-from orchestrator.data.sources.vision import parse_torchvision
+from orchestrator.data.sources.registry import check_source
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.trials import plan_trials
 from supernet.errors import InputError
@@ -78,14 +77,10 @@ def _check_objective(config: RunConfig, place: str) -> None:
 
 def _check_source(source: str, place: str) -> None:
     """Refuse a source that is not there. Only the driver needs it: the machines read what was made of it."""
-    kind = kind_of(source)
-    if kind == "torchvision":
-        parse_torchvision(source)
-    elif kind == "folder" and "://" not in source and not Path(source).expanduser().is_dir():
-        raise InputError(
-            f"{place}: no folder {source!r}; a data source is 'digits', a folder of images or of prepared shards, or "
-            "torchvision:<Dataset>:<folder>"
-        )
+    try:
+        check_source(source)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
 
 
 def not_here(targets: Iterable[Target]) -> dict[str, str]:

@@ -11,28 +11,38 @@ from orchestrator.data.sources.scattered import open_scattered_digits
 from orchestrator.data.sources.source import Source
 from orchestrator.data.sources.table import open_table
 from orchestrator.data.sources.tars import open_tars
-from orchestrator.data.sources.vision import open_torchvision
+from orchestrator.data.sources.vision import open_torchvision, parse_torchvision
+from supernet.errors import InputError
 
 
 class Kind(NamedTuple):
-    """A kind of source: which names mean it, and how one is opened."""
+    """A kind of source: which names mean it, how one is opened, and what can be refused without opening it."""
 
     means: Callable[[str], bool]
     open: Callable[[str], Source]
+    check: Callable[[str], object] = lambda source: None
 
 
 def _holds(pattern: str) -> Callable[[str], bool]:
     return lambda source: Path(source).expanduser().is_dir() and any(Path(source).expanduser().glob(pattern))
 
 
+def _require_folder(source: str) -> None:
+    if "://" not in source and not Path(source).expanduser().is_dir():
+        raise InputError(
+            f"no folder {source!r}; a data source is 'digits', a folder of images or of prepared shards, or "
+            "torchvision:<Dataset>:<folder>"
+        )
+
+
 KINDS = {
     "digits": Kind(lambda source: source == "digits", open_digits),
     "scattered-digits": Kind(lambda source: source == "scattered-digits", open_scattered_digits),
-    "torchvision": Kind(lambda source: source.startswith("torchvision:"), open_torchvision),
+    "torchvision": Kind(lambda source: source.startswith("torchvision:"), open_torchvision, parse_torchvision),
     "csv": Kind(lambda source: source.endswith(".csv") and Path(source).expanduser().is_file(), open_table),
     "parquet": Kind(_holds("*.parquet"), open_parquet),
     "tar": Kind(_holds("*.tar"), open_tars),
-    "folder": Kind(lambda source: True, open_folder),
+    "folder": Kind(lambda source: True, open_folder, _require_folder),
 }
 """By name, asked in this order."""
 
@@ -48,9 +58,18 @@ def open_source(source: str) -> Source:
         InputError: If the source is unknown or empty.
         RunError: If a torchvision data set can neither be found nor downloaded.
     """
-    return KINDS[kind_of(source)].open(source)
+    return KINDS[_kind_of(source)].open(source)
 
 
-def kind_of(source: str) -> str:
+def check_source(source: str) -> None:
+    """Refuse a source that is not there, without opening it.
+
+    Raises:
+        InputError: Saying what a source may be.
+    """
+    KINDS[_kind_of(source)].check(source)
+
+
+def _kind_of(source: str) -> str:
     """Return which kind of source a name means; a folder that is not there is one of images."""
     return next(name for name, kind in KINDS.items() if kind.means(source))

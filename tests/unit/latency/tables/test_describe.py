@@ -29,7 +29,7 @@ def test_an_architecture_of_another_space_is_refused_on_a_measured_target(tmp_pa
     write_table(made_up_table(), tmp_path)
     own = expected_costs(DIGITS, target, tmp_path, (DIGITS, DIGITS.architecture((0,) * 6)))
     assert own["min_ms"] <= own["architecture_ms"] <= own["max_ms"]
-    assert own["architecture_error_ms"] == pytest.approx(0.02 * own["architecture_ms"])
+    assert own["architecture_bar_ms"] == pytest.approx(0.02 * own["architecture_ms"])
     with pytest.raises(InputError, match="belongs to the space 'proxyless-mobile'"):
         expected_costs(DIGITS, target, tmp_path, load_network("proxyless-mobile"))
 
