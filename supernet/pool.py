@@ -57,10 +57,6 @@ class LossModel:
         """Return the loss that is expected of a path."""
         return self.constant + float(self.effects[torch.arange(len(path)), torch.tensor(path)].sum())
 
-    def estimate(self, found: Judged, trust: float) -> float:
-        """Return the loss of a judged path, with `trust`, 0..1, in what its judgement says beyond the model."""
-        return trust * found.loss + (1 - trust) * self.loss(found.path)
-
     def draw(self, draws: torch.Generator) -> Tensor:
         """Return effects as they might be as well, by what the judged paths leave open; shape as `effects`."""
         noise = torch.randn(len(self.spread), generator=draws, dtype=torch.float64)
