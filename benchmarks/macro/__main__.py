@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.macro.finding import Found, Pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge
+from benchmarks.macro.plots import draw_found
 from benchmarks.macro.ranking import ranking
 from benchmarks.macro.supernets import SPACE, Run, read_settings, spent, train
 from benchmarks.macro.truth import Truth, read_truth
@@ -111,9 +113,10 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", action="store_true", help="one line instead of many")
     parser.add_argument("--output", type=Path, help="also write the result, with version and settings, to this file")
+    parser.add_argument("--png", type=Path, help="draw what was found into this file")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    report: dict[str, object] = {}
+    report: dict[str, Any] = {}
     if "counts" in asked.stages:
         report["counts"] = counts(read_truth(asked.truth))
     for option, number in (("--networks", asked.networks), ("--without-refit", asked.without_refit or FEWEST)):
@@ -130,6 +133,8 @@ def main() -> int:
                     row = run_stage(Run(arm, asked.epochs, seed, asked.work), data, asked)
                     rows += row if isinstance(row, list) else [row]
             report[stage] = rows
+    if asked.png and "found" in report:
+        draw_found(report["found"], read_truth(asked.truth), asked.png)
     if asked.output:
         about = {"version": version("onepath"), "torch": torch.__version__, "settings": read_settings()}
         write_whole(asked.output, json.dumps({**report, **about}, indent=1).encode())

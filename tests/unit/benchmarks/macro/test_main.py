@@ -78,7 +78,7 @@ def run(images, table, tmp_path, monkeypatch, capsys):
 
 def test_all_stages_run_and_a_second_run_finds_everything_done(run, tmp_path, monkeypatch):
     asked = ["--stages", "ranking", "found", "cost", "--arms", "uniform", "fair", "--budgets", "40", "60"]
-    asked += ["--without-refit", "8", "--output", str(tmp_path / "macro.json")]
+    asked += ["--without-refit", "8", "--output", str(tmp_path / "macro.json"), "--png", str(tmp_path / "found.png")]
     report = run(*asked)
     assert [(row["arm"], row["seed"]) for row in report["ranking"]] == [("uniform", 0), ("fair", 0)]
     assert all(-1 <= row["tau"] <= 1 and row["num_networks"] == 8 for row in report["ranking"])
@@ -95,6 +95,7 @@ def test_all_stages_run_and_a_second_run_finds_everything_done(run, tmp_path, mo
     written = json.loads((tmp_path / "macro.json").read_text())
     assert written["found"] == report["found"]
     assert {"version", "settings"} <= written.keys()
+    assert Image.open(tmp_path / "found.png").size[0] > 500
 
     def refuse(*_):
         raise AssertionError
