@@ -21,7 +21,7 @@ from benchmarks.macro.finding import Found, Pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge
 from benchmarks.macro.plots import draw_found
-from benchmarks.macro.ranking import ranking
+from benchmarks.macro.ranking import FEWEST, ranking
 from benchmarks.macro.supernets import SPACE, Run, read_settings, spent, train
 from benchmarks.macro.truth import Truth, read_truth
 from supernet.cost import macs_table, params_table
@@ -30,7 +30,6 @@ from supernet.files import write_whole
 from supernet.presets import load_space
 from supernet.space import Path as Choices
 
-FEWEST = 8
 STAGES = ("counts", "ranking", "found", "cost")
 
 

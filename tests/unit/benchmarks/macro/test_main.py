@@ -127,11 +127,14 @@ def test_keys_and_equal_networks(table):
 
 
 def test_ranking_of_planted_numbers():
-    paths = networks(60)
+    paths = networks(80)
     truth = {path: Truth(90 + number / 100, 1000 - number, number) for number, path in enumerate(paths)}
     judged = [Judged(path, 0.5 + number / 1000, 2.0 - number / 100) for number, path in enumerate(paths)]
     found = ranking(judged, truth, 30)
-    assert (found["tau"], found["tau_upper_half"], found["tau_top1"]) == (1.0, 1.0, 1.0)
-    assert (found["tau_macs"], found["tau_params"]) == (1.0, -1.0)
+    assert (found["tau"], found["tau_upper_half"], found["tau_top1"]) == (pytest.approx(1.0),) * 3
+    assert (found["tau_macs"], found["tau_params"]) == (pytest.approx(1.0), pytest.approx(-1.0))
+    assert found["tau_within_macs"] == pytest.approx(1.0)
+    assert {"tau_left_out", "tau_fitted"} <= found.keys()
+    assert "tau_fitted" not in ranking(judged[:30], truth, 30)
     worst = [Judged(found.path, found.top1, -found.loss) for found in judged]
-    assert ranking(worst, truth, 30)["tau"] == -1.0
+    assert ranking(worst, truth, 30)["tau"] == pytest.approx(-1.0)
