@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latency.measuring.job import Item, Job
-from latency.measuring.phases import ForkedPhases, Phases, SharedPhases, prepare_item
+from latency.measuring.phases import Phases, SharedPhases, prepare_item
 from latency.measuring.timing import HostClock
 from latency.runtimes.base import Host
 from latency.target import Target, load_target, read_target
@@ -39,20 +39,6 @@ def test_images_of_another_shape_calibrate_nothing(tmp_path: Path) -> None:
     job = Job(load_target("ort-cpu-int8-1t"), (ITEM,), SPACE, images=str(tmp_path / "images.npy"))
     forms = Phases.of(job, tmp_path, lambda text, share: None).forms(ITEM)
     assert forms.make_images().shape[1:] == SPACE.input_size
-
-
-def test_on_a_processor_every_phase_has_fresh_processes(tmp_path: Path) -> None:
-    opener, pids = ForkedPhases(phases_of(load_target("ort-cpu-1t"), tmp_path)), []
-    for _ in range(2):
-        with opener.open() as programs:
-            opener.before_round()
-            assert all(call.ms > 0 for key in programs for call in programs[key](1))
-            pids.append({key: worker.pid for key, worker in opener.workers.items()})
-    assert pids[0].pop("a") != pids[1].pop("a")
-    assert pids[0] == pids[1], "the reference kernels stay"
-    assert opener.phases.parity["a"] < 1e-4
-    for worker in opener.workers.values():
-        worker.close()
 
 
 def test_elsewhere_an_item_is_prepared_once(tmp_path: Path) -> None:
