@@ -103,6 +103,8 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         InputError: If this machine is alone and cannot measure a target of a trial that is left.
         RunError: If the cluster or the shared warm-up fails; failed trials are results with a reason.
     """
+    from orchestrator.trial.files import files_of
+
     trials, before = plan_trials(job.run), stored_results(job)
     left = [trial for trial in trials if trial.key not in before or not before[trial.key].done]
     if left and not os.environ.get("RAY_ADDRESS"):
@@ -113,7 +115,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     with (
         held(job.store, job.config["name"], say),
         _registrar() as registrar,
-        Registering(job, registrar, lambda text: say(escape(text))) as registering,
+        Registering(job, registrar, files_of, lambda text: say(escape(text))) as registering,
     ):
         # Again: the driver that held the sweep until now has gone on. One whose file is damaged is made again.
         before = {key: result for key, result in stored_results(job).items() if result.done}

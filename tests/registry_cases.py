@@ -1,14 +1,17 @@
 """Registries, results and a small network for the tests of the registry; also imported by processes that they start."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-import onnx
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from latency.graphs.export import export_onnx, export_program
 from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import ARCHITECTURE_FILE, ONNX_FILE, PREPROCESSING_FILE, PROGRAM_FILE, WEIGHTS_FILE
+from orchestrator.registry.model import NAMES
 from orchestrator.registry.store import Registry
 
 ARCHITECTURE = {"space": "tiny", "candidates": ["k3e3", "skip"]}
@@ -37,31 +40,32 @@ def make_result(trial: str, *, sweep: str = "night", target: str = "ort-cpu-1t",
         num_macs=5678,
         architecture="k3e3-skip",
         cost_error=0.01,
+        data="0123456789abcdef",
         doubt="export differs by 1e-3",
         **numbers,
     )
 
 
-def files(folder: Path, network: nn.Module) -> tuple[Path, Path]:
-    """Write weights and an ONNX graph of the network (by hand: the exporter is not what is tested)."""
+def files(folder: Path, network: nn.Module) -> dict[str, Path]:
+    """Write what is registered of a network, and return it by name."""
     folder.mkdir(exist_ok=True)
-    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    save_file(weights, folder / "w.safetensors")
-    head = [
-        onnx.numpy_helper.from_array(weights["6.weight"].numpy().T.copy(), "w"),
-        onnx.numpy_helper.from_array(weights["6.bias"].numpy(), "b"),
-    ]
-    value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Gemm", ["x", "w", "b"], ["y"])],
-        "head",
-        [value("x", onnx.TensorProto.FLOAT, ["n", 4])],
-        [value("y", onnx.TensorProto.FLOAT, ["n", 10])],
-        head,
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(model, folder / "some.onnx")
-    return folder / "some.onnx", folder / "w.safetensors"
+    about = {
+        "class_names": [f"class {label}" for label in range(10)],
+        "input_size": [1, 8, 8],
+        "resize": "squeeze",
+        "mean": [0.3],
+        "std": [0.4],
+        "file": ONNX_FILE,
+        "runtime": "onnxruntime",
+        "precision": "fp32",
+        "num_threads": 1,
+    }
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
+    (folder / PREPROCESSING_FILE).write_text(json.dumps(about))
+    (folder / ARCHITECTURE_FILE).write_text(json.dumps(ARCHITECTURE))
+    (folder / PROGRAM_FILE).write_bytes(export_program(network, (1, 8, 8)))
+    export_onnx(network, (1, 8, 8), folder / ONNX_FILE)
+    return {name: folder / name for name in NAMES}
 
 
 def open_registry(root: Path, **more: Any) -> Registry:
@@ -70,7 +74,7 @@ def open_registry(root: Path, **more: Any) -> Registry:
 
 def register(registry: Registry, result: TrialResult, folder: Path, network: nn.Module | None = None) -> str:
     network = make_network() if network is None else network
-    return registry.register(result, network, torch.randn(1, 1, 8, 8), ARCHITECTURE, *files(folder, network))
+    return registry.register(result, files(folder, network))
 
 
 def state_of(registry: Registry, sweep: str, trial: str) -> tuple[int, int, int, str]:

@@ -28,6 +28,7 @@ class Entry:
         external: Whether it is a program outside that times itself: it warms up alone and is started rarely.
         kernels: Whether its file has reference kernels of its own (`base.DeviceRuntime`).
         options: What a target may set.
+        served_by: The package that runs its files where they are delivered.
     """
 
     module: str
@@ -42,6 +43,7 @@ class Entry:
     external: bool = False
     kernels: bool = False
     options: type[Options] = CpuOptions
+    served_by: str = "torch"
 
 
 _ONNX = ("onnxruntime", "onnx")
@@ -58,7 +60,7 @@ _CUDA = Entry(
 
 RUNTIMES: dict[str, Entry] = {
     "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",), imports=("torch",), options=TorchOptions),
-    "onnxruntime": Entry("ort", ("fp32", "int8"), _ONNX, imports=_ONNX, takes_onnx=True),
+    "onnxruntime": Entry("ort", ("fp32", "int8"), _ONNX, imports=_ONNX, takes_onnx=True, served_by="onnxruntime"),
     "openvino": Entry(
         "ov",
         ("fp32", "bf16", "int8"),
@@ -66,6 +68,7 @@ RUNTIMES: dict[str, Entry] = {
         imports=("openvino", *_ONNX),
         takes_onnx=True,
         extra="openvino",
+        served_by="openvino",
     ),
     "torch-compile": Entry("torch_compiled", ("fp32", "bf16"), ("torch",), imports=("torch",)),
     "cuda": _CUDA,
@@ -79,6 +82,7 @@ RUNTIMES: dict[str, Entry] = {
         own_process=False,
         external=True,
         options=CommandOptions,
+        served_by="onnxruntime",
     ),
 }
 

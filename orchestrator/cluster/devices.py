@@ -7,6 +7,8 @@ measurements never share a device. What is measured and how stands in `latency`.
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ LOOK_SECONDS = 2.0
 """Between two looks at whether a device is there."""
 
 
-def _process(target: Target) -> MeasuringProcess:
+def kept_process(target: Target) -> MeasuringProcess:
     """Return the kept measuring process if it is the target's, else a new one, kept from now on."""
     if not _kept or _kept[0].target != target:
         for other in _kept:
@@ -50,33 +52,26 @@ def _process(target: Target) -> MeasuringProcess:
 
 
 def _measure(
-    space: Mapping[str, Any],
-    architectures: Sequence[str],
-    target: Mapping[str, Any],
-    weights: bytes | None,
-    seconds: float,
-    key: str,
-) -> list[dict[str, Any]]:
-    """Measure networks one after the other; runs on the node of the target."""
-    from safetensors.torch import load
+    space: Mapping[str, Any], architectures: Sequence[str], target: Mapping[str, Any], seconds: float, key: str
+) -> list[Measurement]:
+    """Measure networks with random weights one after the other; runs on the node of the target."""
+    where, goal, tell = read_space(space, "space"), read_target(target, "target"), teller(poster(), key, "measure")
 
-    spaces, goal = read_space(space, "space"), read_target(target, "target")
-    found, tell = [], teller(poster(), key, "measure")
-    for text in architectures:
-        for _ in range(ATTEMPTS):
-            measurement = measure_network(
-                spaces,
-                Architecture.parse(text),
-                goal,
-                weights=load(weights) if weights else None,
-                seconds=seconds,
-                progress=tell,
-                run=_process(goal).run,
-            )
-            if not measurement.noise:
-                break
-        found.append(measurement.__dict__)
-    return found
+    def measure(text: str) -> Measurement:
+        return measure_network(
+            where, Architecture.parse(text), goal, seconds=seconds, progress=tell, run=kept_process(goal).run
+        )
+
+    return [quietest(partial(measure, text)) for text in architectures]
+
+
+def quietest(measure: Callable[[], Measurement]) -> Measurement:
+    """Measure again while the machine is too noisy, a few times."""
+    for _ in range(ATTEMPTS - 1):
+        found = measure()
+        if not found.noise:
+            return found
+    return measure()
 
 
 def teller(post: Callable[[News], None], key: str, phase: str) -> Callable[[str, float], None]:
@@ -89,9 +84,7 @@ def teller(post: Callable[[News], None], key: str, phase: str) -> Callable[[str,
     return tell
 
 
-def measure_on_target(
-    job: Job, target: str, architectures: Sequence[Architecture], weights: bytes | None = None, key: str = ""
-) -> list[Measurement]:
+def measure_on_target(job: Job, target: str, architectures: Sequence[Architecture], key: str = "") -> list[Measurement]:
     """Measure standalone networks on their target, wherever in the cluster it is; waits for the device.
 
     A target that counts or is published needs no device: its table's figure is returned, without an error.
@@ -99,8 +92,7 @@ def measure_on_target(
     Args:
         job: The sweep.
         target: Name of the target.
-        architectures: Of the sweep's space.
-        weights: Safetensors of a single architecture; None for random ones.
+        architectures: Of the sweep's space; their weights are random.
         key: Of the news about it; the target's name if empty.
 
     Raises:
@@ -110,16 +102,31 @@ def measure_on_target(
     if not goal.measured:
         costs = cost_table(space, goal, "")
         return [_exactly(costs.total(space.path(architecture))) for architecture in architectures]
-    remote = _remote(_measure, target).remote(
-        space.to_dict(),
+    names, seconds, key = (
         [architecture.id for architecture in architectures],
-        goal.to_dict(),
-        weights,
         job.run.measure.network_seconds,
         key or target,
     )
-    poster()(News(key or target, "measure", waits_for=f"the device of {target}"))
-    return [Measurement(**record) for record in _result(remote, job, target)]
+    plain = space.to_dict(), names, goal.to_dict(), seconds, key
+    found: list[Measurement] = on_target(job, target, _measure, *plain, news=News(key, "measure"))
+    return found
+
+
+def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: object, news: News) -> Any:
+    """Return what a function returns where the target is, alone on it.
+
+    Args:
+        job: The sweep.
+        target: Name of the target.
+        function: Of a module; it travels by name.
+        *arguments: Plain data.
+        news: Told while the device is waited for.
+
+    Raises: as `measure_on_target`.
+    """
+    remote = _remote(function, target).remote(*arguments)
+    poster()(replace(news, waits_for=f"the device of {target}"))
+    return _result(remote, job, target)
 
 
 def _exactly(cost: float) -> Measurement:
@@ -135,7 +142,7 @@ def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: byt
         if known is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(known)
-        run = _process(goal).run
+        run = kept_process(goal).run
         for attempt in range(ATTEMPTS):
             try:
                 build_table(where, goal, folder, seconds=seconds * (attempt + 1), progress=tell, run=run)
@@ -159,11 +166,16 @@ def table_on_target(job: Job, target: Target) -> LatencyTable:
     space, tables = job.space, job.root.child(TABLES_FOLDER)
     name = table_path("", space, target).name
     known = _stored(tables, name)
-    remote = _remote(_build_table, target.name).remote(
-        space.to_dict(), target.to_dict(), known, job.run.measure.table_seconds
+    content: bytes = on_target(
+        job,
+        target.name,
+        _build_table,
+        space.to_dict(),
+        target.to_dict(),
+        known,
+        job.run.measure.table_seconds,
+        news=News(target.name, "latency table"),
     )
-    poster()(News(target.name, "latency table", waits_for=f"the device of {target.name}"))
-    content: bytes = _result(remote, job, target.name)
     if _stored(tables, name) == known != content:  # else another trial was faster: all use the same table
         tables.write(name, content)
     return _read_table(tables, name)

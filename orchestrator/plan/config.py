@@ -10,13 +10,14 @@ from urllib.parse import urlparse
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from latency.graphs.quantise import Quantisation
 from latency.target import Target, load_target, read_target
 from orchestrator.data.augment import preset
 from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError, nearest
 from supernet.loop import SearchSettings
-from supernet.plain import STRICT, Count, CountOrNone, Name, NotNegative, Positive, Text
+from supernet.plain import STRICT, Count, CountOrNone, Name, NotNegative, Positive, Share, Text
 from supernet.specialise import TrainSettings
 
 
@@ -195,6 +196,18 @@ class MeasureConfig(Strict):
     wait_minutes: Annotated[NotNegative, Field(le=YEAR_SECONDS / 60)] = 15.0
 
 
+class DeliverConfig(Strict):
+    """The file that is delivered for each target.
+
+    Attributes:
+        max_top1_loss: How much less top-1 the delivered file may have than the fp32 network before the trial says so.
+        int8: How a network becomes int8 for targets of that precision.
+    """
+
+    max_top1_loss: Share = 0.01
+    int8: Quantisation = Quantisation()
+
+
 class MlflowConfig(Strict):
     """Where results are registered.
 
@@ -219,6 +232,7 @@ class RunConfig(Strict):
         warmup: Weight steps on uniformly drawn paths, made once for all trials.
         search: Each trial's search. Its objective's `reference` is set per trial.
         train: Final training of each network.
+        deliver: The file of each network that is judged, measured and registered.
         storage: Folder or object store for everything the sweep keeps.
         max_concurrent: Trials in progress at once.
     """
@@ -236,6 +250,7 @@ class RunConfig(Strict):
     workers: WorkersConfig = WorkersConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     measure: MeasureConfig = MeasureConfig()
+    deliver: DeliverConfig = DeliverConfig()
     mlflow: MlflowConfig = MlflowConfig()
     storage: Annotated[Text, AfterValidator(_storage)] = "onepath-runs"
     max_concurrent: Annotated[Count, Field(le=MAX_VALUES)] = 1

@@ -16,7 +16,7 @@ from supernet.plain import parse_json, read
 FREE = ("mlflow", "measure", "storage", "workers", "checkpoint", "max_concurrent")
 """Keys that alter no finished result."""
 
-OF_TRIALS = ("mode", "search", "derive", "train")
+OF_TRIALS = ("mode", "search", "derive", "train", "deliver")
 """Keys that the warm-up does not read."""
 
 Difference = tuple[str, Any, Any]

@@ -66,13 +66,18 @@ class TrialResult:
         cost: Measured latency (the floor of many repetitions), or what was counted.
         cost_median: Median of the same repetitions.
         cost_error: Standard error of `cost`, from the spread over fresh processes.
-        top1: Accuracy on the test split, 0..1. It chooses nothing.
+        top1: Accuracy of the delivered file on the test split, by the target's own runtime, 0..1. It chooses nothing.
         num_test_images: Images of the test split.
-        validation_top1: Accuracy on the validation split, 0..1: what networks are chosen by.
+        validation_top1: As `top1`, on the validation split: what networks are chosen by.
         num_validation_images: Images of the validation split.
+        torch_top1: As `top1`, of the torch export in fp32 that is registered beside the delivered file.
         num_params: Parameters of the standalone network.
         num_macs: Multiply-accumulates of one image.
         architecture: Short readable id of the architecture.
+        file: Name of the delivered file: the one that is judged, measured and registered.
+        file_sha256: Its checksum.
+        file_bytes: Its size.
+        data: Fingerprint of the data set.
         status: A failed trial may have None for every number.
         reason: Why the trial failed; empty when it is done.
         doubt: Where prediction, export and measurement of a network do not agree, and what shows that its search has
@@ -98,9 +103,14 @@ class TrialResult:
     num_test_images: Count | None = _shown(mlflow="metric", column="test images", reads="count", wide=True)
     validation_top1: Share | None = _shown(mlflow="metric", column="validation", reads="accuracy", wide=True)
     num_validation_images: Count | None = _shown(mlflow="metric")
+    torch_top1: Share | None = _shown(mlflow="metric")
     num_params: Count | None = _shown(mlflow="metric", column="parameters", reads="count", wide=True)
     num_macs: Count | None = _shown(mlflow="metric", column="MACs", reads="count")
     architecture: str = _shown("", mlflow="param", column="architecture", wide=True)
+    file: str = _shown("", mlflow="param")
+    file_sha256: str = _shown("")
+    file_bytes: Count | None = _shown(mlflow="metric")
+    data: str = _shown("", mlflow="param")
     status: Literal["done", "failed"] = _shown("done")
     reason: str = _shown("")
     doubt: str = _shown("")

@@ -1,32 +1,30 @@
-"""A network as an MLflow model: torch.export as its canonical form, ONNX, architecture and weights beside it.
+"""A network as an MLflow model: its files as they are, and the code that runs them where nothing of ours is installed.
 
 Why here: what a registered model consists of, in one place. It must not import MLflow (it is handed the module by
-`orchestrator.registry.connection`) and must not know sweeps or how runs are found.
+`orchestrator.registry.store`) and must not know sweeps or how runs are found.
 
-No pickle: the model is a `pt2` archive, so it runs where nothing of this product is installed.
+No pickle: the torch export is MLflow's `pytorch` flavour, and `image_classifier.py` beside it is its `python_function`.
 """
 
-import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
 from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import ARCHITECTURE_FILE, ONNX_FILE, PREPROCESSING_FILE, PROGRAM_FILE, WEIGHTS_FILE
+from orchestrator.registry import image_classifier
 from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG
 
-# What a pulled folder holds, and where the registered model keeps it.
-FILES = {
-    "model.pt2": "data/model.pt2",
-    "model.onnx": "extra_files/model.onnx",
-    "architecture.json": "extra_files/architecture.json",
-    "weights.safetensors": "extra_files/weights.safetensors",
-}
+NAMES = (PROGRAM_FILE, ONNX_FILE, PREPROCESSING_FILE, ARCHITECTURE_FILE, WEIGHTS_FILE)
+CODE = Path(image_classifier.__file__)
+FOLDER = "network"
+FILES = {name: f"data/{FOLDER}/{name}" for name in NAMES} | {CODE.name: f"code/{CODE.name}"}
+"""What a pulled folder holds, and where the registered model keeps it."""
 
 
 def checksum(file: Path) -> str:
@@ -35,53 +33,54 @@ def checksum(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def files_beside(
-    folder: Path, architecture: Mapping[str, Any], onnx_path: str | Path, weights_path: str | Path
-) -> list[Path]:
-    """Gather under their final names the files that travel inside the model."""
-    shutil.copyfile(onnx_path, folder / "model.onnx")
-    shutil.copyfile(weights_path, folder / "weights.safetensors")
-    (folder / "architecture.json").write_text(json.dumps(architecture, indent=2) + "\n")
-    return [folder / name for name, place in FILES.items() if place.startswith("extra_files/")]
+class _Flavour:
+    """Writes the folder of a model; MLflow's `Model.log` calls it."""
+
+    def __init__(self, mlflow: Any, files: Mapping[str, Path]) -> None:
+        self.mlflow, self.files = mlflow, files
+
+    def save_model(self, path: str, mlflow_model: Any) -> None:
+        """Save the files under `path`, loadable by `mlflow.pyfunc` and `mlflow.pytorch`."""
+        about = json.loads(self.files[PREPROCESSING_FILE].read_text())
+        # Without the local part of a version (+cu130), which no package index knows.
+        needed = [f"{name}=={version(name).split('+')[0]}" for name in ("numpy", "pillow", about["runtime"])]
+        torch_version = version("torch")
+        mlflow_model.add_flavor("pytorch", model_data=f"data/{FOLDER}", pytorch_version=torch_version, code="code")
+        with tempfile.TemporaryDirectory(prefix="onepath-model-") as name:
+            folder = Path(name) / FOLDER
+            folder.mkdir()
+            for file in NAMES:
+                shutil.copyfile(self.files[file], folder / file)
+            self.mlflow.pyfunc.save_model(
+                path,
+                mlflow_model=mlflow_model,
+                loader_module=CODE.stem,
+                data_path=str(folder),
+                code_paths=[str(CODE)],
+                pip_requirements=needed,
+                model_config={"runtime": about["runtime"]},
+            )
 
 
-def log_network(mlflow: Any, result: TrialResult, network: nn.Module, example: Tensor, beside: Sequence[Path]) -> str:
-    """Log a copy of the network, on the CPU and in evaluation mode, to the active run.
+def log_network(mlflow: Any, result: TrialResult, files: Mapping[str, Path]) -> str:
+    """Log a network's files to the active run.
 
     Args:
         mlflow: The module.
         result: The trial the network is of.
-        network: Takes (n, channels, height, width), returns (n, num_classes).
-        example: Shape (n, channels, height, width); only the shape of an image counts.
-        beside: From `files_beside`.
+        files: Those of `NAMES`.
 
     Returns:
         Id of the logged model.
     """
-    import numpy as np
-    import torch
-
-    standalone = copy.deepcopy(network).cpu().eval()
-    # Two images, because torch.export takes a batch of one for a constant; zeros, because they are stored as JSON.
-    images = torch.zeros((2, *example.shape[1:]))
-    with torch.no_grad():
-        num_classes = standalone(images).shape[1]
-    types, single = mlflow.types, np.dtype("float32")
-    # The specifications have no name: with one, MLflow's own prediction wrapper refuses the model.
-    signature = mlflow.models.ModelSignature(
-        inputs=types.Schema([types.TensorSpec(single, (-1, *example.shape[1:]))]),
-        outputs=types.Schema([types.TensorSpec(single, (-1, num_classes))]),
-    )
-    info = mlflow.pytorch.log_model(
-        standalone,
+    about = json.loads(files[PREPROCESSING_FILE].read_text())
+    told = {"architecture": result.architecture, "target": result.target, "file_sha256": result.file_sha256}
+    info = mlflow.models.Model.log(
+        artifact_path=None,
         name="network",
-        input_example=images.numpy(),
-        signature=signature,
-        serialization_format="pt2",
-        extra_files=[str(path) for path in beside],
-        # Without the local part of a version (+cu130), which no package index knows.
-        pip_requirements=[f"{name}=={version(name).split('+')[0]}" for name in ("torch", "numpy")],
-        metadata={"architecture": result.architecture, "target": result.target},
+        flavor=_Flavour(mlflow, files),
+        flavor_name="onepath",
+        metadata=about | told,
         tags={SWEEP_TAG: result.sweep, TRIAL_TAG: result.trial, "target": result.target},
     )
     return str(info.model_id)

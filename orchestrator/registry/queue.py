@@ -5,7 +5,6 @@ not wait for it. Knows the sweep's files, and MLflow only through `registry`.
 """
 
 import contextlib
-import json
 import math
 import shlex
 import tempfile
@@ -16,25 +15,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
-
 from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
-    ARCHITECTURE_FILE,
     CONFIG_FILE,
-    ONNX_FILE,
     REGISTERED_FILE,
-    WEIGHTS_FILE,
     Job,
     Trial,
     plan_trials,
 )
 from orchestrator.registry.server import RegistryAway
 from supernet.errors import InputError, RunError
-from supernet.network import build_network
-from supernet.space import architecture_from_json
 
 CURVE_SECONDS = 5.0
 
@@ -59,6 +50,7 @@ class Registering:
     Args:
         job: The sweep.
         executor: One thread.
+        files: Gives the files of a finished trial by name, in a folder or where they are.
         say: Takes a line for the terminal, told as it stands.
         pause: Seconds between two tries.
         patience: Seconds to go on trying when everything else is done.
@@ -68,12 +60,14 @@ class Registering:
         self,
         job: Job,
         executor: ThreadPoolExecutor,
+        files: Callable[[Job, Trial, Path], Mapping[str, Path]],
         say: Callable[[str], None],
         *,
         pause: float = 5.0,
         patience: float = 60.0,
     ) -> None:
-        self.job, self.executor, self.say, self.pause, self.patience = job, executor, say, pause, patience
+        self.job, self.executor, self.files, self.say = job, executor, files, say
+        self.pause, self.patience = pause, patience
         self.registry: Any = None
         self.waiting: list[Future[None]] = []
         self.keys = {trial.key for trial in plan_trials(job.run)}
@@ -146,7 +140,8 @@ class Registering:
         if not result.done:
             self.registry.record_failure(result)
             return
-        uri = register_network(self.job, trial, result, self.registry)
+        with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder:
+            uri: str = self.registry.register(result, self.files(self.job, trial, Path(folder)))
         self.job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": uri})
 
     def finish(self) -> None:
@@ -193,23 +188,3 @@ def points(news: Mapping[str, News], keys: Collection[str]) -> Iterator[tuple[st
         metrics = {f"{item.phase}_{name}": value for name, value in item.numbers.items()}
         if metrics:
             yield key if key in keys else "", metrics, item.step
-
-
-def register_network(job: Job, trial: Trial, result: TrialResult, registry: Any) -> str:
-    """Register the stored network of a finished trial and return its URI."""
-    store = job.trial_store(trial)
-    text = store.read(ARCHITECTURE_FILE).decode()
-    space, architecture = architecture_from_json(text, ARCHITECTURE_FILE)
-    with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder:
-        weights = store.fetch(WEIGHTS_FILE, Path(folder))
-        network = build_network(space, architecture)
-        network.load_state_dict(load_file(weights))
-        uri: str = registry.register(
-            result,
-            network.eval(),
-            torch.zeros(2, *space.input_size),
-            json.loads(text),
-            store.fetch(ONNX_FILE, Path(folder)),
-            weights,
-        )
-    return uri

@@ -4,6 +4,7 @@ Why here: a sweep that is killed and started again goes on in the runs it had. I
 the module by `orchestrator.registry.connection`) and must not know models or versions.
 """
 
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -66,16 +67,29 @@ class Runs:
         return run
 
     def for_result(self, result: TrialResult) -> Any:
-        """Return the trial's run with parameters and metrics of the result; one with other parameters is replaced."""
-        params, metrics = params_of(result), metrics_of(result)
+        """Return the trial's run with the parameters of the result; one with other parameters is replaced."""
+        params = params_of(result)
         run = self.of_trial(result.sweep, result.trial)
         if any(run.data.params.get(name, value) != value for name, value in params.items()):
             self._client.delete_run(run.info.run_id)
             run = self.of_trial(result.sweep, result.trial)
-        known = run.data.metrics
-        changed = {name: value for name, value in metrics.items() if known.get(name) != value}
-        self._log(run.info.run_id, changed, params, 0)
+        self._client.log_batch(run.info.run_id, params=[self._entities.Param(*pair) for pair in params.items()])
         return run
+
+    def judge(self, run_id: str, result: TrialResult, model_id: str) -> None:
+        """Give a logged model, and the run it came from, the numbers of the result, as numbers of its test images."""
+        data = {"dataset_name": f"{result.sweep}-test", "dataset_digest": result.data} if result.data else {}
+        if data:
+            profile, source = json.dumps({"num_images": result.num_test_images}), json.dumps({"sweep": result.sweep})
+            images = self._entities.Dataset(*data.values(), "onepath", source, profile=profile)
+            context = self._entities.InputTag("mlflow.data.context", "test")
+            self._client.log_inputs(run_id, datasets=[self._entities.DatasetInput(images, [context])])
+        now = time.time_ns() // 1_000_000
+        points = [
+            self._entities.Metric(name, value, now, 0, model_id=model_id, run_id=run_id, **data)
+            for name, value in metrics_of(result).items()
+        ]
+        self._client.log_batch(run_id, points)
 
     def progress(self, sweep: str, trial: str, metrics: Mapping[str, float], step: int) -> None:
         """Add points to the curves of a trial, or of the sweep (""), except for steps the curve already has."""
@@ -88,7 +102,8 @@ class Runs:
                 self._last_step[key] = max((point.step for point in history), default=-1)
             if step > self._last_step[key]:
                 fresh[name] = float(value)
-        self._log(run_id, fresh, {}, step)
+        now = time.time_ns() // 1_000_000
+        self._client.log_batch(run_id, [self._entities.Metric(name, value, now, step) for name, value in fresh.items()])
         self._last_step.update({(run_id, name): step for name in fresh})
 
     def _search(self, tags: Mapping[str, str]) -> list[Any]:
@@ -98,11 +113,6 @@ class Runs:
 
     def _find(self, tags: Mapping[str, str]) -> Any:
         return next(iter(self._search(tags)), None)
-
-    def _log(self, run_id: str, metrics: Mapping[str, float], params: Mapping[str, str], step: int) -> None:
-        now = time.time_ns() // 1_000_000
-        points = [self._entities.Metric(name, value, now, step) for name, value in metrics.items()]
-        self._client.log_batch(run_id, points, [self._entities.Param(name, value) for name, value in params.items()])
 
 
 def _check_name(kind: str, name: str) -> None:

@@ -16,16 +16,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from torch import Tensor, nn
-
 from orchestrator.plan.result import TrialResult, told
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
-from orchestrator.registry.model import FILES, files_beside, log_network
+from orchestrator.registry.model import CODE, FILES, NAMES, checksum, log_network
 from orchestrator.registry.runs import Runs
 from orchestrator.registry.values import TRIAL_TAG, best_within, from_tags, to_tags
 from orchestrator.registry.versions import Versions
-from supernet.errors import InputError
+from supernet.errors import InputError, RunError
 
 
 class Registry:
@@ -99,15 +97,7 @@ class Registry:
             self._client.set_tag(run_id, "onepath.reason", result.reason[:5000])
             self._client.set_terminated(run_id, "FAILED")
 
-    def register(
-        self,
-        result: TrialResult,
-        network: nn.Module,
-        example: Tensor,
-        architecture: Mapping[str, Any],
-        onnx_path: str | Path,
-        weights_path: str | Path,
-    ) -> str:
+    def register(self, result: TrialResult, files: Mapping[str, Path]) -> str:
         """Make the trial's network a version of the registered model `<sweep>-<target>`, exactly once.
 
         A second call with the same result returns the same version; one with another result replaces it, and so does
@@ -115,21 +105,19 @@ class Registry:
 
         Args:
             result: A trial that is done.
-            network: The standalone network; a copy is exported, on the CPU and in evaluation mode.
-            example: Input of shape (n, channels, height, width); only the shape of an image counts.
-            architecture: The architecture as JSON-ready values.
-            onnx_path: The network as ONNX, in one file.
-            weights_path: Its weights as safetensors.
+            files: The network's files by name: those of `orchestrator.registry.model.NAMES`.
 
         Returns:
             `models:/<sweep>-<target>/<version>`.
 
         Raises:
             InputError: If the trial is not done or the sweep was not opened.
-            RunError: If MLflow fails.
+            RunError: If MLflow fails, or the delivered file is not the one that the result is of.
         """
         if not result.done or None in (result.top1, result.validation_top1, result.cost):
             raise InputError(f"trial {result.trial!r}: only one that is done, with accuracies and cost, is registered")
+        if result.file and checksum(files[result.file]) != result.file_sha256:
+            raise RunError(f"{files[result.file]}: not the file that was judged and measured; its checksum differs")
         name = f"{result.sweep}-{result.target}"
         with self._calls():
             self._runs.of_sweep(result.sweep)
@@ -138,11 +126,11 @@ class Registry:
                 newest, *old = old
             else:
                 run = self._runs.for_result(result)
-                with tempfile.TemporaryDirectory() as folder:
-                    beside = files_beside(Path(folder), architecture, onnx_path, weights_path)
-                    with self._mlflow.start_run(run_id=run.info.run_id, log_system_metrics=False):
-                        model_id = log_network(self._mlflow, result, network, example, beside)
-                    newest = self._versions.create(name, model_id, run.info.run_id, to_tags(result), beside)
+                with self._mlflow.start_run(run_id=run.info.run_id, log_system_metrics=False):
+                    model_id = log_network(self._mlflow, result, files)
+                self._runs.judge(run.info.run_id, result, model_id)
+                sent = {name: files[name] for name in NAMES} | {CODE.name: CODE}
+                newest = self._versions.create(name, model_id, run.info.run_id, to_tags(result), sent)
             self._versions.replace(newest, old, result)
             self._client.set_terminated(newest.run_id)
             return f"models:/{newest.name}/{newest.version}"
@@ -172,8 +160,9 @@ class Registry:
     def pull(self, sweep: str, target: str, max_cost: float, out_dir: str | Path) -> dict[str, Any]:
         """Copy the network of a target that was best in validation among those fast enough into a folder.
 
-        The folder then holds `model.pt2` (torch.export), `model.onnx`, `architecture.json`, `weights.safetensors`
-        and `model.json` with the numbers; files of these names are replaced.
+        The folder then holds `model.pt2` (torch.export), `model.onnx`, `preprocessing.json`, `image_classifier.py` that
+        runs them, `architecture.json`, `weights.safetensors` and `model.json` with the numbers; files of these names
+        are replaced.
 
         Args:
             sweep: Name of the sweep.

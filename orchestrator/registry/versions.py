@@ -43,7 +43,7 @@ class Versions:
         found = list(self._client.search_model_versions(where, max_results=10000))
         return sorted(found, key=lambda version: (version.creation_timestamp, int(version.version)), reverse=True)
 
-    def create(self, name: str, model_id: str, run_id: str, tags: Mapping[str, str], sent: Sequence[Path]) -> Any:
+    def create(self, name: str, model_id: str, run_id: str, tags: Mapping[str, str], sent: Mapping[str, Path]) -> Any:
         """Make a logged model a version, with all its tags and the checksums of its files in one transaction.
 
         Raises:
@@ -104,16 +104,14 @@ class Versions:
         download = self._mlflow.artifacts.download_artifacts
         return Path(download(artifact_uri=model_uri, dst_path=str(folder), tracking_uri=self._tracking_uri))
 
-    def _checksums(self, model_id: str, sent: Sequence[Path]) -> dict[str, str]:
+    def _checksums(self, model_id: str, sent: Mapping[str, Path]) -> dict[str, str]:
         """Return the checksums of a model's files as tags, read back from where they are kept."""
         with tempfile.TemporaryDirectory(prefix="onepath-check-") as folder:
             local = self._download(f"models:/{model_id}", Path(folder))
             kept = {name: checksum(local / place) for name, place in FILES.items()}
-        for path in sent:
-            if kept[path.name] != checksum(path):
-                raise RunError(
-                    f"MLflow at {self._tracking_uri}: {path.name} did not arrive whole; run the command again"
-                )
+        for name, path in sent.items():
+            if kept[name] != checksum(path):
+                raise RunError(f"MLflow at {self._tracking_uri}: {name} did not arrive whole; run the command again")
         return {f"sha256.{name}": digest for name, digest in kept.items()}
 
     def _delete_networks(self, result: TrialResult, keep: str) -> None:

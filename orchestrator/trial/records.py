@@ -9,14 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from latency.measuring.measure import Measurement
 from orchestrator.data.storage import Storage
 from orchestrator.plan.trials import (
+    EVALUATION_FILE,
     FINDINGS_FILE,
     MEASURED_FILE,
     MEASUREMENT_FILE,
     ONNX_FILE,
     OUTCOME_FILE,
     POOL_FILE,
+    PREPROCESSING_FILE,
+    PROGRAM_FILE,
     STARTS_FOLDER,
     WARMUP_FILE,
     WEIGHTS_FILE,
@@ -96,13 +100,43 @@ class Findings:
         )
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """How accurate the files of a network are.
+
+    Attributes:
+        file_sha256: Checksum of the delivered file.
+        program_sha256: Checksum of the torch export.
+        top1: Of the delivered file on its target, on the test split, 0..1.
+        validation_top1: The same on the validation split.
+        torch_top1: Of the torch export in fp32, on the test split.
+    """
+
+    file_sha256: str
+    program_sha256: str
+    top1: float
+    validation_top1: float
+    torch_top1: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the delivered file takes, and the checksum of that file."""
+
+    file_sha256: str
+    measurement: Measurement
+
+
 LOST = {
     OUTCOME_FILE: "nothing, it is made again from the last checkpoint",
     WEIGHTS_FILE: "nothing, they are made again from the last checkpoint",
     WARMUP_FILE: "nothing, it is made again from the last checkpoint",
     POOL_FILE: "nothing, its paths are judged again",
     FINDINGS_FILE: "only what tells whether the search learnt anything",
+    PREPROCESSING_FILE: "nothing, it is written again",
+    PROGRAM_FILE: "nothing, it is exported again",
     ONNX_FILE: "nothing, it is exported again",
+    EVALUATION_FILE: "nothing, the files are judged again",
     STARTS_FOLDER: "only the list of where the job was started",
     MEASUREMENT_FILE: "one measurement, which is made again and differs a little",
     MEASURED_FILE: "the measurements of derived paths; made again they differ a little, and so may the network",

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors.torch import load
+from torch import nn
 
-from latency.graphs.export import export_onnx, export_parity
+from latency.graphs.export import export_parity
 from latency.measuring.measure import Measurement
-from orchestrator.cluster.devices import await_target, measure_on_target, target_costs
+from orchestrator.cluster.devices import await_target, target_costs
 from orchestrator.cluster.progress import poster
 from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
@@ -20,29 +20,25 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     FINDINGS_FILE,
-    MEASUREMENT_FILE,
     ONNX_FILE,
     OUTCOME_FILE,
     RESULT_FILE,
-    WEIGHTS_FILE,
     Job,
     Trial,
 )
 from orchestrator.report.rows import cost_text
+from orchestrator.trial.deliver import deliver
+from orchestrator.trial.files import network_of, stored_outcome
 from orchestrator.trial.records import (
     DamagedFile,
     Findings,
     Outcome,
-    is_intact,
-    read_checked,
     read_record,
-    write_beside,
     write_record,
 )
 from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError, RunError
-from supernet.network import build_network
 from supernet.space import Architecture, architecture_to_json
 
 # A prediction or an export that is further off than this is not believed.
@@ -86,16 +82,11 @@ def _outcome(store: Storage, make: Callable[[], None], repairing: Callable[[], N
     """
     if store.exists(OUTCOME_FILE):
         try:
-            return _stored_outcome(store)
+            return stored_outcome(store)
         except DamagedFile:
             repairing()
     make()
-    return _stored_outcome(store)
-
-
-def _stored_outcome(store: Storage) -> tuple[Outcome, bytes]:
-    outcome: Outcome = read_record(store, OUTCOME_FILE, Outcome)
-    return outcome, read_checked(store, WEIGHTS_FILE, outcome.weights)
+    return stored_outcome(store)
 
 
 def _measure(
@@ -107,21 +98,13 @@ def _measure(
     described = architecture_to_json(space, architecture).encode()
     if not store.exists(ARCHITECTURE_FILE) or store.read(ARCHITECTURE_FILE) != described:
         store.write(ARCHITECTURE_FILE, described)
-    network = build_network(space, architecture)
-    network.load_state_dict(load(weights))
-    network.eval()
-    with tempfile.TemporaryDirectory(prefix="onepath-export-") as folder:
-        if not is_intact(store, ONNX_FILE):
-            post(News(trial.key, "export"))
-            export_onnx(network, space.input_size, Path(folder) / ONNX_FILE)
-            write_beside(store, ONNX_FILE, (Path(folder) / ONNX_FILE).read_bytes())
-        export_error = export_parity(network, store.fetch(ONNX_FILE, Path(folder)), space.input_size)
-    if not store.exists(MEASUREMENT_FILE):
-        (found,) = measure_on_target(job, trial.target, [architecture], weights, trial.key)
-        write_record(store, MEASUREMENT_FILE, found)
-    measurement: Measurement = read_record(store, MEASUREMENT_FILE, Measurement)
+    network = network_of(job, outcome, weights)
+    delivered = deliver(job, trial, lambda: network, architecture, post)
+    measurement, evaluation = delivered.measurement, delivered.evaluation
+    export_error = _export_error(job, trial, network)
     budget = None if trial.kind == "weight" else trial.reference(costs)
     counts = count_cost(space, architecture)
+    loss = delivered.loss(job.run.deliver.max_top1_loss, job.target(trial.target).precision)
     doubt = _doubt(measurement, outcome.predicted_cost, budget, export_error, costs.unit)
     return job.result(
         trial,
@@ -130,15 +113,29 @@ def _measure(
         cost=measurement.latency_ms,
         cost_median=measurement.median_ms,
         cost_error=measurement.error_ms,
-        top1=outcome.top1,
+        top1=evaluation.top1,
         num_test_images=outcome.num_test_images,
-        validation_top1=outcome.validation_top1,
+        validation_top1=evaluation.validation_top1,
         num_validation_images=outcome.num_validation_images,
+        torch_top1=evaluation.torch_top1,
         num_params=counts["num_params"],
         num_macs=counts["num_macs"],
         architecture=architecture.id,
-        doubt="; ".join(filter(None, (doubt, *_search_doubts(store, budget)))),
+        file=delivered.file,
+        file_sha256=evaluation.file_sha256,
+        file_bytes=delivered.num_bytes,
+        data=delivered.data,
+        doubt="; ".join(filter(None, (doubt, loss, *_search_doubts(store, budget)))),
     )
+
+
+def _export_error(job: Job, trial: Trial, network: nn.Module) -> float:
+    """Return how far the ONNX file is from the network, where it is meant to compute the same."""
+    if job.target(trial.target).precision == "int8":
+        return 0.0
+    with tempfile.TemporaryDirectory(prefix="onepath-parity-") as folder:
+        file = job.trial_store(trial).fetch(ONNX_FILE, Path(folder))
+        return export_parity(network, file, job.space.input_size)
 
 
 def _search_doubts(store: Storage, budget: float | None) -> list[str]:

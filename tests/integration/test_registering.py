@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
 import pytest
 from rich.console import Console
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from orchestrator.plan.check import check_run, load_run, resolved
 from orchestrator.plan.result import TrialResult
@@ -23,6 +22,9 @@ from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     CONFIG_FILE,
     ONNX_FILE,
+    OUTCOME_FILE,
+    PREPROCESSING_FILE,
+    PROGRAM_FILE,
     REGISTERED_FILE,
     RESULT_FILE,
     WEIGHTS_FILE,
@@ -32,6 +34,8 @@ from orchestrator.plan.trials import (
 )
 from orchestrator.registry.queue import Registering, open_registry
 from orchestrator.sweep import run_sweep
+from orchestrator.trial.files import files_of
+from orchestrator.trial.records import Outcome, checksum, write_beside, write_record
 from supernet.errors import InputError, RunError
 from supernet.network import build_network
 from supernet.plain import to_sealed
@@ -53,15 +57,17 @@ def finished_sweep(root: Path, uri: str | None = None) -> Job:
     job.store.write_json(CONFIG_FILE, dict(job.config))
     space = job.space
     architecture = space.architecture([0] * len(space.positions))
-    network = build_network(space, architecture).eval()
+    weights = save({key: value.contiguous() for key, value in build_network(space, architecture).state_dict().items()})
     for number, trial in enumerate(plan_trials(job.run)):
         store = job.trial_store(trial)
         result = job.result(trial, cost=1e6 + number, top1=0.9, validation_top1=0.9, architecture=architecture.id)
         store.write(ARCHITECTURE_FILE, architecture_to_json(space, architecture).encode())
+        store.write(WEIGHTS_FILE, weights)
+        write_record(store, OUTCOME_FILE, Outcome(architecture.id, 0.9, 10, 0.9, 10, 1e6, checksum(weights)))
+        for name in (PROGRAM_FILE, ONNX_FILE):
+            write_beside(store, name, name.encode())
+        write_beside(store, PREPROCESSING_FILE, b'{"runtime": "torch"}')
         store.write(RESULT_FILE, to_sealed(result).encode())
-        folder = Path(store.uri)
-        save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
-        onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), folder / ONNX_FILE)
     return job
 
 
@@ -96,7 +102,7 @@ def test_a_lost_registry_is_made_again_by_the_command_that_pull_names(tmp_path: 
     assert open_registry(job, create=False).pull("night", "macs", 1e6, tmp_path / "out")["trial"] == "macs-2M"
     # A damaged file in the registry is made whole too, and what is whole is left alone.
     networks = sorted(
-        (root / "artifacts" / "models").glob("*/artifacts/data/model.pt2"), key=lambda p: p.stat().st_mtime
+        (root / "artifacts" / "models").glob("*/artifacts/data/network/model.pt2"), key=lambda p: p.stat().st_mtime
     )
     networks[-1].write_bytes(b"")
     before = registered(job)
@@ -183,7 +189,7 @@ def test_a_server_that_goes_away_is_waited_for_and_given_up_with_one_command(tmp
         job = finished_sweep(tmp_path / "runs", server.uri)
         first, second = plan_trials(job.run)
         results = stored_results(job)
-        with ThreadPoolExecutor(1) as thread, Registering(job, thread, said.append, pause=0.5) as registering:
+        with ThreadPoolExecutor(1) as thread, Registering(job, thread, files_of, said.append, pause=0.5) as registering:
             assert registering.ready(results) == [first.key, second.key]
             registering.add(first, results[first.key])
             registering.waiting[0].result()

@@ -1,10 +1,18 @@
 """The registry against a real MLflow on SQLite: there and back, quiet, without our packages."""
 
+import base64
+import contextlib
 import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +22,8 @@ import torch
 from registry_cases import ARCHITECTURE, make_network, make_result, open_registry, register, state_of
 from safetensors.torch import load_file
 
+from orchestrator.data.pixels import encode_png
+from orchestrator.registry.model import FILES
 from orchestrator.registry.store import Registry
 from supernet.errors import InputError, RunError
 
@@ -61,6 +71,18 @@ def test_mlflow_shows_the_sweep_its_trials_and_their_numbers(registry: Registry)
         [registry.experiment_id], "metrics.latency_ms < 2 AND tags.target = 'ort-cpu-1t'"
     )
     assert [model.tags["onepath.trial"] for model in fast] == ["ort-tight"]
+    of_data = client.search_logged_models(
+        [registry.experiment_id],
+        "metrics.top1 > 0.9 AND metrics.latency_ms < 2",
+        datasets=[{"dataset_name": "night-test", "dataset_digest": "0123456789abcdef"}],
+    )
+    assert {model.tags["onepath.trial"] for model in of_data} == {"ort-tight", "torch-tight"}
+    model = next(model for model in of_data if model.tags["onepath.trial"] == "ort-tight")
+    metrics = {metric.key: (metric.value, metric.dataset_name) for metric in model.metrics}
+    assert metrics["top1"] == (0.9123456789012345, "night-test")
+    assert {"latency_ms", "predicted_ms", "num_params", "num_macs"} <= set(metrics)
+    (images,) = run.inputs.dataset_inputs
+    assert (images.dataset.name, images.tags[0].value) == ("night-test", "test")
 
 
 def test_registering_again_changes_nothing_and_another_result_replaces(registry: Registry, root: Path) -> None:
@@ -83,8 +105,7 @@ def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Regist
     tight = registry.pull("night", "ort-cpu-1t", 2.4, tmp_path / "tight")
     assert tight["trial"] == "ort-tight"
     out = tmp_path / "tight"
-    names = {"model.pt2", "model.onnx", "architecture.json", "weights.safetensors", "model.json"}
-    assert {path.name for path in out.iterdir()} == names
+    assert {path.name for path in out.iterdir()} == {*FILES, "model.json"}
     assert json.loads((out / "model.json").read_text()) == tight
     assert json.loads((out / "architecture.json").read_text()) == ARCHITECTURE
     images = torch.randn(5, 1, 8, 8)
@@ -95,8 +116,7 @@ def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Regist
     again.load_state_dict(load_file(out / "weights.safetensors"))
     assert torch.equal(again(images), expected)
     session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
-    inner = make_network()[:5](images)
-    np.testing.assert_allclose(session.run(None, {"x": inner.detach().numpy()})[0], expected.detach(), atol=1e-5)
+    np.testing.assert_allclose(session.run(None, {"input": images.numpy()})[0], expected.detach(), atol=1e-5)
     registry.pull("night", "ort-cpu-1t", 2.5, out)  # replaces
     assert json.loads((out / "model.json").read_text())["trial"] == "ort-wide"
 
@@ -137,6 +157,8 @@ def test_wrong_stores_and_names_are_refused(registry: Registry, root: Path, tmp_
         registry.open_sweep("a/b", {})
     with pytest.raises(InputError, match="only one that is done"):
         register(registry, make_result("t", top1=None), root / "files")
+    with pytest.raises(RunError, match=r"model\.onnx: not the file that was judged and measured"):
+        register(registry, make_result("t", file="model.onnx", file_sha256="another"), root / "files")
     with pytest.raises(InputError, match="no sweep 'unopened'"):
         register(registry, make_result("t", sweep="unopened"), root / "files")
 
@@ -184,11 +206,16 @@ def test_failed_trial_is_kept_with_its_reason(registry: Registry, root: Path) ->
     assert registry._client.get_run(parent).info.status == "RUNNING"
 
 
-def test_model_runs_where_nothing_of_ours_can_be_imported(registry: Registry, root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("refused", ["torch", "onnxruntime"])
+def test_model_runs_where_nothing_of_ours_can_be_imported(
+    registry: Registry, root: Path, tmp_path: Path, refused: str
+) -> None:
+    """As it was delivered without torch; and as a torch export without ONNX Runtime."""
     images = torch.randn(5, 1, 8, 8)
     np.save(tmp_path / "images.npy", images.numpy())
+    runtime = {"torch": "None", "onnxruntime": "{'runtime': 'torch'}"}[refused]
     code = f"""
-import sys, numpy
+import json, sys, numpy
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -196,17 +223,87 @@ class Refuse:
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Refuse())
+sys.modules[{refused!r}] = None
 import mlflow
 mlflow.set_tracking_uri({registry.tracking_uri!r})
-model = mlflow.pyfunc.load_model("models:/night-ort-cpu-1t@best")
-numpy.save("scores.npy", model.predict(numpy.load("images.npy")))
+uri, images = "models:/night-ort-cpu-1t@best", numpy.load("images.npy")
+model = mlflow.pyfunc.load_model(uri, model_config={runtime})
+json.dump(model.predict(images), open("answers.json", "w"))
+if {refused!r} == "onnxruntime":
+    import torch
+    with torch.inference_mode():
+        numpy.save("logits.npy", mlflow.pytorch.load_model(uri)(torch.from_numpy(images)).numpy())
 """
     environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     command = [sys.executable, "-I", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, env=environment)
     assert done.returncode == 0, done.stderr
-    expected = make_network()(images).detach().numpy()
-    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-5, rtol=0)
+    expected = make_network()(images).detach()
+    answers = json.loads((tmp_path / "answers.json").read_text())
+    assert [answer["label"] for answer in answers] == [f"class {label}" for label in expected.argmax(1)]
+    found = [[answer["probabilities"][f"class {label}"] for label in range(10)] for answer in answers]
+    np.testing.assert_allclose(found, expected.softmax(1), atol=1e-5)
+    if refused == "onnxruntime":
+        np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-5)
+
+
+@contextlib.contextmanager
+def served(uri: str) -> Iterator[Callable[[bytes, str], tuple[int, str]]]:
+    """Serve a model on a free port of this machine; give what posts a body of a type and returns status and answer."""
+    import uvicorn
+    from mlflow.pyfunc import load_model
+    from mlflow.pyfunc.scoring_server import init
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(init(load_model(uri)), port=port, log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+
+    def post(body: bytes, kind: str) -> tuple[int, str]:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": kind})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.05)
+        yield post
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_the_serving_endpoint_answers_images_and_refuses_what_is_none(registry: Registry) -> None:
+    """The application that `mlflow models serve` runs, asked over HTTP."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8), dtype=np.uint8)
+    encoded = [base64.b64encode(encode_png(image)).decode() for image in pixels]
+    prepared = torch.from_numpy(pixels)[:, None].float().div(255).sub(0.3).div(0.4)
+    labels = [f"class {label}" for label in make_network()(prepared).argmax(1)]
+    bodies = (
+        {"inputs": encoded},
+        {"instances": encoded},
+        {"inputs": {"image": encoded}},
+        {"dataframe_split": {"columns": ["image"], "data": [[text] for text in encoded]}},
+        {"dataframe_records": [{"image": text} for text in encoded]},
+        {"inputs": pixels.tolist()},
+        {"inputs": prepared.tolist()},
+    )
+    wrong = ({"inputs": ["AAAA"]}, {"inputs": [[1, 2], [3]]}, {"inputs": [300]}, {"images": encoded}, [], {})
+    with served("models:/night-ort-cpu-1t@best") as post:
+        for body in bodies:
+            status, answer = post(json.dumps(body).encode(), "application/json")
+            assert status == 200, answer
+            assert [found["label"] for found in json.loads(answer)["predictions"]] == labels
+        for body in wrong:
+            assert post(json.dumps(body).encode(), "application/json")[0] == 400, body
+        assert post(b"{", "application/json")[0] == 400
+        assert post(b"x", "image/png")[0] == 415
 
 
 def test_mlflow_says_nothing(tmp_path: Path) -> None:

@@ -58,10 +58,10 @@ def test_a_copy_serves_without_its_original(original: Path, copy: Path, tmp_path
         code = (
             f"import mlflow, numpy; mlflow.set_tracking_uri('sqlite:///{moved}/mlflow.db');"
             "loaded = mlflow.pyfunc.load_model('models:/night-ort-cpu-1t@best');"
-            "print(loaded.predict(numpy.zeros((3, 1, 8, 8), 'float32')).shape)"
+            "print(len(loaded.predict(numpy.zeros((3, 1, 8, 8), 'float32'))))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
-        assert done.stdout.strip() == "(3, 10)", done.stderr
+        assert done.stdout.strip() == "3", done.stderr
     finally:
         hidden.rename(original)
 
@@ -97,7 +97,7 @@ def test_a_copy_that_cannot_be_written_to_is_read_from_a_copy_of_its_database(co
     assert database.read_bytes() == before
 
 
-@pytest.mark.parametrize("file", ["data/model.pt2", "extra_files/model.onnx", "extra_files/weights.safetensors"])
+@pytest.mark.parametrize("file", ["data/network/model.pt2", "data/network/model.onnx", "code/image_classifier.py"])
 @pytest.mark.parametrize("harm", ["cut", "gone", "flipped"])
 def test_pull_of_a_damaged_file_fails_and_leaves_the_folder_as_it_was(
     copy: Path, tmp_path: Path, file: str, harm: str

@@ -1,5 +1,6 @@
 """The main job on a small scale: killed halfway, continued, shown, pulled; with real Ray, runtimes and MLflow."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,7 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from orchestrator.data.format import read_manifest
+from orchestrator.data.shards import read_group
+from orchestrator.data.storage import Storage
 from orchestrator.plan.trials import RESULT_FILE
+from orchestrator.registry.image_classifier import ImageClassifier
 from supernet.presets import read_preset
 
 ONEPATH = str(Path(sys.executable).parent / "onepath")
@@ -55,6 +60,21 @@ def kill_when(process: subprocess.Popen[bytes], ready, seconds: float) -> None:
         process.wait(timeout=30)
 
 
+def reproduce(folder: Path, storage: Path) -> None:
+    """Run the pulled files on the raw test images: the top-1 of the numbers beside them, exactly."""
+    (data,) = (storage / "data").iterdir()
+    manifest = read_manifest(Storage(str(data)))
+    groups = [read_group(Storage(str(data)), shard, group, manifest.num_classes)
+              for shard in manifest.shards if shard.split == "test" for group in range(len(shard.rows))]  # fmt: skip
+    encoded = [group.image(row) for group in groups for row in range(len(group.encoded))]
+    labels = [manifest.class_names[label] for group in groups for label in group.labels]
+    numbers = json.loads((folder / "model.json").read_text())
+    for runtime, wanted in (("", numbers["top1"]), ("torch", numbers["torch_top1"])):
+        found = [answer["label"] for answer in ImageClassifier(folder, runtime).predict(encoded)]
+        assert sum(a == b for a, b in zip(found, labels, strict=True)) / len(labels) == wanted
+    assert hashlib.sha256((folder / numbers["file"]).read_bytes()).hexdigest() == numbers["file_sha256"]
+
+
 @pytest.mark.ray
 @pytest.mark.timeout(1500)
 def test_a_killed_sweep_goes_on_and_registers_nothing_twice(tmp_path):
@@ -86,6 +106,7 @@ def test_a_killed_sweep_goes_on_and_registers_nothing_twice(tmp_path):
     assert json.loads(pulled.stdout)["architecture"] == tight["architecture"]
     folder = tmp_path / "small-ort-cpu-1t"
     assert {"model.pt2", "model.onnx", "architecture.json", "weights.safetensors"} <= {p.name for p in folder.iterdir()}
+    reproduce(folder, tmp_path / "onepath-runs")
     shown = onepath(tmp_path, "arch", "show", str(folder / "architecture.json"), "--json")
     assert json.loads(shown.stdout)["num_params"] == tight["num_params"]
 

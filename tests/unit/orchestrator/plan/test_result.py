@@ -30,9 +30,14 @@ DONE = TrialResult(
     num_test_images=360,
     validation_top1=0.98,
     num_validation_images=180,
+    torch_top1=0.93,
     num_params=12345,
     num_macs=678901,
     architecture="k5e6-k3e3-skip",
+    file="model.onnx",
+    file_sha256="abc",
+    file_bytes=1234,
+    data="f00d",
     doubt="in doubt",
 )
 COUNTED = dataclasses.replace(DONE, unit="1", cost=5e6, cost_error=0.0)

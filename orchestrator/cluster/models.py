@@ -1,0 +1,63 @@
+"""Model files on the machines that have the targets: measured and asked as they are.
+
+Why here: the file that is delivered is the one that is timed and judged, wherever its device is. It must not know
+labels, trials or where files are kept.
+"""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latency.measuring.answers import answers
+from latency.measuring.measure import Measurement, measure_file
+from latency.target import read_target
+from orchestrator.cluster.devices import on_target, quietest, teller
+from orchestrator.cluster.progress import poster
+from orchestrator.plan.news import News
+from orchestrator.plan.trials import Job
+
+
+def measure_model(job: Job, target: str, name: str, content: bytes, key: str) -> Measurement:
+    """Measure a model file on its target, wherever in the cluster that is; waits for the device.
+
+    Args:
+        job: The sweep.
+        target: Name of the target, a measured one.
+        name: The file's name.
+        content: The file.
+        key: Of the news about it.
+
+    Raises:
+        RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
+    """
+    plain = name, content, job.target(target).to_dict(), job.run.measure.network_seconds, key
+    found: Measurement = on_target(job, target, _measure, *plain, news=News(key, "measure"))
+    return found
+
+
+def ask_model(
+    job: Job, target: str, name: str, content: bytes, images: NDArray[np.float32], key: str
+) -> NDArray[np.float32]:
+    """Return what a model file answers for images on its target, shape (M, num_classes); as `measure_model`."""
+    plain = name, content, job.target(target).to_dict(), images
+    found: NDArray[np.float32] = on_target(job, target, _ask, *plain, news=News(key, "evaluate"))
+    return found
+
+
+def _measure(name: str, content: bytes, target: Mapping[str, Any], seconds: float, key: str) -> Measurement:
+    goal, tell = read_target(target, "target"), teller(poster(), key, "measure")
+    with tempfile.TemporaryDirectory(prefix="onepath-file-") as folder:
+        file = Path(folder) / name
+        file.write_bytes(content)
+        return quietest(lambda: measure_file(file, goal, seconds=seconds, progress=tell))
+
+
+def _ask(name: str, content: bytes, target: Mapping[str, Any], images: NDArray[np.float32]) -> NDArray[np.float32]:
+    with tempfile.TemporaryDirectory(prefix="onepath-file-") as folder:
+        file = Path(folder) / name
+        file.write_bytes(content)
+        return answers(file, read_target(target, "target"), images)

@@ -1,0 +1,153 @@
+"""The files of a trial's network: made once, judged and measured as they are, kept with their checksums.
+
+Why here: whatever number stands beside a network is of the very file that is delivered. It must not know how the
+network was found, nor MLflow.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latency.graphs.archive import load_program
+from latency.measuring.measure import Measurement
+from orchestrator.cluster.devices import measure_on_target
+from orchestrator.cluster.models import ask_model, measure_model
+from orchestrator.data.storage import Storage
+from orchestrator.plan.news import News
+from orchestrator.plan.trials import (
+    EVALUATION_FILE,
+    MEASUREMENT_FILE,
+    PROGRAM_FILE,
+    Job,
+    Trial,
+)
+from orchestrator.trial.files import delivered_file, make_files
+from orchestrator.trial.place import Post
+from orchestrator.trial.records import (
+    DamagedFile,
+    Evaluation,
+    Timing,
+    checksum,
+    read_beside,
+    read_record,
+    write_record,
+)
+from orchestrator.trial.stages import open_data
+from supernet.space import Architecture
+
+Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+CHUNK_BYTES = 64 * 2**20
+"""Of images that travel to a device at once."""
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A trial's files with everything that is said of them.
+
+    Attributes:
+        file: Name of the delivered one.
+        num_bytes: Its size.
+        evaluation: How accurate it is, and the torch export beside it.
+        measurement: What it takes on its target.
+        data: Fingerprint of the images.
+    """
+
+    file: str
+    num_bytes: int
+    evaluation: Evaluation
+    measurement: Measurement
+    data: str
+
+    def loss(self, allowed: float, precision: str) -> str:
+        """Say if the delivered file is less accurate than the fp32 network by more than `allowed`."""
+        found, wanted = self.evaluation.top1, self.evaluation.torch_top1
+        if wanted - found <= allowed + 1e-9:
+            return ""
+        return (
+            f"{self.file} ({precision}) has a top-1 of {found:.1%}, the fp32 network {wanted:.1%}; "
+            f"{allowed:.1%} less is allowed (deliver.max_top1_loss)"
+        )
+
+
+def deliver(
+    job: Job, trial: Trial, network: Callable[[], nn.Module], architecture: Architecture, post: Post
+) -> Delivered:
+    """Make the network's files, and judge and measure the delivered one; what is known of the same file is kept.
+
+    Raises:
+        DamagedFile: If the record of the measurement is damaged: it cannot be made again exactly.
+        RunError: If the file cannot be judged or measured.
+    """
+    make_files(job, trial, network, post)
+    store, target = job.trial_store(trial), job.target(trial.target)
+    file = delivered_file(target)
+    content, program = read_beside(store, file), read_beside(store, PROGRAM_FILE)
+    evaluation = _known_evaluation(store)
+    if evaluation is None or (evaluation.file_sha256, evaluation.program_sha256) != (
+        checksum(content),
+        checksum(program),
+    ):
+        post(News(trial.key, "evaluate"))
+        evaluation = _evaluate(job, trial, file, content, program)
+        write_record(store, EVALUATION_FILE, evaluation)
+    timing: Timing | None = None
+    if store.exists(MEASUREMENT_FILE):
+        timing = read_record(store, MEASUREMENT_FILE, Timing)
+    if timing is None or timing.file_sha256 != checksum(content):
+        if target.measured:
+            found = measure_model(job, trial.target, file, content, trial.key)
+        else:
+            (found,) = measure_on_target(job, trial.target, [architecture])
+        timing = Timing(checksum(content), found)
+        write_record(store, MEASUREMENT_FILE, timing)
+    return Delivered(file, len(content), evaluation, timing.measurement, open_data(job).manifest.fingerprint)
+
+
+def _known_evaluation(store: Storage) -> Evaluation | None:
+    try:
+        found: Evaluation = read_record(store, EVALUATION_FILE, Evaluation)
+    except DamagedFile:  # or not made yet; judging again gives the same
+        return None
+    return found
+
+
+def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes) -> Evaluation:
+    data, target = open_data(job), job.target(trial.target)
+    with tempfile.TemporaryDirectory(prefix="onepath-program-") as folder:
+        path = Path(folder) / PROGRAM_FILE
+        path.write_bytes(program)
+        module = load_program(path).module(check_guards=False)
+
+    def of_program(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            found: NDArray[np.float32] = module(torch.from_numpy(images)).numpy()
+            return found
+
+    def of_file(images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return ask_model(job, trial.target, file, content, images, trial.key)
+
+    answer = of_file if target.measured else of_program
+    chunk = max(1, CHUNK_BYTES // (4 * int(np.prod(data.input_size)))) if target.measured else 64
+    return Evaluation(
+        file_sha256=checksum(content),
+        program_sha256=checksum(program),
+        top1=top1(answer, data.once("test", chunk)),
+        validation_top1=top1(answer, data.once("validation", chunk)),
+        torch_top1=top1(of_program, data.once("test", 64)),
+    )
+
+
+def top1(answer: Answer, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return the share of images whose highest output is their label."""
+    correct = count = 0
+    for images, labels in batches:
+        correct += int((answer(images.numpy()).argmax(1) == labels.numpy()).sum())
+        count += len(labels)
+    return correct / max(count, 1)

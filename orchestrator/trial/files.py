@@ -1,0 +1,127 @@
+"""The files of a trial's network, made of its weights: the same bytes each time, kept with their checksums.
+
+Why here: a trial makes them, and who registers them later makes again what is lost, where there is no Ray. It must not
+know how the network was found, nor what is said of it.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load
+from torch import nn
+
+from latency.graphs.export import export_onnx, export_program, with_metadata
+from latency.graphs.quantise import quantise
+from latency.target import Target
+from orchestrator.data.batches import ImageData
+from orchestrator.data.storage import Storage
+from orchestrator.plan.news import News
+from orchestrator.plan.trials import (
+    ARCHITECTURE_FILE,
+    ONNX_FILE,
+    OUTCOME_FILE,
+    PREPROCESSING_FILE,
+    PROGRAM_FILE,
+    WEIGHTS_FILE,
+    Job,
+    Trial,
+)
+from orchestrator.trial.place import Post
+from orchestrator.trial.records import Outcome, is_intact, read_checked, read_record, write_beside
+from orchestrator.trial.stages import open_data
+from supernet.network import build_network
+from supernet.space import Architecture
+
+MADE = (PREPROCESSING_FILE, PROGRAM_FILE, ONNX_FILE)
+"""What is made of a network's weights."""
+
+
+def delivered_file(target: Target) -> str:
+    """Return the name of the file that a target runs."""
+    return ONNX_FILE if target.traits.takes_onnx else PROGRAM_FILE
+
+
+def preprocessing(target: Target, data: ImageData) -> dict[str, Any]:
+    """Return what whoever runs the files must know of images, classes and runtime, as `preprocessing.json`."""
+    mean, std = data.manifest.normalisation(data.input_size[0])
+    return {
+        "class_names": list(data.manifest.class_names),
+        "input_size": list(data.input_size),
+        "resize": "squeeze" if data.preset.fixed else "crop",
+        "mean": list(mean),
+        "std": list(std),
+        "file": delivered_file(target),
+        "runtime": target.traits.served_by,
+        "precision": target.precision,
+        "num_threads": target.threads,
+    }
+
+
+def make_files(job: Job, trial: Trial, network: Callable[[], nn.Module], post: Post) -> None:
+    """Write the network's files, those that are missing or damaged; they are the same each time.
+
+    Args:
+        job: The sweep.
+        trial: The network's.
+        network: Gives it with its final weights.
+        post: Told what is being done.
+    """
+    store, target = job.trial_store(trial), job.target(trial.target)
+    missing = [name for name in MADE if not is_intact(store, name)]
+    if not missing:
+        return
+    post(News(trial.key, "export"))
+    data, module = open_data(job), network()
+    about = json.dumps(preprocessing(target, data), indent=1)
+    makers: dict[str, Callable[[], bytes]] = {
+        PREPROCESSING_FILE: about.encode,
+        PROGRAM_FILE: lambda: export_program(module, data.input_size),
+        ONNX_FILE: lambda: with_metadata(_onnx(job, target, module, data), {"onepath": about}),
+    }
+    for name in missing:
+        write_beside(store, name, makers[name]())
+
+
+def _onnx(job: Job, target: Target, network: nn.Module, data: ImageData) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="onepath-export-") as folder:
+        content = export_onnx(network, data.input_size, Path(folder) / ONNX_FILE).read_bytes()
+    if target.precision != "int8":
+        return content
+    settings = job.run.deliver.int8
+    # Rows were shuffled when they were written: the first are as good as any.
+    batches = data.once("train", settings.num_images, limit=settings.num_images)
+    return quantise(content, torch.cat([images for images, _ in batches]).numpy(), settings)
+
+
+def files_of(job: Job, trial: Trial, folder: Path) -> dict[str, Path]:
+    """Return a finished trial's files by name; what is missing or damaged is made again from its weights.
+
+    Args:
+        job: The sweep.
+        trial: One with a result.
+        folder: For copies, where the storage is no folder.
+
+    Raises:
+        RunError: If what they are made from is damaged.
+    """
+    store = job.trial_store(trial)
+    outcome, weights = stored_outcome(store)
+    make_files(job, trial, lambda: network_of(job, outcome, weights), lambda news: None)
+    return {name: store.fetch(name, folder) for name in (*MADE, ARCHITECTURE_FILE, WEIGHTS_FILE)}
+
+
+def network_of(job: Job, outcome: Outcome, weights: bytes) -> nn.Module:
+    """Return a trial's finished network."""
+    network = build_network(job.space, Architecture.parse(outcome.architecture))
+    network.load_state_dict(load(weights))
+    return network.eval()
+
+
+def stored_outcome(store: Storage) -> tuple[Outcome, bytes]:
+    """Return what the ranks of a trial came to, and the weights of its network, checked."""
+    outcome: Outcome = read_record(store, OUTCOME_FILE, Outcome)
+    return outcome, read_checked(store, WEIGHTS_FILE, outcome.weights)

@@ -1,0 +1,98 @@
+"""The delivered files: made of training images, the same each time, with all that runs them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from repository import ROOT
+
+from latency.target import load_target
+from orchestrator.data.build import build
+from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.trials import ONNX_FILE, PREPROCESSING_FILE, PROGRAM_FILE, Job, Trial, plan_trials
+from orchestrator.registry.image_classifier import ImageClassifier
+from orchestrator.trial.deliver import top1
+from orchestrator.trial.files import MADE, delivered_file, make_files
+from orchestrator.trial.stages import open_data
+from supernet.network import build_network
+from supernet.presets import read_preset
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = str(tmp_path_factory.mktemp("data") / "digits")
+    build("digits", folder, validation_fraction=0.1, test_fraction=0.2, seed=0)
+    return folder
+
+
+def job_of(root: Path, data: str, target: str, **deliver: object) -> tuple[Job, Trial]:
+    definition, _ = read_preset(str(ROOT / "benchmarks"), str(ROOT / "benchmarks" / "small_sweep.yaml"))
+    changes = {"name": "n", "targets": [target], "sweep": {"budget_fractions": [0.5]}, "storage": str(root)}
+    job = Job(resolved(check_run({**definition, **changes, "deliver": deliver}, "n")), data)
+    (trial,) = plan_trials(job.run)
+    return job, trial
+
+
+def network_of(job: Job) -> torch.nn.Module:
+    """Return a network whose batch norms know the images, so that its outputs are no noise."""
+    network = build_network(job.space, job.space.architecture([0] * len(job.space.positions)))
+    with torch.no_grad():
+        for images, _ in open_data(job).once("train", 64):
+            network(images)
+    return network.eval()
+
+
+def made(root: Path, data: str, target: str, **deliver: object) -> dict[str, bytes]:
+    job, trial = job_of(root, data, target, **deliver)
+    make_files(job, trial, lambda: network_of(job), lambda news: None)
+    return {name: job.trial_store(trial).read(name) for name in MADE}
+
+
+def test_files_are_the_same_each_time_and_only_what_is_damaged_is_made(tmp_path: Path, data: str) -> None:
+    first = made(tmp_path / "first", data, "ort-cpu-int8-1t")
+    assert made(tmp_path / "second", data, "ort-cpu-int8-1t") == first
+    job, trial = job_of(tmp_path / "first", data, "ort-cpu-int8-1t")
+    make_files(job, trial, lambda: pytest.fail("nothing is missing"), lambda news: None)
+    job.trial_store(trial).write(ONNX_FILE, b"damaged")
+    assert made(tmp_path / "first", data, "ort-cpu-int8-1t") == first
+
+
+def test_int8_is_made_of_training_images_and_only_where_the_target_is_int8(tmp_path: Path, data: str) -> None:
+    def quantised(content: bytes) -> bool:
+        return any(node.op_type == "QuantizeLinear" for node in onnx.load_from_string(content).graph.node)
+
+    int8 = made(tmp_path / "int8", data, "ort-cpu-int8-1t")
+    assert quantised(int8[ONNX_FILE])
+    assert not quantised(made(tmp_path / "fp32", data, "ort-cpu-1t")[ONNX_FILE])
+    fewer = made(tmp_path / "fewer", data, "ort-cpu-int8-1t", int8={"num_images": 2})
+    assert fewer[ONNX_FILE] != int8[ONNX_FILE], "other images give other ranges"
+    assert fewer[PROGRAM_FILE] == int8[PROGRAM_FILE]
+
+
+@pytest.mark.parametrize(("target", "file"), [("ort-cpu-int8-1t", ONNX_FILE), ("torch-cpu-1t", PROGRAM_FILE)])
+def test_the_files_reproduce_on_raw_images_what_they_are_judged_by(tmp_path: Path, data: str, target: str, file: str):
+    files = made(tmp_path / "runs", data, target)
+    job, _ = job_of(tmp_path / "runs", data, target)
+    folder = tmp_path / "pulled"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    classifier, images = ImageClassifier(folder), open_data(job)
+    assert delivered_file(load_target(target)) == file == classifier.about["file"]
+    assert classifier.class_names == list(images.manifest.class_names)
+    raw, labels = images._groups.native("test", np.arange(images.num_examples("test")))
+    found = [classifier.class_names.index(a["label"]) for a in classifier.predict([p[0] for p in raw])]
+    wanted = top1(classifier.logits, images.once("test", 50))
+    assert np.mean(np.array(found) == labels) == wanted
+
+
+def test_what_runs_an_onnx_file_travels_in_it(tmp_path: Path, data: str) -> None:
+    files = made(tmp_path, data, "ort-cpu-1t")
+    session = onnxruntime.InferenceSession(files[ONNX_FILE], providers=["CPUExecutionProvider"])
+    about = json.loads(session.get_modelmeta().custom_metadata_map["onepath"])
+    assert about == json.loads(files[PREPROCESSING_FILE])
+    assert (about["file"], about["runtime"], about["class_names"][3]) == (ONNX_FILE, "onnxruntime", "3")
