@@ -128,7 +128,7 @@ def _program_forms(file: FilePath, batch: int, images: NDArray[np.float32] | Non
     if len(dims) != 4 or not all(isinstance(dim, int) for dim in dims[1:]):
         raise InputError(f"{file}: input shape {dims}; expected (N, C, H, W) with only N open")
     shape = (batch, *dims[1:])
-    module = program.module(check_guards=False)
+    module = program.module()
     forms = module_forms(nn.Identity(), shape, images)
     return ModelForms(forms.example, lambda: module, lambda: onnx_bytes_of_program(program, shape), forms.make_images)
 

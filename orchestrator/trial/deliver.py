@@ -123,7 +123,7 @@ def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes)
     with tempfile.TemporaryDirectory(prefix="onepath-program-") as folder:
         path = Path(folder) / PROGRAM_FILE
         path.write_bytes(program)
-        module = load_program(path).module(check_guards=False)
+        module = load_program(path).module()
 
     def of_program(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
