@@ -46,7 +46,7 @@ def test_a_pool_is_filled_stored_and_read_back(folder):
     pool = read_pool(job.store)
     assert [found.path for found in pool] == pool_paths(supernet.space, 7, job.run.seed)
     assert len({found.loss for found in pool}) > 1
-    assert told[-1].key == "warmup"
+    assert told[-1].key == "supernet"
     assert told[-1].step == told[-1].num_steps > 0
 
 
