@@ -32,7 +32,7 @@ def ranking(judged: Sequence[Judged], truth: Mapping[Path, Truth], pool_size: in
     }
     taus: dict[str, float | int] = {"num_networks": len(judged)}
     for name, (networks, numbers) in kinds.items():
-        if networks:
+        if len(networks) >= FEWEST:
             taus |= _taus(name, numbers, [truth[found.path] for found in networks])
     return taus
 

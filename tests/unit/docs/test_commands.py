@@ -57,6 +57,8 @@ def test_a_target_of_make_exists(command):
 def test_a_module_takes_its_options(command):
     assert command.words[1] == "-m"
     spec = importlib.util.find_spec(command.words[2])
+    if spec is not None and spec.submodule_search_locations:  # a package runs its own __main__
+        spec = importlib.util.find_spec(f"{command.words[2]}.__main__")
     assert spec is not None
     source = Path(spec.origin).read_text() + (ROOT / "benchmarks" / "common.py").read_text()
     for word in command.words[3:]:
