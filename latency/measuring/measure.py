@@ -90,6 +90,7 @@ def measure_file(
     images: NDArray[np.float32] | None = None,
     seconds: float = 3.0,
     progress: Progress = lambda text, share: None,
+    run: Callable[[Job, Progress], JobResult] = run_job,
 ) -> Measurement:
     """Measure a model file: `.onnx` (runtimes that take ONNX) or `.pt2` (torch runtimes, and these too).
 
@@ -104,7 +105,7 @@ def measure_file(
     if not path.is_file():
         raise InputError(f"{file}: no such file")
     with tempfile.TemporaryDirectory(prefix="onepath-model-") as name:
-        return _measure(Item("model", file=str(path)), None, target, images, FilePath(name), seconds, progress, run_job)
+        return _measure(Item("model", file=str(path)), None, target, images, FilePath(name), seconds, progress, run)
 
 
 def _measure(

@@ -85,6 +85,8 @@ def poster(min_seconds: float = 0.3) -> Callable[[News], None]:
     """Return a function that posts news, at most one per `min_seconds` and phase; without a board it does nothing."""
     import ray
 
+    if not ray.is_initialized():  # asking for an actor would start a cluster
+        return lambda news: None
     try:
         board = ray.get_actor(BOARD)
     except ValueError:

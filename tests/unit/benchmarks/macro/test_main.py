@@ -63,6 +63,7 @@ def run(images, table, tmp_path, monkeypatch, capsys):
     settings["derive"] |= {"num_candidates": 3, "pool_size": 8, "recalibration_batches": 1, "max_validation_images": 16}
     for module in ("supernets", "judging", "finding"):
         monkeypatch.setattr(f"benchmarks.macro.{module}.read_settings", lambda: settings)
+    monkeypatch.setattr("benchmarks.macro.judging.BATCH_SIZE", 16)
     threads = torch.get_num_threads()
 
     def run(*arguments):

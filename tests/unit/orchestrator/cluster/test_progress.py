@@ -1,6 +1,8 @@
 """News as they are kept and counted; the actor's way over Ray is in the sweep's tests."""
 
-from orchestrator.cluster.progress import Board, Speed
+import ray
+
+from orchestrator.cluster.progress import Board, Speed, poster
 from orchestrator.plan.config import WorkersConfig
 from orchestrator.plan.news import News
 
@@ -25,3 +27,8 @@ def test_what_a_run_needs_is_said_in_words():
     assert WorkersConfig().wanted == "1 worker with 1 CPU"
     several = WorkersConfig(min=2, max=4, cpus=8.0, gpus=1.0, resources={"train": 1.0})
     assert several.wanted == "2 workers with 8 CPU, 1 GPU, 1 train each"
+
+
+def test_without_a_cluster_news_go_nowhere_and_none_is_started():
+    poster()(News("a", "search", 1, 10))
+    assert not ray.is_initialized()
