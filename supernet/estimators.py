@@ -40,7 +40,13 @@ class ArchitectureGradient:
 
 
 class Estimator:
-    """An estimator of the gradient of the objective with respect to alpha."""
+    """An estimator of the gradient of the objective with respect to alpha.
+
+    Attributes:
+        backward: Whether its gradient comes back through the network: what a step must hold in memory.
+    """
+
+    backward = True
 
     def gradient(
         self,
@@ -130,6 +136,8 @@ class Reinforce(Estimator):
     Source: Cai et al. 2019, section 3.3.1. Differs: the released baseline forgets its past within one step
     and contains the sample it judges; the cost term is exact instead of sampled.
     """
+
+    backward = False
 
     def __init__(self, num_samples: int) -> None:
         if num_samples < 2:

@@ -60,8 +60,7 @@ class SearchSettings(WeightSettings):
     def _goes_together(self) -> "SearchSettings":
         if self.sharing.order == "fair" and self.searches:
             raise ValueError("sharing.order 'fair' is for a warm-up: a search draws paths by probability")
-        if self.estimator == "reinforce" and self.num_samples < 2:
-            raise ValueError(f"num_samples {self.num_samples}: reinforce needs at least 2 paths for its baseline")
+        make_estimator(self.estimator, self.num_samples)  # it knows what it needs
         return self
 
     @property

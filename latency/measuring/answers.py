@@ -24,7 +24,8 @@ def answers(file: FilePath | str, target: Target, images: NDArray[np.float32]) -
 
     Args:
         file: `.onnx` or `.pt2`.
-        target: On what, in batches of its size. A program outside gives times only: there ONNX Runtime answers.
+        target: On what, in batches of its size. A program outside gives times only: there answers the runtime that
+            serves its files where they are delivered.
         images: Shape (M, C, H, W), normalised as in training.
 
     Returns:
@@ -36,7 +37,7 @@ def answers(file: FilePath | str, target: Target, images: NDArray[np.float32]) -
         RunError: If the images do not fit the file.
     """
     if target.traits.external:
-        target = replace(target, runtime="onnxruntime", device="cpu", options={})
+        target = replace(target, runtime=target.traits.served_by, device="cpu", options={})
     require_runnable(target)
     forms = file_forms(FilePath(file), target.batch)
     if images.shape[1:] != forms.example.shape[1:]:

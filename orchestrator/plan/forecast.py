@@ -19,6 +19,7 @@ from orchestrator.plan.config import RunConfig
 from orchestrator.plan.trials import plan_trials
 from orchestrator.report.live import clock
 from supernet.cost import macs_table, params_table
+from supernet.estimators import make_estimator
 from supernet.network import Supernet
 from supernet.presets import load_space
 from supernet.space import Space
@@ -108,8 +109,9 @@ def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
         )
         for name, settings in weights.items()
     }
-    arch, graph = images(run.search.arch_batch_size or run.search.batch_size), run.search.estimator != "reinforce"
-    found["architecture"] = arch_step_bytes(supernet, path, arch, graph=graph)
+    arch = images(run.search.arch_batch_size or run.search.batch_size)
+    estimator = make_estimator(run.search.estimator, run.search.num_samples)
+    found["architecture"] = arch_step_bytes(supernet, path, arch, graph=estimator.backward)
     found["training"] = weight_step_bytes(supernet, path, images(run.train.batch_size))
     return {name: _mib(size) for name, size in found.items()}
 
