@@ -173,6 +173,7 @@ def pooled(question: Derivation, limit: float | None, draws: torch.Generator) ->
 
     The model decides, not a path's own judgement: on NAS-Bench-Macro (200 paths, a short warm-up) models of all the
     other paths ranked networks with Kendall tau 0.62, the paths' own losses with 0.51, and a mean of both with 0.59.
+    What was found in budgets was on average as good as by `judged`, not better (`docs/quality.md`).
 
     Source: additive predictors of accuracy on shared weights, optimised under a budget, as in Cai et al. 2020
     (arXiv 1908.09791; there a small network and evolution); Thompson 1933.
