@@ -96,27 +96,17 @@ def teller(post: Callable[[News], None], key: str, phase: str) -> Callable[[str,
 def measure_on_target(job: Job, target: str, architectures: Sequence[Architecture], key: str = "") -> list[Measurement]:
     """Measure standalone networks on their target, wherever in the cluster it is; waits for the device.
 
-    A target that counts or is published needs no device: its table's figure is returned, without an error.
-
     Args:
         job: The sweep.
-        target: Name of the target.
+        target: Name of the target, a measured one.
         architectures: Of the sweep's space; their weights are random.
         key: Of the news about it; the target's name if empty.
 
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
     """
-    space, goal = job.space, job.target(target)
-    if not goal.measured:
-        costs = cost_table(space, goal, "")
-        return [_exactly(costs.total(space.path(architecture))) for architecture in architectures]
-    names, seconds, key = (
-        [architecture.id for architecture in architectures],
-        job.run.measure.network_seconds,
-        key or target,
-    )
-    plain = space.to_dict(), names, goal.to_dict(), seconds, key
+    names, key = [architecture.id for architecture in architectures], key or target
+    plain = job.space.to_dict(), names, job.target(target).to_dict(), job.run.measure.network_seconds, key
     found: list[Measurement] = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found
 
@@ -136,10 +126,6 @@ def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: o
     remote = _remote(function, target).remote(*arguments)
     poster()(replace(news, waits_for=f"the device of {target}"))
     return _result(remote, job, target)
-
-
-def _exactly(cost: float) -> Measurement:
-    return Measurement(latency_ms=cost, error_ms=0.0, median_ms=cost, num_samples=1, parity=None, noise="")
 
 
 def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: bytes | None, seconds: float) -> bytes:

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latency.graphs.archive import load_program
-from latency.measuring.measure import Measurement
-from orchestrator.cluster.devices import measure_on_target
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
@@ -32,6 +30,7 @@ from orchestrator.trial.place import Post
 from orchestrator.trial.records import (
     DamagedFile,
     Evaluation,
+    NetworkCost,
     Timing,
     checksum,
     read_beside,
@@ -39,7 +38,6 @@ from orchestrator.trial.records import (
     write_record,
 )
 from orchestrator.trial.stages import open_data
-from supernet.space import Architecture
 
 Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -55,14 +53,14 @@ class Delivered:
         file: Name of the delivered one.
         num_bytes: Its size.
         evaluation: How accurate it is, and the torch export beside it.
-        measurement: What it takes on its target.
+        cost: What it takes on its target.
         data: Fingerprint of the images.
     """
 
     file: str
     num_bytes: int
     evaluation: Evaluation
-    measurement: Measurement
+    cost: NetworkCost
     data: str
 
     def loss(self, allowed: float, precision: str) -> str:
@@ -76,10 +74,15 @@ class Delivered:
         )
 
 
-def deliver(
-    job: Job, trial: Trial, network: Callable[[], nn.Module], architecture: Architecture, post: Post
-) -> Delivered:
+def deliver(job: Job, trial: Trial, network: Callable[[], nn.Module], counted: float, post: Post) -> Delivered:
     """Make the network's files, and judge and measure the delivered one; what is known of the same file is kept.
+
+    Args:
+        job: The sweep.
+        trial: One of it.
+        network: Makes the network, where its files are not there yet.
+        counted: What the table says of the network: its cost on a target that measures nothing.
+        post: Takes the news.
 
     Raises:
         DamagedFile: If the record of the measurement is damaged: it cannot be made again exactly.
@@ -101,13 +104,12 @@ def deliver(
     if store.exists(MEASUREMENT_FILE):
         timing = read_record(store, MEASUREMENT_FILE, Timing)
     if timing is None or timing.file_sha256 != checksum(content):
+        cost = NetworkCost.counted(counted)
         if target.measured:
-            found = measure_model(job, trial.target, file, content, trial.key)
-        else:
-            (found,) = measure_on_target(job, trial.target, [architecture])
-        timing = Timing(checksum(content), found)
+            cost = NetworkCost.measured(measure_model(job, trial.target, file, content, trial.key))
+        timing = Timing(checksum(content), cost)
         write_record(store, MEASUREMENT_FILE, timing)
-    return Delivered(file, len(content), evaluation, timing.measurement, open_data(job).manifest.fingerprint)
+    return Delivered(file, len(content), evaluation, timing.cost, open_data(job).manifest.fingerprint)
 
 
 def _known_evaluation(store: Storage) -> Evaluation | None:

@@ -7,7 +7,7 @@ never another number. It must not know how the files are made, nor Ray.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from latency.measuring.measure import Measurement
 from orchestrator.data.storage import Storage
@@ -120,11 +120,38 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class NetworkCost:
+    """What a network takes on its target, in the unit of the target's table.
+
+    Attributes:
+        value: Fastest undisturbed call, or what was counted.
+        error: Its standard error; 0 for a count.
+        median: Median of all calls, or what was counted.
+        noise: Why the machine was too disturbed for the figures to be believed, or empty.
+    """
+
+    value: float
+    error: float
+    median: float
+    noise: str
+
+    @classmethod
+    def measured(cls, found: Measurement) -> Self:
+        """Return what was measured, in milliseconds."""
+        return cls(found.latency_ms, found.error_ms, found.median_ms, found.noise)
+
+    @classmethod
+    def counted(cls, count: float) -> Self:
+        """Return what a target that measures nothing counts."""
+        return cls(count, 0.0, count, "")
+
+
+@dataclass(frozen=True)
 class Timing:
     """What the delivered file takes, and the checksum of that file."""
 
     file_sha256: str
-    measurement: Measurement
+    cost: NetworkCost
 
 
 LOST = {

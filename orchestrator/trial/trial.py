@@ -11,7 +11,6 @@ from pathlib import Path
 from torch import nn
 
 from latency.graphs.export import export_parity
-from latency.measuring.measure import Measurement
 from orchestrator.cluster.devices import await_target, target_costs
 from orchestrator.cluster.progress import poster
 from orchestrator.data.storage import Storage
@@ -32,6 +31,7 @@ from orchestrator.trial.files import network_of, stored_outcome
 from orchestrator.trial.records import (
     DamagedFile,
     Findings,
+    NetworkCost,
     Outcome,
     read_record,
     write_record,
@@ -99,20 +99,20 @@ def _measure(
     if not store.exists(ARCHITECTURE_FILE) or store.read(ARCHITECTURE_FILE) != described:
         store.write(ARCHITECTURE_FILE, described)
     network = network_of(job, outcome, weights)
-    delivered = deliver(job, trial, lambda: network, architecture, post)
-    measurement, evaluation = delivered.measurement, delivered.evaluation
+    delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, post)
+    cost, evaluation = delivered.cost, delivered.evaluation
     export_error = _export_error(job, trial, network)
     budget = None if trial.kind == "weight" else trial.reference(costs)
     counts = count_cost(space, architecture)
     loss = delivered.loss(job.run.deliver.max_top1_loss, job.target(trial.target).precision)
-    doubt = _doubt(measurement, outcome.predicted_cost, budget, export_error, costs.unit)
+    doubt = _doubt(cost, outcome.predicted_cost, budget, export_error, costs.unit)
     return job.result(
         trial,
         budget=budget,
         predicted_cost=outcome.predicted_cost,
-        cost=measurement.latency_ms,
-        cost_median=measurement.median_ms,
-        cost_error=measurement.error_ms,
+        cost=cost.value,
+        cost_median=cost.median,
+        cost_error=cost.error,
         top1=evaluation.top1,
         num_test_images=outcome.num_test_images,
         validation_top1=evaluation.validation_top1,
@@ -146,17 +146,17 @@ def _search_doubts(store: Storage, budget: float | None) -> list[str]:
     return findings.doubts(budget)
 
 
-def _doubt(measurement: Measurement, predicted: float, budget: float | None, export_error: float, unit: str) -> str:
+def _doubt(cost: NetworkCost, predicted: float, budget: float | None, export_error: float, unit: str) -> str:
     """Return what does not agree about a finished network, or an empty text."""
     found = []
-    measured = f"measured {cost_text(measurement.latency_ms, unit)}"
-    error = measurement.latency_ms / predicted - 1
+    measured = f"measured {cost_text(cost.value, unit)}"
+    error = cost.value / predicted - 1
     if abs(error) > MAX_PREDICTION_ERROR:
         found.append(f"{measured}, predicted {cost_text(predicted, unit)} ({error:+.0%})")
-    if budget is not None and measurement.latency_ms > budget:
+    if budget is not None and cost.value > budget:
         found.append(f"{measured} is over the budget of {cost_text(budget, unit)}")
     if export_error > MAX_EXPORT_ERROR:
         found.append(f"the ONNX file differs from the network by {export_error:.1e}")
-    if measurement.noise:
-        found.append(f"noisy measurement: {measurement.noise}")
+    if cost.noise:
+        found.append(f"noisy measurement: {cost.noise}")
     return "; ".join(found)

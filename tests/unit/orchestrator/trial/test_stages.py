@@ -8,7 +8,7 @@ import yaml
 from repository import ROOT
 
 from orchestrator.cluster.checkpoints import snapshot
-from orchestrator.cluster.devices import measure_on_target, target_costs
+from orchestrator.cluster.devices import target_costs
 from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import (
@@ -101,7 +101,7 @@ def play(job: Job, cut_after: int | None) -> tuple[dict[str, bytes], list[str]]:
     costs, warm, saver = target_costs(job, trial.target), Memory(cut_after), Memory(cut_after)
 
     def measure(architectures):
-        return [found.latency_ms for found in measure_on_target(job, trial.target, architectures)]
+        return [costs.total(job.space.path(architecture)) for architecture in architectures]
 
     for stages, kept in (
         (lambda: run_warmup(job, place(warm)), warm),
@@ -172,7 +172,7 @@ def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, und
     costs, store = target_costs(job, trial.target), job.trial_store(trial)
 
     def measure(architectures):
-        return [found.latency_ms for found in measure_on_target(job, trial.target, architectures)]
+        return [costs.total(job.space.path(architecture)) for architecture in architectures]
 
     def finish():
         outcome, weights = _outcome(

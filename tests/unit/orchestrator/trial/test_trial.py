@@ -3,20 +3,20 @@
 import pytest
 from rich.text import Text
 
-from latency.measuring.measure import Measurement
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import Job, plan_trials
 from orchestrator.sweep import describe
+from orchestrator.trial.records import NetworkCost
 from orchestrator.trial.trial import _doubt
 from supernet.presets import read_preset
 
 
-def measured(latency_ms, noise=""):
-    return Measurement(latency_ms, 0.01, latency_ms * 1.1, 50, 1e-6, noise)
+def measured(ms, noise=""):
+    return NetworkCost(ms, 0.01, ms * 1.1, noise)
 
 
 @pytest.mark.parametrize(
-    ("measurement", "predicted", "budget", "export_error", "said"),
+    ("cost", "predicted", "budget", "export_error", "said"),
     [
         (measured(1.0), 1.02, 1.1, 1e-6, ""),
         (measured(1.0), 1.02, None, 1e-6, ""),
@@ -26,14 +26,14 @@ def measured(latency_ms, noise=""):
         (measured(1.0, "load 3"), 1.02, 1.1, 1e-6, "noisy measurement: load 3"),
     ],
 )
-def test_doubt_names_what_does_not_agree(measurement, predicted, budget, export_error, said):
-    doubt = _doubt(measurement, predicted, budget, export_error, "ms")
+def test_doubt_names_what_does_not_agree(cost, predicted, budget, export_error, said):
+    doubt = _doubt(cost, predicted, budget, export_error, "ms")
     assert said in doubt
     assert bool(doubt) == bool(said)
 
 
 def test_counts_are_named_as_counts():
-    assert _doubt(measured(5.2e6), 5.2e6, 5e6, 1e-6, "1") == "measured 5.2 M is over the budget of 5 M"
+    assert _doubt(NetworkCost.counted(5.2e6), 5.2e6, 5e6, 1e-6, "1") == "measured 5.2 M is over the budget of 5 M"
 
 
 def test_every_result_has_the_unit_of_its_target():
