@@ -117,10 +117,10 @@ def fingerprint(folder: Path) -> str:
 
 
 def registered(folder: Path) -> dict[str, Position]:
-    """Return the last registered checkpoint of every Train run of a sweep."""
+    """Return the last registered checkpoint of every Train run of a sweep; its file may be one that was damaged."""
     found = {}
     for file in folder.glob("train/*/checkpoint_manager_snapshot.json"):
-        names = re.findall(r"(search|train)-(\d+)", file.read_text())
+        names = re.findall(r"(search|train)-(\d+)", file.read_text(errors="replace"))
         if names:
             found[file.parent.name] = max((phase, int(step)) for phase, step in names)
     return found
