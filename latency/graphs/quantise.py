@@ -1,21 +1,21 @@
 """Static int8 quantisation of an ONNX graph: quantise and dequantise nodes, ranges from calibration images.
 
-Why here: every int8 runtime is fed by the same graph, so their outputs and their files agree. Weights are
-quantised per channel, activations per tensor. `onnxruntime` is imported when needed.
+Why here: every int8 runtime is fed by the same graph, so their outputs and their files agree. Activations
+are quantised per tensor. `onnxruntime` is imported when needed.
 """
 
 import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path as FilePath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from supernet.plain import STRICT, Count
+from supernet.plain import STRICT, Count, Flag
 
 OPEN_BATCH = 16
 """Images at once through a graph with an open batch."""
@@ -30,14 +30,20 @@ class Quantisation:
             at once, except for `minmax`.
         ranges: `minmax` takes all that was seen; `percentile` cuts off the rarest 0.001 %; `entropy` takes the range
             that loses least information.
+        per_channel: Whether each output channel of a layer's weights has a scale of its own; else one for all.
+        float_ends: Whether the first and the last layer stay in fp32: they see raw pixels and give the answer.
     """
 
     num_images: Annotated[Count, Field(le=100_000)] = 128
     ranges: Literal["minmax", "percentile", "entropy"] = "minmax"
+    per_channel: Flag = True
+    float_ends: Flag = False
 
 
 DEFAULT = Quantisation()
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators that hold weights."""
 
 
 def quantise(serialised: bytes, images: NDArray[np.float32], settings: Quantisation = DEFAULT) -> bytes:
@@ -47,7 +53,7 @@ def quantise(serialised: bytes, images: NDArray[np.float32], settings: Quantisat
         serialised: The fp32 model; batch norm must be folded, as `onnx_graph` does.
         images: Calibration images, shape (M, C, H, W), normalised as in training. Random numbers are enough to
             measure time, not to judge accuracy.
-        settings: How the ranges are found; all images are used, whatever their number.
+        settings: How; all images are used, whatever their number.
     """
     import onnx
     from onnxruntime.quantization import (
@@ -79,12 +85,19 @@ def quantise(serialised: bytes, images: NDArray[np.float32], settings: Quantisat
             str(file),
             Batches(),
             quant_format=QuantFormat.QDQ,
-            per_channel=True,
+            per_channel=settings.per_channel,
+            nodes_to_exclude=_ends(model.graph) if settings.float_ends else [],
             calibrate_method=CalibrationMethod[METHODS[settings.ranges]],
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
         return file.read_bytes()
+
+
+def _ends(graph: Any) -> list[str]:
+    """Return the names of the first and the last layer with weights."""
+    names = [node.name for node in graph.node if node.op_type in LAYERS]
+    return [*names[:1], *names[-1:]]
 
 
 def _batches(images: NDArray[np.float32], batch: int) -> Iterator[NDArray[np.float32]]:
