@@ -5,15 +5,18 @@ Why here: what is deployed and what tables are measured on come from the same wr
 
 import copy
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from latency.graphs.archive import load_program
 from latency.graphs.model import example_input
 from latency.graphs.onnx_graph import onnx_bytes
+from latency.precision import Inside
 from supernet.errors import RunError
 
 
@@ -41,8 +44,8 @@ def with_metadata(serialised: bytes, metadata: Mapping[str, str]) -> bytes:
     return described
 
 
-def export_program(network: nn.Module, input_size: tuple[int, int, int]) -> bytes:
-    """Return a network as a torch export (`.pt2`), fp32: the same network gives the same bytes.
+def export_program(network: nn.Module, input_size: tuple[int, int, int], precision: str = "fp32") -> bytes:
+    """Return a network as a torch export (`.pt2`): the same network gives the same bytes.
 
     Its tensors lie side by side in one module: fetched through the nested modules of the original, as torch exports
     them, they cost a third of the time of a small network.
@@ -50,18 +53,24 @@ def export_program(network: nn.Module, input_size: tuple[int, int, int]) -> byte
     Args:
         network: In any mode and on any device; it is left as it is.
         input_size: (C, H, W).
+        precision: One of `latency.precision.DTYPES`, of its weights and of what it computes; it takes and gives fp32.
     """
+    standalone = _standalone(network)
+    if precision != "fp32":
+        standalone = Inside(standalone, precision)
     # Two images, because torch takes a batch of one for a constant.
     images, batch = torch.zeros(2, *input_size), torch.export.Dim.DYNAMIC
-    program = torch.export.export(_standalone(network), (images,), dynamic_shapes=({0: batch},))
+    program = torch.export.export(standalone, (images,), dynamic_shapes=({0: batch},))
     flat = {name: name.replace(".", "_") for name in program.state_dict}
     if len(set(flat.values())) == len(flat):
         for spec in program.graph_signature.input_specs:
             spec.target = flat.get(spec.target or "", spec.target)
         for name, new in flat.items():
             program.state_dict[new] = program.state_dict.pop(name)
-    for node in program.graph.nodes:
+    for node in list(program.graph.nodes):
         node.meta.pop("stack_trace", None)  # where the sources lie on this machine
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            program.graph.erase_node(node)  # it binds a conversion to the device of the export
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
@@ -72,29 +81,42 @@ def export_parity(network: nn.Module, path: FilePath | str, input_size: tuple[in
 
     Args:
         network: What was exported.
-        path: The ONNX file; it is run by ONNX Runtime on batches of 1 and 3.
+        path: The ONNX file, which ONNX Runtime runs, or torch export; on batches of 1 and 3.
         input_size: (C, H, W).
 
     Raises:
         RunError: If the file does not run, or its outputs have another shape.
     """
-    import onnxruntime
-
-    reference = _standalone(network)
-    try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime raises its own classes
-        raise RunError(f"{path}: ONNX Runtime cannot load the exported network: {error}") from error
-    worst = 0.0
+    reference, run, worst = _standalone(network), _runner(FilePath(path)), 0.0
     for batch in (1, 3):
         x = example_input((batch, *input_size), seed=batch)
         with torch.inference_mode():
             wanted = reference(torch.from_numpy(x)).numpy()
-        found = session.run(None, {session.get_inputs()[0].name: x})[0]
+        found = run(x)
         if found.shape != wanted.shape:
             raise RunError(f"{path}: outputs {found.shape} for batch {batch}, the network gives {wanted.shape}")
         worst = max(worst, float(np.abs(found - wanted).max() / np.abs(wanted).max()))
     return worst
+
+
+def _runner(path: FilePath) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return what runs an exported file."""
+    if path.suffix == ".pt2":
+        module = load_program(path).module()
+
+        def run(x: NDArray[np.float32]) -> NDArray[np.float32]:
+            with torch.inference_mode():
+                y: NDArray[np.float32] = module(torch.from_numpy(x)).numpy()
+                return y
+
+        return run
+    import onnxruntime
+
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime raises its own classes
+        raise RunError(f"{path}: ONNX Runtime cannot load the exported network: {error}") from error
+    return lambda x: np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
 
 
 def _standalone(network: nn.Module) -> nn.Module:

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latency.precision import cast
 from latency.runtimes.base import Call, Host, Model, Output, Program
 from latency.target import Target
-
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Event(Protocol):
@@ -102,10 +101,10 @@ def environment(target: Target) -> Mapping[str, str]:
 
 def prepare(model: Model, target: Target, host: Host) -> Program:
     """Move the module to the GPU; capture it in a graph if the target says so."""
-    device, dtype = CudaDevice(target.device), DTYPES[target.precision]
+    device = CudaDevice(target.device)
     torch.backends.cudnn.benchmark = target.settings.cudnn_benchmark
-    module = model.module().to(target.device, dtype)
-    x = torch.from_numpy(model.example).to(target.device, dtype)
+    module, x = cast(model.module(), torch.from_numpy(model.example), target.precision)
+    module, x = module.to(target.device), x.to(target.device)
     if target.settings.channels_last:
         module, x = module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
 

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latency.precision import cast
 from latency.runtimes.base import MALLOC, Host, Model, Program, host_program
-from latency.runtimes.torch_eager import DTYPES
 from latency.target import Target
 
 
@@ -33,9 +33,8 @@ def environment(target: Target) -> Mapping[str, str]:
 
 def prepare(model: Model, target: Target, host: Host) -> Program:
     """Compile by running once; time the compiled call."""
-    dtype = DTYPES[target.precision]
-    compiled = torch.compile(model.module().to(dtype))
-    x = torch.from_numpy(model.example).to(dtype)
+    module, x = cast(model.module(), torch.from_numpy(model.example), target.precision)
+    compiled = torch.compile(module)
 
     def run(x: torch.Tensor = x) -> torch.Tensor:
         with torch.no_grad():

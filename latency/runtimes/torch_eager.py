@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latency.precision import cast
 from latency.runtimes.base import MALLOC, Host, Model, Program, host_program
 from latency.target import Target
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def missing(target: Target) -> str:
@@ -30,9 +29,7 @@ def environment(target: Target) -> Mapping[str, str]:
 
 def prepare(model: Model, target: Target, host: Host) -> Program:
     """Time `module(x)` in inference mode."""
-    dtype = DTYPES[target.precision]
-    module = model.module().to(dtype)
-    x = torch.from_numpy(model.example).to(dtype)
+    module, x = cast(model.module(), torch.from_numpy(model.example), target.precision)
     if target.settings.channels_last:
         module, x = module.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
 

@@ -68,7 +68,8 @@ def _measure(
             return measure_network(where, architecture, goal, seconds=seconds, progress=tell, run=run)
         with tempfile.TemporaryDirectory(prefix="onepath-program-") as folder:
             file = Path(folder) / "network.pt2"
-            file.write_bytes(export_program(build_network(where, architecture), where.input_size))
+            network = build_network(where, architecture)
+            file.write_bytes(export_program(network, where.input_size, goal.precision))
             return measure_file(file, goal, seconds=seconds, progress=tell, run=run)
 
     return [quietest(partial(measure, text)) for text in architectures]

@@ -70,7 +70,7 @@ class TrialResult:
         num_test_images: Images of the test split.
         validation_top1: As `top1`, on the validation split: what networks are chosen by.
         num_validation_images: Images of the validation split.
-        torch_top1: As `top1`, of the torch export in fp32 that is registered beside the delivered file.
+        torch_top1: As `top1`, of the torch export that is registered beside the delivered file, or is it.
         num_params: Parameters of the standalone network.
         num_macs: Multiply-accumulates of one image.
         architecture: Short readable id of the architecture.

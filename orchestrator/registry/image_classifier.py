@@ -20,7 +20,6 @@ Floats = NDArray[np.float32]
 Run = Callable[[Floats], Floats]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-BATCH = 32
 WANTED = (
     "give encoded images (bytes, or base64 text), 8-bit pixels of shape (N, height, width, channels), or prepared "
     "float32 tensors of shape (N, {})"
@@ -78,9 +77,13 @@ class ImageClassifier:
 
     def logits(self, images: Any) -> Floats:
         """Return what the network says of images, shape (N, num_classes); as `predict`."""
-        prepared = self.prepare(images)
-        found = [self._run(prepared[start : start + BATCH]) for start in range(0, len(prepared), BATCH)]
-        return np.concatenate(found) if found else np.empty((0, len(self.class_names)), np.float32)
+        prepared, batch = self.prepare(images), self.about["batch"]
+        if not len(prepared):
+            return np.empty((0, len(self.class_names)), np.float32)
+        # In batches of the target's size, the last one filled up: in low precision another size rounds otherwise.
+        parts = [range(start, start + batch) for start in range(0, len(prepared), batch)]
+        found = [self._run(np.take(prepared, part, axis=0, mode="wrap")) for part in parts]
+        return np.concatenate(found)[: len(prepared)]
 
     def prepare(self, images: Any) -> Floats:
         """Return images as the network takes them: float32, shape (N, channels, height, width), normalised."""
@@ -207,7 +210,9 @@ def _weights(native: int, wanted: int) -> tuple[NDArray[np.float64], int]:
 def _onnxruntime(folder: Path, about: dict[str, Any]) -> Run:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = about["num_threads"]
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda images: np.asarray(session.run(None, {name: images})[0])
 
@@ -227,13 +232,10 @@ def _torch(folder: Path, about: dict[str, Any]) -> Run:
     import torch
 
     module = torch.export.load(folder / "model.pt2").module()
-    precision = about["precision"] if about["runtime"] == "torch" else "fp32"
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
-    module = module.to(dtype)
 
     def run(images: Floats) -> Floats:
         with torch.inference_mode():
-            found: Floats = module(torch.from_numpy(images).to(dtype)).float().numpy()
+            found: Floats = module(torch.from_numpy(images)).numpy()
             return found
 
     return run

@@ -15,17 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latency.graphs.archive import load_program
+from latency.graphs.export import export_parity
+from latency.target import Target
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import (
     EVALUATION_FILE,
     MEASUREMENT_FILE,
+    ONNX_FILE,
     PROGRAM_FILE,
     Job,
     Trial,
 )
-from orchestrator.trial.files import delivered_file, make_files
+from orchestrator.trial.files import delivered_file, kept_precision, make_files
 from orchestrator.trial.place import Post
 from orchestrator.trial.records import (
     DamagedFile,
@@ -40,6 +43,10 @@ from orchestrator.trial.records import (
 from orchestrator.trial.stages import open_data
 
 Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+MAX_DIFFERENCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
+"""How far a file's outputs may be from the fp32 network's, as a share of the largest, by the precision it is kept in;
+int8 is judged by its accuracy."""
 
 CHUNK_BYTES = 64 * 2**20
 """Of images that travel to a device at once."""
@@ -63,9 +70,9 @@ class Delivered:
     cost: NetworkCost
     data: str
 
-    def loss(self, allowed: float, precision: str) -> str:
-        """Say if the delivered file is less accurate than the fp32 network by more than `allowed`."""
-        found, wanted = self.evaluation.top1, self.evaluation.torch_top1
+    def loss(self, wanted: float, allowed: float, precision: str) -> str:
+        """Say if the delivered file is less accurate than the fp32 network, `wanted`, by more than `allowed`."""
+        found = self.evaluation.top1
         if wanted - found <= allowed + 1e-9:
             return ""
         return (
@@ -137,13 +144,29 @@ def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes)
 
     answer = of_file if target.measured else of_program
     chunk = max(1, CHUNK_BYTES // (4 * int(np.prod(data.input_size)))) if target.measured else 64
+    found = top1(answer, data.once("test", chunk))
     return Evaluation(
         file_sha256=checksum(content),
         program_sha256=checksum(program),
-        top1=top1(answer, data.once("test", chunk)),
+        top1=found,
         validation_top1=top1(answer, data.once("validation", chunk)),
-        torch_top1=top1(of_program, data.once("test", 64)),
+        torch_top1=found if file == PROGRAM_FILE else top1(of_program, data.once("test", 64)),
     )
+
+
+def unlike_files(store: Storage, target: Target, network: nn.Module, input_size: tuple[int, int, int]) -> list[str]:
+    """Return which of a network's files do not compute what it does in fp32, in words."""
+    found = []
+    with tempfile.TemporaryDirectory(prefix="onepath-parity-") as folder:
+        for name in (ONNX_FILE, PROGRAM_FILE):
+            precision = kept_precision(target, name)
+            if precision not in MAX_DIFFERENCE:
+                continue
+            difference = export_parity(network, store.fetch(name, Path(folder)), input_size)
+            if difference > MAX_DIFFERENCE[precision]:
+                allowed = f"{MAX_DIFFERENCE[precision]:.0e} is allowed"
+                found.append(f"{name} ({precision}) differs from the network by {difference:.1e}; {allowed}")
+    return found
 
 
 def top1(answer: Answer, batches: Iterable[tuple[Tensor, Tensor]]) -> float:

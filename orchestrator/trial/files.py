@@ -45,6 +45,13 @@ def delivered_file(target: Target) -> str:
     return ONNX_FILE if target.traits.takes_onnx else PROGRAM_FILE
 
 
+def kept_precision(target: Target, name: str) -> str:
+    """Return the precision that a file is kept in for a target; a runtime may compute an fp32 ONNX file in bf16."""
+    if name == PROGRAM_FILE:
+        return "fp32" if target.traits.takes_onnx else target.precision
+    return "int8" if target.precision == "int8" else "fp32"
+
+
 def preprocessing(target: Target, data: ImageData) -> dict[str, Any]:
     """Return what whoever runs the files must know of images, classes and runtime, as `preprocessing.json`."""
     mean, std = data.manifest.normalisation(data.input_size[0])
@@ -58,6 +65,7 @@ def preprocessing(target: Target, data: ImageData) -> dict[str, Any]:
         "runtime": target.traits.served_by,
         "precision": target.precision,
         "num_threads": target.threads,
+        "batch": target.batch,
     }
 
 
@@ -79,7 +87,7 @@ def make_files(job: Job, trial: Trial, network: Callable[[], nn.Module], post: P
     about = json.dumps(preprocessing(target, data), indent=1)
     makers: dict[str, Callable[[], bytes]] = {
         PREPROCESSING_FILE: about.encode,
-        PROGRAM_FILE: lambda: export_program(module, data.input_size),
+        PROGRAM_FILE: lambda: export_program(module, data.input_size, kept_precision(target, PROGRAM_FILE)),
         ONNX_FILE: lambda: with_metadata(_onnx(job, target, module, data), {"onepath": about}),
     }
     for name in missing:
@@ -89,7 +97,7 @@ def make_files(job: Job, trial: Trial, network: Callable[[], nn.Module], post: P
 def _onnx(job: Job, target: Target, network: nn.Module, data: ImageData) -> bytes:
     with tempfile.TemporaryDirectory(prefix="onepath-export-") as folder:
         content = export_onnx(network, data.input_size, Path(folder) / ONNX_FILE).read_bytes()
-    if target.precision != "int8":
+    if kept_precision(target, ONNX_FILE) != "int8":
         return content
     settings = job.run.deliver.int8
     # Rows were shuffled when they were written: the first are as good as any.

@@ -109,7 +109,7 @@ class Evaluation:
         program_sha256: Checksum of the torch export.
         top1: Of the delivered file on its target, on the test split, 0..1.
         validation_top1: The same on the validation split.
-        torch_top1: Of the torch export in fp32, on the test split.
+        torch_top1: Of the torch export, which may be the delivered file, on the test split.
     """
 
     file_sha256: str

@@ -4,13 +4,8 @@ Why here: this is what a Ray Tune trial runs; each step leaves its file in the t
 begins at the first one that is missing. It writes nothing to MLflow: only the driver does.
 """
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
-from torch import nn
-
-from latency.graphs.export import export_parity
 from orchestrator.cluster.devices import await_target, target_costs
 from orchestrator.cluster.progress import poster
 from orchestrator.data.storage import Storage
@@ -19,14 +14,13 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     FINDINGS_FILE,
-    ONNX_FILE,
     OUTCOME_FILE,
     RESULT_FILE,
     Job,
     Trial,
 )
 from orchestrator.report.rows import cost_text
-from orchestrator.trial.deliver import deliver
+from orchestrator.trial.deliver import deliver, unlike_files
 from orchestrator.trial.files import network_of, stored_outcome
 from orchestrator.trial.records import (
     DamagedFile,
@@ -41,8 +35,8 @@ from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError, RunError
 from supernet.space import Architecture, architecture_to_json
 
-# A prediction or an export that is further off than this is not believed.
-MAX_PREDICTION_ERROR, MAX_EXPORT_ERROR = 0.10, 1e-3
+MAX_PREDICTION_ERROR = 0.10
+"""A prediction that is further off is not believed."""
 
 
 def run_trial(job: Job, trial: Trial, costs: CostTable | None = None) -> TrialResult:
@@ -101,11 +95,11 @@ def _measure(
     network = network_of(job, outcome, weights)
     delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, post)
     cost, evaluation = delivered.cost, delivered.evaluation
-    export_error = _export_error(job, trial, network)
+    unlike = unlike_files(store, job.target(trial.target), network, space.input_size)
     budget = None if trial.kind == "weight" else trial.reference(costs)
     counts = count_cost(space, architecture)
-    loss = delivered.loss(job.run.deliver.max_top1_loss, job.target(trial.target).precision)
-    doubt = _doubt(cost, outcome.predicted_cost, budget, export_error, costs.unit)
+    loss = delivered.loss(outcome.top1, job.run.deliver.max_top1_loss, job.target(trial.target).precision)
+    doubt = _doubt(cost, outcome.predicted_cost, budget, costs.unit)
     return job.result(
         trial,
         budget=budget,
@@ -125,17 +119,8 @@ def _measure(
         file_sha256=evaluation.file_sha256,
         file_bytes=delivered.num_bytes,
         data=delivered.data,
-        doubt="; ".join(filter(None, (doubt, loss, *_search_doubts(store, budget)))),
+        doubt="; ".join(filter(None, (doubt, *unlike, loss, *_search_doubts(store, budget)))),
     )
-
-
-def _export_error(job: Job, trial: Trial, network: nn.Module) -> float:
-    """Return how far the ONNX file is from the network, where it is meant to compute the same."""
-    if job.target(trial.target).precision == "int8":
-        return 0.0
-    with tempfile.TemporaryDirectory(prefix="onepath-parity-") as folder:
-        file = job.trial_store(trial).fetch(ONNX_FILE, Path(folder))
-        return export_parity(network, file, job.space.input_size)
 
 
 def _search_doubts(store: Storage, budget: float | None) -> list[str]:
@@ -146,7 +131,7 @@ def _search_doubts(store: Storage, budget: float | None) -> list[str]:
     return findings.doubts(budget)
 
 
-def _doubt(cost: NetworkCost, predicted: float, budget: float | None, export_error: float, unit: str) -> str:
+def _doubt(cost: NetworkCost, predicted: float, budget: float | None, unit: str) -> str:
     """Return what does not agree about a finished network, or an empty text."""
     found = []
     measured = f"measured {cost_text(cost.value, unit)}"
@@ -155,8 +140,6 @@ def _doubt(cost: NetworkCost, predicted: float, budget: float | None, export_err
         found.append(f"{measured}, predicted {cost_text(predicted, unit)} ({error:+.0%})")
     if budget is not None and cost.value > budget:
         found.append(f"{measured} is over the budget of {cost_text(budget, unit)}")
-    if export_error > MAX_EXPORT_ERROR:
-        found.append(f"the ONNX file differs from the network by {export_error:.1e}")
     if cost.noise:
         found.append(f"noisy measurement: {cost.noise}")
     return "; ".join(found)

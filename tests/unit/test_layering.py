@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from repository import ROOT
 
-SUPERNET, LATENCY = {"supernet", "configs"}, {"latency/errors", "latency/target"}
+SUPERNET, LATENCY = {"supernet", "configs"}, {"latency/errors", "latency/target", "latency/precision"}
 MEASURING = {*LATENCY, "latency/runtimes", "latency/graphs", "latency/measuring", "latency/tables"}
 
 MAY_IMPORT = {
     "configs": set(),
     "supernet": {"configs"},
     "latency/errors": SUPERNET,
+    "latency/precision": SUPERNET,
     "latency/target": {*SUPERNET, "latency/runtimes"},
     "latency/runtimes": {*SUPERNET, *LATENCY},
     "latency/graphs": {*SUPERNET, *LATENCY},

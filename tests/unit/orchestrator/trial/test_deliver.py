@@ -1,12 +1,19 @@
 """What is said of a delivered file: its accuracy, and a loss of it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from orchestrator.plan.trials import ONNX_FILE
-from orchestrator.trial.deliver import Delivered, top1
+from latency.graphs.export import export_onnx, export_program
+from latency.target import load_target
+from orchestrator.data.storage import Storage
+from orchestrator.plan.trials import ONNX_FILE, PROGRAM_FILE
+from orchestrator.trial.deliver import Delivered, top1, unlike_files
 from orchestrator.trial.records import Evaluation, checksum
+from supernet.network import build_network
+from supernet.presets import load_space
 
 
 def test_top1_is_the_share_of_images_whose_highest_output_is_their_label() -> None:
@@ -22,7 +29,33 @@ def test_top1_is_the_share_of_images_whose_highest_output_is_their_label() -> No
     ("found", "said"), [(0.93, ""), (0.95, ""), (0.9299, "model.onnx (int8) has a top-1 of 93.0%")]
 )
 def test_a_loss_of_accuracy_is_said(found: float, said: str) -> None:
-    evaluation = Evaluation(checksum(b"f"), checksum(b"p"), found, 0.9, 0.94)
-    text = Delivered(ONNX_FILE, 1, evaluation, None, "").loss(0.01, "int8")
+    evaluation = Evaluation(checksum(b"f"), checksum(b"p"), found, 0.9, found)
+    text = Delivered(ONNX_FILE, 1, evaluation, None, "").loss(0.94, 0.01, "int8")
     assert text.startswith(said)
     assert bool(text) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("ort-cpu-1t", ["model.onnx (fp32)", "model.pt2 (fp32)"]),
+        ("torch-cpu-bf16-1t", ["model.onnx (fp32)", "model.pt2 (bf16)"]),
+        ("ort-cpu-int8-1t", ["model.pt2 (fp32)"]),
+    ],
+)
+def test_files_of_another_network_are_told_and_those_of_the_network_are_not(
+    tmp_path: Path, target: str, told: list[str]
+) -> None:
+    space = load_space("digits")
+    goal, networks = load_target(target), []
+    for seed in (0, 1):
+        network = build_network(space, space.architecture((1,) * 6), seed=seed)
+        network(torch.randn(32, *space.input_size, generator=torch.Generator().manual_seed(seed)))
+        networks.append(network.eval())
+    precision = "bf16" if "bf16" in target else "fp32"
+    export_onnx(networks[0], space.input_size, tmp_path / ONNX_FILE)
+    (tmp_path / PROGRAM_FILE).write_bytes(export_program(networks[0], space.input_size, precision))
+    store = Storage(str(tmp_path))
+    assert unlike_files(store, goal, networks[0], space.input_size) == []
+    found = unlike_files(store, goal, networks[1], space.input_size)
+    assert [line.partition(" differs")[0] for line in found] == told

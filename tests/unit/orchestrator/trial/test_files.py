@@ -1,6 +1,7 @@
 """The delivered files: made of training images, the same each time, with all that runs them."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import torch
 from repository import ROOT
 
+from latency.graphs.archive import load_program
+from latency.measuring.answers import answers
 from latency.target import load_target
 from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
@@ -73,7 +76,15 @@ def test_int8_is_made_of_training_images_and_only_where_the_target_is_int8(tmp_p
     assert fewer[PROGRAM_FILE] == int8[PROGRAM_FILE]
 
 
-@pytest.mark.parametrize(("target", "file"), [("ort-cpu-int8-1t", ONNX_FILE), ("torch-cpu-1t", PROGRAM_FILE)])
+FILES = [
+    ("ort-cpu-1t", ONNX_FILE),
+    ("ort-cpu-int8-1t", ONNX_FILE),
+    ("torch-cpu-1t", PROGRAM_FILE),
+    ("torch-cpu-bf16-1t", PROGRAM_FILE),
+]
+
+
+@pytest.mark.parametrize(("target", "file"), FILES)
 def test_the_files_reproduce_on_raw_images_what_they_are_judged_by(tmp_path: Path, data: str, target: str, file: str):
     files = made(tmp_path / "runs", data, target)
     job, _ = job_of(tmp_path / "runs", data, target)
@@ -86,8 +97,23 @@ def test_the_files_reproduce_on_raw_images_what_they_are_judged_by(tmp_path: Pat
     assert classifier.class_names == list(images.manifest.class_names)
     raw, labels = images._groups.native("test", np.arange(images.num_examples("test")))
     found = [classifier.class_names.index(a["label"]) for a in classifier.predict([p[0] for p in raw])]
-    wanted = top1(classifier.logits, images.once("test", 50))
-    assert np.mean(np.array(found) == labels) == wanted
+    judged = partial(answers, folder / file, load_target(target))
+    assert np.mean(np.array(found) == labels) == top1(judged, images.once("test", 50))
+
+
+def test_a_bf16_target_gets_a_file_in_bf16_that_takes_and_gives_fp32(tmp_path: Path, data: str) -> None:
+    files = made(tmp_path / "bf16", data, "torch-cpu-bf16-1t")
+    (tmp_path / PROGRAM_FILE).write_bytes(files[PROGRAM_FILE])
+    program = load_program(tmp_path / PROGRAM_FILE)
+    assert {w.dtype for w in program.state_dict.values() if w.is_floating_point()} == {torch.bfloat16}
+    job, _ = job_of(tmp_path / "bf16", data, "torch-cpu-bf16-1t")
+    images = torch.cat([images for images, _ in open_data(job).once("test", 64)])
+    with torch.inference_mode():
+        found, wanted = program.module()(images), network_of(job)(images)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, found.bfloat16().float()), "it computes in bf16"
+    assert not torch.equal(found, wanted)
+    assert float((found - wanted).abs().max() / wanted.abs().max()) < 0.05
 
 
 def test_what_runs_an_onnx_file_travels_in_it(tmp_path: Path, data: str) -> None:
