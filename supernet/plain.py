@@ -201,10 +201,11 @@ def _refuse_unknown(kind: Any, value: Any, place: str) -> None:
 
 def _known_fields(kind: Any) -> dict[str, Any] | None:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return {name: field.annotation for name, field in kind.model_fields.items()}
+        return {field.alias or name: field.annotation for name, field in kind.model_fields.items()}
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = get_type_hints(kind, include_extras=True)
-        return {field.name: hints[field.name] for field in fields(kind)}
+        hints, written = get_type_hints(kind, include_extras=True), getattr(kind, "__pydantic_fields__", {})
+        aliases = {name: field.alias for name, field in written.items()}
+        return {aliases.get(field.name) or field.name: hints[field.name] for field in fields(kind)}
     return None
 
 

@@ -12,6 +12,7 @@ from latency.measuring.job import why_not
 from latency.target import Target
 from orchestrator.data.sources.registry import check_source
 from orchestrator.plan.config import RunConfig
+from orchestrator.plan.inherited import inherited
 from orchestrator.plan.trials import plan_trials
 from supernet.errors import InputError
 from supernet.objective import OBJECTIVES
@@ -31,6 +32,7 @@ def load_run(reference: str, **overrides: Any) -> RunConfig:
     merged = {**loaded, **{key: value for key, value in overrides.items() if value is not None}}
     config = check_run(merged, place)
     _check_source(config.data.source, f"{place}.data.source")
+    inherited(config, place)
     return config
 
 
@@ -109,6 +111,11 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     plain: dict[str, Any] = config.model_dump(mode="json")
     plain["space"] = space_definition(config.space)
     plain["targets"] = [target.to_dict() for target in config.load_targets()]
-    if "://" not in plain["storage"]:
-        plain["storage"] = str(Path(plain["storage"]).expanduser().absolute())
+    plain["storage"] = _absolute(plain["storage"])
+    if "/" in (plain["warmup"]["from"] or ""):  # else a name in the storage, wherever that moves
+        plain["warmup"]["from"] = _absolute(plain["warmup"]["from"])
     return plain
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).expanduser().absolute())

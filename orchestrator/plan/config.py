@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlparse
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
 
 from latency.graphs.quantise import Quantisation
 from latency.target import Target, load_target, read_target
@@ -208,6 +209,18 @@ class DeliverConfig(Strict):
     int8: Quantisation = Quantisation()
 
 
+@dataclass(frozen=True, config=ConfigDict(**STRICT, validate_by_name=True, serialize_by_alias=True))
+class WarmupConfig(SearchSettings):
+    """The shared warm-up: `SearchSettings`, and where its weights come from.
+
+    Attributes:
+        origin: As `from`: an earlier sweep of the same space, by its name in the storage or its folder, whose
+            warmed-up supernet is trained on; the number of classes may differ. None begins with fresh weights.
+    """
+
+    origin: Annotated[Text | None, Field(alias="from")] = None
+
+
 class MlflowConfig(Strict):
     """Where results are registered.
 
@@ -243,7 +256,7 @@ class RunConfig(Strict):
     targets: Annotated[list[Text | dict[str, Any]], Field(min_length=1, max_length=100)]
     sweep: SweepConfig
     mode: Literal["shared", "independent"] = "shared"
-    warmup: SearchSettings
+    warmup: WarmupConfig
     search: SearchSettings
     derive: DeriveSettings = DeriveSettings()
     train: TrainSettings

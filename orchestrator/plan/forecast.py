@@ -16,10 +16,12 @@ from torch.nn import functional as F
 from orchestrator.plan.activations import arch_step_bytes, weight_step_bytes
 from orchestrator.plan.check import not_here
 from orchestrator.plan.config import RunConfig
+from orchestrator.plan.inherited import inherited
 from orchestrator.plan.trials import plan_trials
 from orchestrator.report.live import clock
 from supernet.cost import macs_table, params_table
 from supernet.estimators import make_estimator
+from supernet.loop import SearchSettings
 from supernet.network import Supernet
 from supernet.presets import load_space
 from supernet.space import Space
@@ -43,7 +45,8 @@ def forecast(run: RunConfig) -> dict[str, Any]:
     image_seconds = _image_seconds(supernet)
     cores = os.cpu_count() or 1
     share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
-    warmup = run.warmup.num_steps * run.warmup.batch_size * share
+    warmup, source = run.warmup.num_steps * run.warmup.batch_size * share, inherited(run)
+    saved = source.warmup.num_steps * source.warmup.batch_size * share if source else 0.0
     arch_every = run.search.arch_every if run.search_settings.train_weights else 1
     arch_batch = run.search.arch_batch_size or run.search.batch_size
     weights = run.search.batch_size if run.search_settings.train_weights else 0
@@ -70,6 +73,8 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "images_per_second_per_core": round(1 / image_seconds, 1),
         "table_seconds": round(tables, 1),
         "warmup_seconds": round(warmup, 1),
+        "warmup_from": source.store.uri if source else None,
+        "warmup_saved_seconds": round(saved, 1),
         "trial_seconds": round(trial, 1),
         "total_seconds": round(total, 1),
         "worker_hours": round(total / 3600 * run.workers.max, 2),
@@ -97,7 +102,7 @@ def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
     def images(batch_size: int, num_paths: int = 1) -> int:
         return -(-batch_size // (run.workers.min * num_paths))
 
-    weights = {"warm-up": run.warmup}
+    weights: dict[str, SearchSettings] = {"warm-up": run.warmup}
     if run.search_settings.train_weights:
         weights["search"] = run.search
     found = {
@@ -114,6 +119,13 @@ def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
     found["architecture"] = arch_step_bytes(supernet, path, arch, graph=estimator.backward)
     found["training"] = weight_step_bytes(supernet, path, images(run.train.batch_size))
     return {name: _mib(size) for name, size in found.items()}
+
+
+def _saving(found: dict[str, Any]) -> str:
+    if not found["warmup_from"]:
+        return ""
+    saved = clock(found["warmup_saved_seconds"])
+    return f", on the supernet of {escape(found['warmup_from'])}: saves the {saved} that its own would take here"
 
 
 def _mib(size: int) -> float:
@@ -152,7 +164,7 @@ def forecast_table(found: dict[str, Any]) -> Table:
         f"({max(steps, key=steps.__getitem__)}; in fp32)",
         "speed here": f"{found['images_per_second_per_core']} images a second and core (weight steps)",
         "tables": clock(found["table_seconds"]),
-        "warm-up": clock(found["warmup_seconds"]),
+        "warm-up": clock(found["warmup_seconds"]) + _saving(found),
         "each trial": clock(found["trial_seconds"]),
         "in all": f"{clock(found['total_seconds'])} on this machine's cores, {found['worker_hours']} worker-hours",
     }

@@ -25,6 +25,7 @@ from orchestrator.plan.trials import (
     Trial,
 )
 from orchestrator.trial.deriving import Measure, derive_path
+from orchestrator.trial.inheriting import first_supernet, stored_weights
 from orchestrator.trial.phases import Finishing, Searching, read_state, to_state
 from orchestrator.trial.place import Place
 from orchestrator.trial.pooling import fill_pool
@@ -33,7 +34,6 @@ from orchestrator.trial.records import (
     Start,
     checksum,
     note_start,
-    read_beside,
     write_beside,
     write_record,
 )
@@ -62,12 +62,12 @@ def open_data(job: Job) -> ImageData:
 def run_warmup(job: Job, place: Place) -> None:
     """Train the shared supernet on uniformly drawn paths, fill the pool that trials derive from, store the weights."""
     run = job.run
-    supernet = Supernet(job.space, seed=run.seed).to(place.device)
+    state = read_state(place.saver.load(), WARMUP_KEY)
+    supernet = (Supernet(job.space, seed=run.seed) if state else first_supernet(job)).to(place.device)
     place.sync.broadcast([p.data for p in supernet.parameters()])
     nothing = CostTable("none", "1", 0.0, tuple((0.0,) * len(p.candidates) for p in supernet.space.positions))
     data = open_data(job)
     search = Search(supernet, nothing, run.warmup, data, seed=run.seed, sync=place.sync)
-    state = read_state(place.saver.load(), WARMUP_KEY)
     if isinstance(state, Searching):
         search.load_state_dict(state.search)
     _note_start(job, WARMUP_KEY, "search", search.step_index, place)
@@ -87,7 +87,7 @@ def load_warm_supernet(job: Job) -> Supernet:
         RunError: If they are not what was stored, naming the file.
     """
     supernet = Supernet(job.space, seed=job.run.seed)
-    supernet.load_state_dict(torch.load(io.BytesIO(read_beside(job.store, WARMUP_FILE)), weights_only=True))
+    supernet.load_state_dict(stored_weights(job.store))
     return supernet
 
 

@@ -1,6 +1,7 @@
 """Command lines of README and documentation: commands, options, presets and targets exist; the cheap ones run."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from repository import ROOT
 from latency.tables.file import write_table
 from latency.target import load_target
 from orchestrator.cli.main import app, main
+from orchestrator.plan.check import load_run, resolved
 from orchestrator.plan.config import RunConfig
+from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE
 from supernet.plain import read
 from supernet.presets import load_space, preset_names
 
@@ -81,6 +84,10 @@ def test_a_cheap_command_runs(command, folder, monkeypatch, capfd):
     if own.exists():  # its images are the reader's
         own.write_text(own.read_text().replace("/data/parts", "digits").replace("flip-crop", "light"))
     write_table(made_up_table(), folder / "onepath-runs" / "tables")
+    early = folder / "onepath-runs" / "quickstart"  # a sweep whose supernet is warm
+    early.mkdir()
+    (early / CONFIG_FILE).write_text(json.dumps(resolved(load_run("quickstart"))))
+    (early / WARMUP_FILE).touch()
     monkeypatch.setattr(sys, "argv", list(command.words))
     with pytest.raises(SystemExit) as ended:
         main()
