@@ -78,6 +78,10 @@ def register(registry: Registry, result: TrialResult, folder: Path, network: nn.
     return registry.register(result, files(folder, network))
 
 
+def results(registry: Registry, sweep: str) -> list[TrialResult]:
+    return [network.result for network in registry.networks(sweep)]
+
+
 def state_of(registry: Registry, sweep: str, trial: str) -> tuple[int, int, int, str]:
     """Count, with MLflow's own client, the trial's live runs, versions and logged models; and tell the run's status."""
     client = registry._client

@@ -45,7 +45,7 @@ def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
     """Return what there is to look at, and commands that fetch a network and show the registry."""
     if not done:
         return []
-    from orchestrator.registry.values import rank
+    from orchestrator.registry.choice import rank
     from orchestrator.report.rows import limit_text
 
     best = min(done, key=rank)

@@ -23,7 +23,7 @@ def _shown(
     mlflow: Literal["", "metric", "param"] = "",
     in_ms: str = "",
     column: str = "",
-    reads: Literal["text", "cost", "count", "accuracy"] = "text",
+    reads: Literal["text", "cost", "count", "bytes", "accuracy"] = "text",
     wide: bool = False,
 ) -> Any:
     """Return a field with what is made of it outside.
@@ -109,7 +109,7 @@ class TrialResult:
     architecture: str = _shown("", mlflow="param", column="architecture", wide=True)
     file: str = _shown("", mlflow="param")
     file_sha256: str = _shown("")
-    file_bytes: Count | None = _shown(mlflow="metric")
+    file_bytes: Count | None = _shown(mlflow="metric", column="size", reads="bytes", wide=True)
     data: str = _shown("", mlflow="param")
     status: Literal["done", "failed"] = _shown("done")
     reason: str = _shown("")

@@ -26,6 +26,13 @@ FOLDER = "network"
 FILES = {name: f"data/{FOLDER}/{name}" for name in NAMES} | {CODE.name: f"code/{CODE.name}"}
 """What a pulled folder holds, and where the registered model keeps it."""
 
+FORMATS = {
+    "onnx": (ONNX_FILE, PREPROCESSING_FILE, CODE.name),
+    "pt2": (PROGRAM_FILE, PREPROCESSING_FILE, CODE.name),
+    "module": (ARCHITECTURE_FILE, WEIGHTS_FILE),
+}
+"""What of it a format is: to run with ONNX Runtime or OpenVINO, to run with torch, to train on."""
+
 
 def checksum(file: Path) -> str:
     """Return the SHA-256 of a file's content."""

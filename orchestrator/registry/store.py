@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from orchestrator.plan.result import TrialResult, told
+from orchestrator.plan.result import TrialResult
+from orchestrator.registry.choice import Registered, Wish, check_alias, choose
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
-from orchestrator.registry.model import CODE, FILES, NAMES, checksum, log_network
+from orchestrator.registry.model import CODE, FILES, FORMATS, NAMES, checksum, log_network
 from orchestrator.registry.runs import Runs
-from orchestrator.registry.values import TRIAL_TAG, best_within, from_tags, to_tags
+from orchestrator.registry.values import to_tags
 from orchestrator.registry.versions import Versions
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError, RunError, nearest
 
 
 class Registry:
@@ -62,8 +63,10 @@ class Registry:
             found = self._client.get_experiment_by_name(experiment)
             # The first call to a new SQLite file creates the schema; doing so from several processes at once fails.
             root = None if artifacts is None else artifacts.as_uri()
-            id = found.experiment_id if found else self._client.create_experiment(experiment, artifact_location=root)
-        self.experiment_id = str(id)
+            if found is None and create:
+                self._client.create_experiment(experiment, artifact_location=root)
+                found = self._client.get_experiment_by_name(experiment)
+        self.experiment_id = str(found.experiment_id) if found else ""
         self._runs = Runs(self._mlflow, self._client, self.experiment_id)
         self._versions = Versions(connection, self.experiment_id, artifacts, remake)
 
@@ -81,8 +84,10 @@ class Registry:
             return self._runs.open_sweep(sweep, config)
 
     def close_sweep(self, sweep: str) -> None:
-        """Mark the sweep's run as finished."""
+        """Mark the sweep's run as finished, with every automatic alias of its models where it belongs."""
         with self._calls():
+            for model in {network.model for network in self._versions.networks(sweep)}:
+                self._versions.set_aliases(model)
             self._client.set_terminated(self._runs.of_sweep(sweep).info.run_id)
 
     def log_progress(self, sweep: str, trial: str, metrics: Mapping[str, float], step: int) -> None:
@@ -132,20 +137,45 @@ class Registry:
                 sent = {name: files[name] for name in NAMES} | {CODE.name: CODE}
                 newest = self._versions.create(name, model_id, run.info.run_id, to_tags(result), sent)
             self._versions.replace(newest, old, result)
+            self._versions.set_aliases(newest.name)
             self._client.set_terminated(newest.run_id)
             return f"models:/{newest.name}/{newest.version}"
 
-    def results(self, sweep: str) -> list[TrialResult]:
-        """Return the registered results of a sweep, read back from MLflow, ordered by target and latency.
+    def networks(self, sweep: str | None = None) -> list[Registered]:
+        """Return the registered networks of a sweep, or of all, by sweep, target and cost.
 
         Raises:
-            InputError: If there is no such sweep.
+            InputError: If nothing of such a sweep is registered.
         """
         with self._calls():
-            self._runs.of_sweep(sweep)
-            newest = {version.tags[TRIAL_TAG]: version for version in reversed(self._versions.of(sweep, None))}
-        found = [from_tags(version.tags, f"models:/{version.name}/{version.version}") for version in newest.values()]
-        return sorted(found, key=lambda result: (result.target, result.cost, result.trial))
+            found = self._versions.networks(sweep)
+            known = set() if found or sweep is None else {n.result.sweep for n in self._versions.networks(None)}
+        if sweep is not None and not found:
+            raise InputError(f"no network of sweep {sweep!r} in this registry{nearest(sweep, known)}")
+        return found
+
+    def promote(self, model: str, version: int, alias: str) -> tuple[Registered, Registered | None]:
+        """Let an alias of a registered model name one version.
+
+        Returns:
+            The network it names now, and the one that it named before.
+
+        Raises:
+            InputError: If there is no such version, or the alias is one that MLflow refuses or the sweep sets.
+        """
+        networks = self.networks()
+        of_model = {network.version: network for network in networks if network.model == model}
+        if not of_model:
+            raise InputError(f"no registered model {model!r}{nearest(model, {network.model for network in networks})}")
+        if version not in of_model:
+            known = ", ".join(str(number) for number in sorted(of_model))
+            raise InputError(f"{model} has no version {version}; it has {known}")
+        chosen = of_model[version]
+        check_alias(alias, chosen.result.target)
+        before = next((network for network in of_model.values() if alias in network.aliases), None)
+        with self._calls():
+            self._client.set_registered_model_alias(model, alias, str(version))
+        return chosen, before
 
     def lacks(self, results: Iterable[TrialResult]) -> list[str]:
         """Return the trials of those results that are not registered here under their `model_uri`, whole."""
@@ -157,41 +187,62 @@ class Registry:
         names = [f"models:/{version.name}/{version.version}" for version in found]
         return names == [result.model_uri] and self._versions.kept(found[0], result)
 
-    def pull(self, sweep: str, target: str, max_cost: float, out_dir: str | Path) -> dict[str, Any]:
-        """Copy the network of a target that was best in validation among those fast enough into a folder.
+    def pull(
+        self,
+        sweep: str,
+        target: str,
+        out_dir: str | Path,
+        *,
+        max_ms: float | None = None,
+        max_count: float | None = None,
+        min_top1: float | None = None,
+        alias: str | None = None,
+        version: int | None = None,
+        format: str = "",
+    ) -> dict[str, Any]:
+        """Copy one network of a target into a folder: see `orchestrator.registry.choice.Wish`.
 
-        The folder then holds `model.pt2` (torch.export), `model.onnx`, `preprocessing.json`, `image_classifier.py` that
-        runs them, `architecture.json`, `weights.safetensors` and `model.json` with the numbers; files of these names
-        are replaced.
+        The folder then holds the files of the format, of all without one: `model.pt2` (torch.export), `model.onnx`,
+        `preprocessing.json`, `image_classifier.py` that runs them, `architecture.json`, `weights.safetensors`; and
+        `model.json` with the numbers. Files of these names are replaced.
 
         Args:
             sweep: Name of the sweep.
             target: Name of the target.
-            max_cost: Highest measured latency in milliseconds, or highest count, allowed.
             out_dir: The folder; made if it is not there.
+            max_ms: Highest measured latency.
+            max_count: Highest count, where the target counts.
+            min_top1: Lowest validation top-1, 0..1.
+            alias: As MLflow has it, such as `best`.
+            version: Number of the version.
+            format: One of `orchestrator.registry.model.FORMATS`.
 
         Returns:
             The numbers, as in `model.json`.
 
         Raises:
-            InputError: If the sweep, the target or such a network does not exist.
+            InputError: If the sweep, the target, the format or such a network does not exist.
         """
-        chosen = best_within(self.results(sweep), target, max_cost)
+        if format and format not in FORMATS:
+            raise InputError(f"format {format!r}{nearest(format, FORMATS)}")
+        names = FORMATS.get(format, tuple(FILES))
+        wish = Wish(max_ms, max_count, min_top1, alias, version)
+        chosen = choose(self.networks(sweep), target, wish)
         out = Path(out_dir).expanduser()
         if out.exists() and not out.is_dir():
             raise InputError(f"{out}: not a folder; name another one to write to")
         out.parent.mkdir(parents=True, exist_ok=True)
-        numbers = told(chosen) | {"files": [*FILES, "model.json"]}
+        numbers = chosen.to_plain() | {"files": [*names, "model.json"]}
         with self._calls(), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
-            fetched = self._versions.fetch(chosen.model_uri, Path(folder))
+            fetched = self._versions.fetch(chosen.result.model_uri, Path(folder))
             ready = Path(folder) / "ready"
             ready.mkdir()
-            for name, place in FILES.items():
-                os.replace(fetched / place, ready / name)
+            for name in names:
+                os.replace(fetched / FILES[name], ready / name)
             (ready / "model.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
             # Everything is here and whole. The numbers come last: a folder with them is of one network.
             out.mkdir(exist_ok=True)
             (out / "model.json").unlink(missing_ok=True)
-            for name in (*FILES, "model.json"):
+            for name in (*names, "model.json"):
                 os.replace(ready / name, out / name)
         return numbers

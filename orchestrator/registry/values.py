@@ -1,14 +1,12 @@
-"""A trial's result as what MLflow keeps, and back; and the choice among what is kept.
+"""A trial's result as what MLflow keeps, and back.
 
 Why here: pure functions of results, apart from the files that speak to MLflow. It must not know MLflow, torch or ray.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 
 from orchestrator.plan.result import TrialResult, outward_name
-from orchestrator.report.rows import cost_text, limit_text
-from supernet.errors import InputError, nearest
 from supernet.plain import read
 
 SWEEP_TAG = "onepath.sweep"
@@ -61,34 +59,3 @@ def _named(result: TrialResult, role: str | None) -> dict[str, str | int | float
 
 def _text(value: str | int | float) -> str:
     return repr(value) if isinstance(value, float) else str(value)
-
-
-def best_within(results: Iterable[TrialResult], target: str, max_cost: float) -> TrialResult:
-    """Return the result of a target that was best in validation and costs at most `max_cost`; the cheaper of equals.
-
-    The test split chooses nothing: chosen by it, the reported top-1 would be too high.
-
-    Raises:
-        InputError: If the target has no result, or none that low; then the message names the lowest.
-    """
-    measured = [(r.cost, rank(r), r) for r in results if r.cost is not None]
-    targets = {result.target for _, _, result in measured}
-    if target not in targets:
-        raise InputError(f"no registered network for target {target!r}{nearest(target, targets)}")
-    of_target = [entry for entry in measured if entry[2].target == target]
-    fitting = [entry for entry in of_target if entry[0] <= max_cost]
-    if not fitting:
-        cost, _, lowest = min(of_target, key=lambda entry: entry[:2])
-        raise InputError(
-            f"no network within {cost_text(max_cost, lowest.unit)} on target {target}; the lowest is "
-            f"{cost_text(cost, lowest.unit)} (top-1 {lowest.top1:.4f}, {lowest.model_uri}); "
-            f"allow {limit_text(cost, lowest.unit)}, or search with a tighter budget"
-        )
-    return min(fitting, key=lambda entry: entry[1])[2]
-
-
-def rank(result: TrialResult) -> tuple[float, float]:
-    """Return what the best of several networks has the least of: validation top-1 first, then the cost."""
-    assert result.validation_top1 is not None, result
-    assert result.cost is not None, result
-    return -result.validation_top1, result.cost

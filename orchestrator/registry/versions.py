@@ -8,18 +8,20 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.result import TrialResult
+from orchestrator.registry.choice import Registered, aliases_of, is_automatic
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.model import FILES, checksum
-from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, from_tags, rank
+from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, from_tags
 from supernet.errors import RunError
 from supernet.plain import check_name
 
-BEST_ALIAS = "best"
+CREATE_TRIES = 20
+"""MLflow numbers versions by counting; of several that are made at once, some are refused."""
 
 
 class Versions:
@@ -40,8 +42,25 @@ class Versions:
     def of(self, sweep: str, trial: str | None) -> list[Any]:
         """Return the versions of a sweep, or of one trial, newest first."""
         where = f"tags.`{SWEEP_TAG}` = '{sweep}'" + ("" if trial is None else f" and tags.`{TRIAL_TAG}` = '{trial}'")
-        found = list(self._client.search_model_versions(where, max_results=10000))
+        found = _all(self._client.search_model_versions, where)
         return sorted(found, key=lambda version: (version.creation_timestamp, int(version.version)), reverse=True)
+
+    def networks(self, sweep: str | None) -> list[Registered]:
+        """Return the newest version of each trial of a sweep, or of all sweeps, by target and cost."""
+        where = f"tags.`{SWEEP_TAG}` " + ("LIKE '%'" if sweep is None else f"= '{check_name(sweep, 'sweep')}'")
+        aliases: dict[tuple[str, int], list[str]] = {}
+        for model in _all(self._client.search_registered_models, where):
+            for alias, number in sorted(model.aliases.items()):
+                aliases.setdefault((model.name, int(number)), []).append(alias)
+        found: dict[tuple[str, str], Registered] = {}
+        for version in sorted(_all(self._client.search_model_versions, where), key=lambda v: int(v.version)):
+            uri, number = f"models:/{version.name}/{version.version}", int(version.version)
+            names = tuple(aliases.get((version.name, number), ()))
+            entry = Registered(version.name, number, names, from_tags(version.tags, uri))
+            found[entry.result.sweep, entry.result.trial] = entry
+        return sorted(
+            found.values(), key=lambda n: (n.result.sweep, n.result.target, n.result.cost or 0.0, n.result.trial)
+        )
 
     def create(self, name: str, model_id: str, run_id: str, tags: Mapping[str, str], sent: Mapping[str, Path]) -> Any:
         """Make a logged model a version, with all its tags and the checksums of its files in one transaction.
@@ -50,15 +69,33 @@ class Versions:
             RunError: If a file did not arrive as it was sent.
         """
         checksums = self._checksums(model_id, sent)
-        if not self._client.search_registered_models(f"name = '{name}'"):
-            self._client.create_registered_model(name, tags={SWEEP_TAG: tags[SWEEP_TAG], "target": tags["target"]})
-        version = self._client.create_model_version(
-            name, f"models:/{model_id}", run_id, tags={**tags, **checksums}, model_id=model_id
-        )
+        self._ensure_model(name, {SWEEP_TAG: tags[SWEEP_TAG], "target": tags["target"]})
+        version = self._number(name, model_id, run_id, {**tags, **checksums})
         # What mlflow.register_model does besides; that function prints to the terminal.
         link = json.dumps([{"name": version.name, "version": version.version}])
         self._client.set_logged_model_tags(model_id, {"mlflow.modelVersions": link})
         return version
+
+    def _ensure_model(self, name: str, tags: Mapping[str, str]) -> None:
+        """Make a registered model, unless it is there; another process may do the same."""
+        if not self._client.search_registered_models(f"name = '{name}'"):
+            try:
+                self._client.create_registered_model(name, tags=dict(tags))
+            except self._mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+
+    def _number(self, name: str, model_id: str, run_id: str, tags: Mapping[str, str]) -> Any:
+        """Make a version, however many others are made at the same time."""
+        for left in reversed(range(CREATE_TRIES)):
+            try:
+                return self._client.create_model_version(
+                    name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id
+                )
+            except self._mlflow.exceptions.MlflowException as error:
+                if "Model Version creation error" not in str(error) or not left:
+                    raise
+        raise AssertionError
 
     def kept(self, version: Any, result: TrialResult) -> bool:
         """Whether a version is of this result, and its files here, if they are here, are what was registered."""
@@ -73,13 +110,40 @@ class Versions:
         )
 
     def replace(self, newest: Any, old: Sequence[Any], result: TrialResult) -> None:
-        """Let the newest version of a trial be its only one, and the alias `best` stand at the best of its target."""
+        """Let the newest version of a trial be its only one.
+
+        Aliases that users set go over to it if it is the same network made whole; those of another network go with it.
+        """
         for version in old:
+            if from_tags(version.tags, "") == from_tags(newest.tags, ""):
+                for alias in self._client.get_model_version(version.name, version.version).aliases:
+                    self._client.set_registered_model_alias(newest.name, alias, newest.version)
             self._client.delete_model_version(version.name, version.version)
         self._delete_networks(result, keep=newest.source.split("/")[-1])
-        rivals = [version for version in self.of(result.sweep, None) if version.name == newest.name]
-        best = min(rivals, key=lambda version: (*rank(from_tags(version.tags, "")), int(version.version)))
-        self._client.set_registered_model_alias(newest.name, BEST_ALIAS, best.version)
+
+    def set_aliases(self, name: str) -> None:
+        """Let every automatic alias of a model stand where `aliases_of` says; users' own are left alone.
+
+        Several processes may do so at once: each goes on until it finds nothing to change after its last write, so
+        whoever writes last has seen all versions.
+        """
+        while True:
+            versions = _all(self._client.search_model_versions, f"name = '{name}' and tags.`{SWEEP_TAG}` LIKE '%'")
+            numbered = {str(v.version): v for v in sorted(versions, key=lambda v: int(v.version))}
+            results = {number: from_tags(version.tags, "") for number, version in numbered.items()}
+            if not results:
+                return
+            target = next(iter(results.values())).target
+            found = {alias: str(v) for alias, v in self._client.get_registered_model(name).aliases.items()}
+            wanted = aliases_of(results)
+            gone = [alias for alias in found.keys() - wanted.keys() if is_automatic(alias, target)]
+            moved = [alias for alias, number in wanted.items() if found.get(alias) != number]
+            for alias in gone:
+                self._client.delete_registered_model_alias(name, alias)
+            for alias in moved:
+                self._client.set_registered_model_alias(name, alias, wanted[alias])
+            if not gone and not moved:
+                return
 
     def fetch(self, model_uri: str, folder: Path) -> Path:
         """Download a version and return where it is, after every file is found to be what was registered.
@@ -122,3 +186,13 @@ class Versions:
                 if self._artifacts is not None:
                     shutil.rmtree(self._artifacts / "models" / check_name(model.model_id, "model"), ignore_errors=True)
                 self._client.delete_logged_model(model.model_id)
+
+
+def _all(search: Callable[..., Any], where: str) -> list[Any]:
+    """Return everything that a search of MLflow finds, page by page."""
+    found = search(where, max_results=1000)
+    entries = list(found)
+    while found.token:
+        found = search(where, max_results=1000, page_token=found.token)
+        entries += found
+    return entries

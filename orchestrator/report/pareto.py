@@ -40,3 +40,27 @@ def non_dominated(latency_ms: Floats, top1: Floats) -> Mask:
             mask[i] = True
             best = accuracy[i]
     return mask
+
+
+def knee(cost: Floats, top1: Floats) -> int:
+    """Return the index of the point of the front where more accuracy begins to be dear.
+
+    It is the point farthest above the chord that joins the ends of the front, both axes scaled so that the ends are 0
+    and 1. A front that bends the other way, or has no more than two points, has its cheapest point for a knee.
+
+    Args:
+        cost: Shape (n,), lower is better; at least one point is finite in both.
+        top1: Shape (n,), higher is better.
+
+    Source: Satopää et al. 2011, "Finding a Kneedle in a Haystack", section II, without smoothing.
+    """
+    front = np.flatnonzero(non_dominated(cost, top1))
+    x, y = np.asarray(cost, np.float64)[front], np.asarray(top1, np.float64)[front]
+    order = np.argsort(x)
+    heights = _scaled(y[order]) - _scaled(x[order])
+    return int(front[order[int(heights.round(12).argmax())]])
+
+
+def _scaled(values: Any) -> Any:
+    """Return ascending values so that the ends are 0 and 1; one value alone is 0."""
+    return (values - values[0]) / max(values[-1] - values[0], np.finfo(np.float64).tiny)

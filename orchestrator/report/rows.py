@@ -87,14 +87,20 @@ def cost_label(target: str, unit: str) -> str:
     return f"{target}, counted" if unit == "1" else "measured latency (ms)"
 
 
-def count_text(value: float | None) -> str:
-    """Return a count in three digits with k, M or G, such as `1.23 M`."""
+def count_text(value: float | None, digits: int = 3) -> str:
+    """Return a count in so many digits with k, M or G, such as `1.23 M`."""
     if value is None:
         return "-"
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= size:
-            return f"{value / size:.3g} {unit}"
+            return f"{value / size:.{digits}g} {unit}"
     return f"{value:.0f}"
+
+
+def bytes_text(value: float | None) -> str:
+    """Return a size in three digits, such as `1.23 MB`."""
+    text = count_text(value)
+    return text if value is None else f"{text}{'B' if value >= 1000 else ' B'}"
 
 
 def ms_text(value: float | None) -> str:
@@ -123,6 +129,7 @@ CELLS: dict[str, Callable[[TrialResult, str], str]] = {
     "text": lambda result, name: getattr(result, name) or "-",
     "cost": lambda result, name: cost_text(getattr(result, name), result.unit),
     "count": lambda result, name: count_text(getattr(result, name)),
+    "bytes": lambda result, name: bytes_text(getattr(result, name)),
     "accuracy": accuracy_text,
 }
 """How a column is written, by `reads` of its field."""

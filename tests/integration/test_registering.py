@@ -99,7 +99,7 @@ def test_a_lost_registry_is_made_again_by_the_command_that_pull_names(tmp_path: 
         open_registry(job, create=False)
     again_made = rerun(job)
     assert all(result.model_uri for result in again_made)
-    assert open_registry(job, create=False).pull("night", "macs", 1e6, tmp_path / "out")["trial"] == "macs-2M"
+    assert open_registry(job, create=False).pull("night", "macs", tmp_path / "out", max_count=1e6)["trial"] == "macs-2M"
     # A damaged file in the registry is made whole too, and what is whole is left alone.
     networks = sorted(
         (root / "artifacts" / "models").glob("*/artifacts/data/network/model.pt2"), key=lambda p: p.stat().st_mtime

@@ -19,7 +19,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from registry_cases import ARCHITECTURE, make_network, make_result, open_registry, register, state_of
+from registry_cases import ARCHITECTURE, make_network, make_result, open_registry, register, results, state_of
 from safetensors.torch import load_file
 
 from orchestrator.data.pixels import encode_png
@@ -50,8 +50,8 @@ def test_results_come_back_to_the_last_digit(registry: Registry, root: Path) -> 
         make_result("ort-wide", cost=2.5, top1=0.95, model_uri="models:/night-ort-cpu-1t/1"),
         make_result("torch-tight", target="torch-cpu-1t", top1=0.97, model_uri="models:/night-torch-cpu-1t/1"),
     ]
-    assert registry.results("night") == expected
-    assert open_registry(root, create=False).results("night") == expected
+    assert results(registry, "night") == expected
+    assert results(open_registry(root, create=False), "night") == expected
 
 
 def test_mlflow_shows_the_sweep_its_trials_and_their_numbers(registry: Registry) -> None:
@@ -95,14 +95,14 @@ def test_registering_again_changes_nothing_and_another_result_replaces(registry:
     replaced = register(registry, second, root / "files")
     assert replaced != uri
     assert state_of(registry, "again", "t") == (1, 1, 1, "FINISHED")
-    assert registry.results("again") == [dataclasses.replace(second, model_uri=replaced)]
+    assert results(registry, "again") == [dataclasses.replace(second, model_uri=replaced)]
     assert registry._client.get_model_version_by_alias("again-ort-cpu-1t", "best").tags["top1"] == "0.5"
 
 
 def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Registry, root: Path, tmp_path: Path) -> None:
-    wide = registry.pull("night", "ort-cpu-1t", 2.5, tmp_path / "wide")
+    wide = registry.pull("night", "ort-cpu-1t", tmp_path / "wide", max_ms=2.5)
     assert (wide["trial"], wide["cost"]) == ("ort-wide", 2.5)
-    tight = registry.pull("night", "ort-cpu-1t", 2.4, tmp_path / "tight")
+    tight = registry.pull("night", "ort-cpu-1t", tmp_path / "tight", max_ms=2.4)
     assert tight["trial"] == "ort-tight"
     out = tmp_path / "tight"
     assert {path.name for path in out.iterdir()} == {*FILES, "model.json"}
@@ -117,7 +117,7 @@ def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Regist
     assert torch.equal(again(images), expected)
     session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"input": images.numpy()})[0], expected.detach(), atol=1e-5)
-    registry.pull("night", "ort-cpu-1t", 2.5, out)  # replaces
+    registry.pull("night", "ort-cpu-1t", out, max_ms=2.5)  # replaces
     assert json.loads((out / "model.json").read_text())["trial"] == "ort-wide"
 
 
@@ -126,21 +126,21 @@ def test_a_count_comes_back_as_a_count(registry: Registry, root: Path, tmp_path:
     numbers = {"cost": 5678.0, "predicted_cost": 5678.0, "budget": 6000.0, "unit": "1"}
     result = make_result("t", sweep="counted", target="macs", **numbers)
     uri = register(registry, result, root / "files")
-    assert registry.results("counted") == [dataclasses.replace(result, model_uri=uri)]
+    assert results(registry, "counted") == [dataclasses.replace(result, model_uri=uri)]
     with pytest.raises(InputError, match=r"within 5 k on target macs; the lowest is 5\.68 k .*; allow 5678,"):
-        registry.pull("counted", "macs", 5000, tmp_path / "x")
-    assert registry.pull("counted", "macs", 5678, tmp_path / "y")["unit"] == "1"
+        registry.pull("counted", "macs", tmp_path / "x", max_count=5000)
+    assert registry.pull("counted", "macs", tmp_path / "y", max_count=5678)["unit"] == "1"
 
 
 def test_nothing_to_pull_is_explained(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"no network within 1\.000 ms on target ort-cpu-1t; the lowest is 1\.250 ms .*; allow 1\.27,"
     ):
-        registry.pull("night", "ort-cpu-1t", 1.0, tmp_path / "x")
+        registry.pull("night", "ort-cpu-1t", tmp_path / "x", max_ms=1.0)
     with pytest.raises(InputError, match="target 'ort-cpu-2t'; did you mean 'ort-cpu-1t'"):
-        registry.pull("night", "ort-cpu-2t", 1.0, tmp_path / "x")
-    with pytest.raises(InputError, match="no sweep 'nigth' in this registry; did you mean 'night'"):
-        registry.pull("nigth", "ort-cpu-1t", 1.0, tmp_path / "x")
+        registry.pull("night", "ort-cpu-2t", tmp_path / "x", max_ms=1.0)
+    with pytest.raises(InputError, match="no network of sweep 'nigth' in this registry; did you mean 'night'"):
+        registry.pull("nigth", "ort-cpu-1t", tmp_path / "x", max_ms=1.0)
     assert not (tmp_path / "x").exists()
 
 
@@ -188,7 +188,7 @@ def test_progress_is_not_doubled_by_a_restart(registry: Registry, root: Path) ->
     history = client.get_metric_history(run.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(step, 1 / (step + 1)) for step in range(6)]
     uri = register(registry, make_result("t", sweep="curves"), root / "files")
-    assert registry.results("curves")[0].model_uri == uri
+    assert results(registry, "curves")[0].model_uri == uri
     assert state_of(registry, "curves", "t") == (1, 1, 1, "FINISHED")
 
 
@@ -311,12 +311,12 @@ def test_mlflow_says_nothing(tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
-from registry_cases import make_result, open_registry, register
+from registry_cases import make_result, open_registry, register, results
 root = Path({str(tmp_path)!r})
 registry = open_registry(root)
 registry.open_sweep("quiet", {{}})
 register(registry, make_result("t", sweep="quiet"), root / "files")
-registry.pull("quiet", "ort-cpu-1t", 9, root / "out")
+registry.pull("quiet", "ort-cpu-1t", root / "out", max_ms=9)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from registry_cases import make_result, open_registry, register, state_of
+from registry_cases import make_result, open_registry, register, results, state_of
 
 WRITES = ("create_", "set_", "log_", "delete_", "update_", "finalize_")
 
@@ -72,7 +72,7 @@ def test_killed_at_any_write_and_repeated_leaves_one_of_each(tmp_path: Path) -> 
         uri = register(registry, make_result("t", sweep=sweep), root / "files")
         assert state_of(registry, sweep, "t") == (1, 1, 1, "FINISHED")
         assert len(registry._client.search_runs([registry.experiment_id], f"attributes.run_name = '{sweep}'")) == 1
-        assert registry.results(sweep) == [make_result("t", sweep=sweep, model_uri=uri)]
+        assert results(registry, sweep) == [make_result("t", sweep=sweep, model_uri=uri)]
         best = registry._client.get_model_version_by_alias(f"{sweep}-ort-cpu-1t", "best")
         assert str(best.version) == uri.split("/")[-1]
-    assert registry.pull("kill8", "ort-cpu-1t", 2.0, tmp_path / "x")["trial"] == "t"
+    assert registry.pull("kill8", "ort-cpu-1t", tmp_path / "x", max_ms=2.0)["trial"] == "t"

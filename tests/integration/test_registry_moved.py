@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from registry_cases import make_network, make_result, open_registry, register
+from registry_cases import make_network, make_result, open_registry, register, results
 
 from orchestrator.registry.embedded import artifacts_beside, settle
 from orchestrator.registry.store import Registry
@@ -42,8 +42,8 @@ def test_work_in_a_copy_leaves_the_original_as_it_was(original: Path, copy: Path
     registry.open_sweep("night", {"seed": 8})
     other = make_result("t", top1=0.5)
     uri = register(registry, other, tmp_path / "files", make_network(seed=3))
-    assert registry.pull("night", "ort-cpu-1t", 9, tmp_path / "out")["top1"] == 0.5
-    assert [result.model_uri for result in registry.results("night")] == [uri]
+    assert registry.pull("night", "ort-cpu-1t", tmp_path / "out", max_ms=9)["top1"] == 0.5
+    assert [result.model_uri for result in results(registry, "night")] == [uri]
     assert contents(original) == before
     assert len(list((copy / "artifacts" / "models").iterdir())) == 1
 
@@ -54,7 +54,7 @@ def test_a_copy_serves_without_its_original(original: Path, copy: Path, tmp_path
     try:
         moved = copy.rename(tmp_path / "moved again")
         registry = open_registry(moved, create=False)
-        assert registry.pull("night", "ort-cpu-1t", 9, tmp_path / "out")["trial"] == "t"
+        assert registry.pull("night", "ort-cpu-1t", tmp_path / "out", max_ms=9)["trial"] == "t"
         code = (
             f"import mlflow, numpy; mlflow.set_tracking_uri('sqlite:///{moved}/mlflow.db');"
             "loaded = mlflow.pyfunc.load_model('models:/night-ort-cpu-1t@best');"
@@ -105,7 +105,7 @@ def test_pull_of_a_damaged_file_fails_and_leaves_the_folder_as_it_was(
     """Said before: success, or a traceback after three of the five files."""
     registry = open_registry(copy)
     out = tmp_path / "out"
-    registry.pull("night", "ort-cpu-1t", 9, out)
+    registry.pull("night", "ort-cpu-1t", out, max_ms=9)
     before = contents(out)
     (harmed,) = (copy / "artifacts" / "models").glob(f"*/artifacts/{file}")
     content = harmed.read_bytes()
@@ -115,15 +115,15 @@ def test_pull_of_a_damaged_file_fails_and_leaves_the_folder_as_it_was(
         harmed.write_bytes(content[:-7] if harm == "cut" else content[:-7] + bytes([content[-7] ^ 1]) + content[-6:])
     name = Path(file).name
     with pytest.raises(RunError, match=rf"models:/night-ort-cpu-1t/1: .*{name}.*`onepath sweep`"):
-        registry.pull("night", "ort-cpu-1t", 9, out)
+        registry.pull("night", "ort-cpu-1t", out, max_ms=9)
     assert contents(out) == before
     with pytest.raises(RunError):
-        registry.pull("night", "ort-cpu-1t", 9, tmp_path / "new")
+        registry.pull("night", "ort-cpu-1t", tmp_path / "new", max_ms=9)
     assert not (tmp_path / "new").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "out"]
     # The sweep that registers what it has stored makes it whole.
     register(registry, make_result("t"), tmp_path / "files")
-    assert registry.pull("night", "ort-cpu-1t", 9, out)["trial"] == "t"
+    assert registry.pull("night", "ort-cpu-1t", out, max_ms=9)["trial"] == "t"
 
 
 def test_a_folder_of_the_registrys_name_and_a_file_of_the_outputs_name_are_refused(copy: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_folder_of_the_registrys_name_and_a_file_of_the_outputs_name_are_refus
         open_registry(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="not a folder"):
-        open_registry(copy).pull("night", "ort-cpu-1t", 9, tmp_path / "file")
+        open_registry(copy).pull("night", "ort-cpu-1t", tmp_path / "file", max_ms=9)
 
 
 def test_a_server_that_is_away_or_is_none_is_told_at_once() -> None:

@@ -91,6 +91,8 @@ TESTED_BY = {
     "latency/runtimes/ort": "unit/latency/runtimes/test_registry.py",
     "latency/runtimes/ov": "unit/latency/runtimes/test_registry.py",
     "latency/runtimes/torch_compiled": "integration/test_latency_flow.py",
+    "orchestrator/cli/models": "integration/test_registry_commands.py",
+    "orchestrator/cli/pull": "integration/test_registry_commands.py",
     "orchestrator/cli/device": "unit/orchestrator/cluster/test_devices.py",
     "orchestrator/cluster/leftovers": "integration/test_resume.py",
     "orchestrator/data/augment": "unit/orchestrator/data/test_batches.py",
