@@ -37,6 +37,10 @@ def its_network_keeps_the_budget_and_exports(folder: Path, found: dict[str, Any]
     assert export_parity(found["network"], file, found["space"].input_size) < 1e-4
 
 
+def the_network_is_found(folder: Path, found: dict[str, Any]) -> None:
+    assert len(found.get("found", [1])) == 1
+
+
 BEFORE = {
     "README.md": a_registered_quickstart,
     "delivery.md": a_registered_quickstart,
@@ -45,7 +49,11 @@ BEFORE = {
 """What a reader has done when he comes to the page's Python: run the quickstart, measured a table."""
 
 
-AFTER = {"search.md": its_network_keeps_the_budget_and_exports}
+AFTER = {
+    "README.md": the_network_is_found,
+    "delivery.md": the_network_is_found,
+    "search.md": its_network_keeps_the_budget_and_exports,
+}
 
 
 @pytest.mark.parametrize("block", SNIPPETS, ids=str)
