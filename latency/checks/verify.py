@@ -10,11 +10,12 @@ from latency.checks.probe_networks import random_paths, structured_paths
 from latency.checks.verdict import Probe, Report, anchor, judge
 from latency.measuring.job import Item, Job, JobResult, Progress, plan_for
 from latency.measuring.process import run_job
+from latency.tables.calibrate import CalibrationNetwork
 from latency.tables.estimate import predict
 from latency.tables.table import LatencyTable
 from supernet.cost import macs_table, params_table
 from supernet.errors import InputError
-from supernet.space import Architecture, Path
+from supernet.space import Architecture, Path, Space
 
 SECONDS = 60.0
 """Measuring time wanted, unless another is asked for."""
@@ -55,13 +56,10 @@ def verify(
             "left to predict; verify a space with more"
         )
     keys = [f"{kind} {name}" for kind, name, _ in named]
+    paths = {key: path for key, (_, _, path) in zip(keys, named, strict=True)}
+    paths |= {anchor(known.architecture): _path(space, known) for known in table.calibration.networks}
     items = [
-        Item(key, choices=space.kept(path), input_shape=space.input_size)
-        for key, (_, _, path) in zip(keys, named, strict=True)
-    ]
-    items += [
-        Item(anchor(id), choices=space.kept(space.path(Architecture.parse(id))), input_shape=space.input_size)
-        for id in (network.architecture for network in table.calibration.networks)
+        Item(key, choices=space.kept(path), input_shape=space.input_size, whole=True) for key, path in paths.items()
     ]
     result = run(
         Job(table.target, tuple(items), space, plan_for(table.target, seconds, tolerance=TOLERANCE), seed=seed),
@@ -69,6 +67,10 @@ def verify(
     )
     probes = [_probe(table, kind, name, path, result, key) for key, (kind, name, path) in zip(keys, named, strict=True)]
     return judge(table, probes, result)
+
+
+def _path(space: Space, known: CalibrationNetwork) -> Path:
+    return space.path(Architecture.parse(known.architecture))
 
 
 def _probe(table: LatencyTable, kind: str, name: str, path: Path, result: JobResult, key: str) -> Probe:

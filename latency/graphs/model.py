@@ -116,21 +116,32 @@ def file_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None = 
     if file.suffix == ".onnx":
         return _onnx_forms(file, batch, images)
     if file.suffix == ".pt2":
-        return _program_forms(file, batch, images)
+        return program_forms(load_program(file), file.name, batch, images)
     raise InputError(f"{file}: unknown kind of model; give .onnx, .pt2, an architecture file or a network's name")
 
 
-def _program_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None) -> ModelForms:
-    program = load_program(file)
-    (name,) = program.graph_signature.user_inputs  # the archive was checked for it
-    value = next(node.meta["val"] for node in program.graph.nodes if node.name == name)
+def program_forms(
+    program: torch.export.ExportedProgram, name: str, batch: int, images: NDArray[np.float32] | None = None
+) -> ModelForms:
+    """Return the forms of a torch export with one input.
+
+    Args:
+        program: As exported, or loaded.
+        name: For messages.
+        batch: Images at once.
+        images: To calibrate quantisation with.
+
+    Raises:
+        InputError: If it has open dimensions beside the batch.
+    """
+    (input_name,) = program.graph_signature.user_inputs  # the archive was checked for it
+    value = next(node.meta["val"] for node in program.graph.nodes if node.name == input_name)
     dims = list(value.shape)
     if len(dims) != 4 or not all(isinstance(dim, int) for dim in dims[1:]):
-        raise InputError(f"{file}: input shape {dims}; expected (N, C, H, W) with only N open")
+        raise InputError(f"{name}: input shape {dims}; expected (N, C, H, W) with only N open")
     shape = (batch, *dims[1:])
-    module = program.module()
     forms = module_forms(nn.Identity(), shape, images)
-    return ModelForms(forms.example, lambda: module, lambda: onnx_bytes_of_program(program, shape), forms.make_images)
+    return ModelForms(forms.example, program.module, lambda: onnx_bytes_of_program(program, shape), forms.make_images)
 
 
 def onnx_bytes_of_program(program: torch.export.ExportedProgram, shape: tuple[int, ...]) -> bytes:

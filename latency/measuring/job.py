@@ -40,6 +40,8 @@ class Item:
         file: `.onnx` or `.pt2`.
         weights: Safetensors file with the weights of `choices`; random ones if empty.
         visits: Visits per round.
+        whole: Whether `choices` are a whole network: where modules run, it is measured in the form in which it is
+            delivered, for a torch export of a small network takes longer than its module.
         stream_bytes: Memory to read through before each timed call, as the rest of a network would.
         check: Compare the outputs with the module's.
     """
@@ -50,6 +52,7 @@ class Item:
     file: str = ""
     weights: str = ""
     visits: int = 1
+    whole: bool = False
     stream_bytes: int = 0
     check: bool = False
 

@@ -79,7 +79,7 @@ def measure_network(
             file = str(FilePath(name) / "weights.safetensors")
             save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, file)
         choices = space.kept(space.path(architecture))
-        item = Item("model", choices=choices, input_shape=space.input_size, weights=file, check=True)
+        item = Item("model", choices=choices, input_shape=space.input_size, weights=file, whole=True, check=True)
         return _measure(item, space, target, images, FilePath(name), seconds, progress, run)
 
 

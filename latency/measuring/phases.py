@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from latency.graphs.model import ModelForms, build_chain, file_forms, module_forms
+from latency.graphs.export import exported
+from latency.graphs.model import ModelForms, build_chain, file_forms, module_forms, program_forms
 from latency.measuring.job import Item, Job
 from latency.measuring.machine import QuietCores, fast_cores, release_affinity
 from latency.measuring.sentinels import PREFIX, SENTINELS, host_sentinel, streaming
@@ -45,6 +47,7 @@ class Phases:
         parity: Found so far: per checked item, the difference from the module's outputs.
         prepare_seconds: Spent so far on making items ready.
         graphs: Made so far, per item: each is opened several times.
+        programs: Files loaded and networks exported so far, per item.
     """
 
     target: Target
@@ -56,6 +59,7 @@ class Phases:
     parity: dict[str, float] = field(default_factory=dict)
     prepare_seconds: float = 0.0
     graphs: dict[str, bytes] = field(default_factory=dict)
+    programs: dict[str, ModelForms] = field(default_factory=dict)
 
     @classmethod
     def of(cls, job: Job, folder: FilePath, report: Report) -> "Phases":
@@ -79,17 +83,30 @@ class Phases:
         return replace(forms, make_onnx=lambda: self.graphs[item.key], cache=self.folder)
 
     def _forms(self, item: Item) -> ModelForms:
+        if item.file or (item.whole and not self.target.traits.takes_onnx):
+            if item.key not in self.programs:
+                self.programs[item.key] = self._program(item)
+            return self.programs[item.key]
+        shape = (self.target.batch, *item.input_shape)
+        fits = self.images is not None and self.images.shape[1:] == shape[1:]
+        return module_forms(self._module(item), shape, self.images if fits else None)
+
+    def _program(self, item: Item) -> ModelForms:
+        batch, images = self.target.batch, self.images
         if item.file:
-            return file_forms(FilePath(item.file), self.target.batch, self.images)
+            return file_forms(FilePath(item.file), batch, images)
+        return program_forms(
+            exported(self._module(item), item.input_shape, self.target.precision), item.key, batch, images
+        )
+
+    def _module(self, item: Item) -> nn.Module:
         assert self.space is not None
         module = build_chain(self.space, item.choices)
         if item.weights:
             from safetensors.torch import load_file
 
             module.load_state_dict(load_file(item.weights))
-        shape = (self.target.batch, *item.input_shape)
-        fits = self.images is not None and self.images.shape[1:] == shape[1:]
-        return module_forms(module, shape, self.images if fits else None)
+        return module
 
 
 def prepare_item(item: Item, forms: ModelForms, target: Target, host: Host) -> tuple[Program, dict[str, Any]]:

@@ -47,6 +47,8 @@ class Entry:
 
 
 _ONNX = ("onnxruntime", "onnx")
+_TORCH = ("torch", "torch._dynamo", "torch.export.pt2_archive")
+"""Torch, and what takes it two seconds to import when it first loads or makes an export."""
 _CUDA = Entry(
     "cuda",
     ("fp32", "fp16", "bf16"),
@@ -59,7 +61,7 @@ _CUDA = Entry(
 )
 
 RUNTIMES: dict[str, Entry] = {
-    "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",), imports=("torch",), options=TorchOptions),
+    "torch": Entry("torch_eager", ("fp32", "bf16"), ("torch",), imports=_TORCH, options=TorchOptions),
     "onnxruntime": Entry("ort", ("fp32", "int8"), _ONNX, imports=_ONNX, takes_onnx=True, served_by="onnxruntime"),
     "openvino": Entry(
         "ov",
@@ -70,7 +72,7 @@ RUNTIMES: dict[str, Entry] = {
         extra="openvino",
         served_by="openvino",
     ),
-    "torch-compile": Entry("torch_compiled", ("fp32", "bf16"), ("torch",), imports=("torch",)),
+    "torch-compile": Entry("torch_compiled", ("fp32", "bf16"), ("torch",), imports=_TORCH),
     "cuda": _CUDA,
     "cuda-graph": _CUDA,
     "command": Entry(

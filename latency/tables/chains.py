@@ -137,6 +137,7 @@ def job_items(
             choices=chain,
             input_shape=trace(space)[chain[0][0]].in_shape,
             visits=4 if chain in befores else 1 if chain in whole else 2,
+            whole=chain in whole,
             stream_bytes=0 if chain in whole or not target.traits.own_process else network_bytes(space, target),
         )
         for chain in chains

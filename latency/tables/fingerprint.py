@@ -16,7 +16,7 @@ from latency.runtimes.base import load_runtime
 from latency.target import Target
 from supernet.space import Space
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Raised when the way of measuring changes so that old tables no longer compare."""
 
 

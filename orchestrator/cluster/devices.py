@@ -15,8 +15,7 @@ from typing import Any
 import ray
 
 from latency.errors import MachineTooNoisy
-from latency.graphs.export import export_program
-from latency.measuring.measure import Measurement, measure_file, measure_network
+from latency.measuring.measure import Measurement, measure_network
 from latency.measuring.process import MeasuringProcess
 from latency.tables.build import build_table
 from latency.tables.estimate import cost_table
@@ -31,7 +30,6 @@ from orchestrator.plan.news import News
 from orchestrator.plan.trials import TABLES_FOLDER, Job
 from supernet.cost import CostTable
 from supernet.errors import RunError
-from supernet.network import build_network
 from supernet.space import Architecture, read_space
 
 _kept: list[MeasuringProcess] = []
@@ -56,21 +54,13 @@ def kept_process(target: Target) -> MeasuringProcess:
 def _measure(
     space: Mapping[str, Any], architectures: Sequence[str], target: Mapping[str, Any], seconds: float, key: str
 ) -> list[Measurement]:
-    """Measure networks with random weights one after the other; runs on the node of the target.
-
-    Each in the form in which it is delivered: a torch export of a small network takes longer than its module.
-    """
+    """Measure networks with random weights one after the other; runs on the node of the target."""
     where, goal, tell = read_space(space, "space"), read_target(target, "target"), teller(poster(), key, "measure")
 
     def measure(text: str) -> Measurement:
-        architecture, run = Architecture.parse(text), kept_process(goal).run
-        if goal.traits.takes_onnx:
-            return measure_network(where, architecture, goal, seconds=seconds, progress=tell, run=run)
-        with tempfile.TemporaryDirectory(prefix="onepath-program-") as folder:
-            file = Path(folder) / "network.pt2"
-            network = build_network(where, architecture)
-            file.write_bytes(export_program(network, where.input_size, goal.precision))
-            return measure_file(file, goal, seconds=seconds, progress=tell, run=run)
+        return measure_network(
+            where, Architecture.parse(text), goal, seconds=seconds, progress=tell, run=kept_process(goal).run
+        )
 
     return [quietest(partial(measure, text)) for text in architectures]
 

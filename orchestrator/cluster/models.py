@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from latency.measuring.answers import answers
 from latency.measuring.measure import Measurement, measure_file
 from latency.target import read_target
-from orchestrator.cluster.devices import on_target, quietest, teller
+from orchestrator.cluster.devices import kept_process, on_target, quietest, teller
 from orchestrator.cluster.progress import poster
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import Job
@@ -53,7 +53,7 @@ def _measure(name: str, content: bytes, target: Mapping[str, Any], seconds: floa
     with tempfile.TemporaryDirectory(prefix="onepath-file-") as folder:
         file = Path(folder) / name
         file.write_bytes(content)
-        return quietest(lambda: measure_file(file, goal, seconds=seconds, progress=tell))
+        return quietest(lambda: measure_file(file, goal, seconds=seconds, progress=tell, run=kept_process(goal).run))
 
 
 def _ask(name: str, content: bytes, target: Mapping[str, Any], images: NDArray[np.float32]) -> NDArray[np.float32]:

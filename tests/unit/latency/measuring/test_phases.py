@@ -1,10 +1,12 @@
 """Items made ready for a phase: outputs compared, graphs made once, and once only where one process times them all."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from latency.measuring.job import Item, Job
 from latency.measuring.phases import Phases, SharedPhases, prepare_item
@@ -32,6 +34,20 @@ def test_a_checked_item_is_compared_with_its_module(tmp_path: Path, name: str) -
 def test_the_graph_of_an_item_is_made_once(tmp_path: Path) -> None:
     phases = phases_of(load_target("ort-cpu-1t"), tmp_path)
     assert phases.forms(ITEM).onnx() is phases.forms(ITEM).onnx()
+
+
+@pytest.mark.parametrize(("name", "exported"), [("torch-cpu-1t", True), ("ort-cpu-1t", False)])
+def test_a_whole_network_is_measured_in_the_form_in_which_it_is_delivered(
+    tmp_path: Path, name: str, exported: bool
+) -> None:
+    phases = phases_of(load_target(name), tmp_path)
+    whole = replace(ITEM, whole=True)
+    forms, x = phases.forms(whole), torch.zeros(1, *SPACE.input_size)
+    assert isinstance(forms.module(), torch.fx.GraphModule) == exported
+    assert phases.forms(whole).module() is not forms.module(), "in every phase it lies elsewhere in memory"
+    with torch.inference_mode():
+        torch.testing.assert_close(forms.module()(x), phases.forms(ITEM).module()(x))
+    assert len(phases.programs) == exported, "an export takes half a second: it is made once"
 
 
 def test_images_of_another_shape_calibrate_nothing(tmp_path: Path) -> None:
