@@ -13,7 +13,7 @@ from typing import Any
 
 from latency.errors import ForeignTable
 from latency.tables.calibrate import Calibration
-from latency.tables.fingerprint import differences, fingerprint, space_hash
+from latency.tables.fingerprint import definition_hash, differences, fingerprint
 from latency.tables.table import Figure, LatencyTable, Row, rebuild_command
 from latency.target import Target, read_target
 from supernet.errors import InputError
@@ -30,11 +30,14 @@ METADATA = b"onepath_latency"
 def table_path(folder: FilePath | str, space: Space, target: Target) -> FilePath:
     """Return where the table of a space on a target is kept: in the folder itself, whatever their names are.
 
+    Spaces and targets that share a name but not what decides latencies have tables beside each other: a space has as
+    many classes as the images of its sweep.
+
     Raises:
         InputError: If a name cannot be part of a file's.
     """
     names = check_name(space.name, "the space's name"), check_name(target.name, "the target's name")
-    return FilePath(folder) / f"{'@'.join(names)}.parquet"
+    return FilePath(folder) / f"{'@'.join(names)}-{definition_hash(space, target)}.parquet"
 
 
 def require_folder(folder: FilePath | str) -> None:
@@ -156,7 +159,6 @@ def stored_table(folder: FilePath | str, space: Space, target: Target) -> Latenc
 
     Raises:
         InputError: If there is none, or it is damaged, with the command that builds it anew.
-        ForeignTable: If it is of other layers than the space's.
     """
     path = table_path(folder, space, target)
     if not path.is_file():
@@ -164,14 +166,9 @@ def stored_table(folder: FilePath | str, space: Space, target: Target) -> Latenc
             f"{path}: no latency table of {space.name} on {target.name} yet; {rebuild_command(space, target, folder)}"
         )
     try:
-        table = read_table(path)
+        return read_table(path)
     except InputError as error:
         raise InputError(f"{error}: {rebuild_command(space, target, folder)}") from error
-    if table.fingerprint.get("space") != space_hash(space):
-        raise ForeignTable(
-            f"{path} was measured for other layers than {space.name} has; {rebuild_command(space, target, folder)}"
-        )
-    return table
 
 
 def load_table(folder: FilePath | str, space: Space, target: Target) -> LatencyTable:

@@ -24,11 +24,10 @@ def fingerprint(space: Space, target: Target) -> dict[str, Any]:
     """Return the fingerprint that a table of this space and target would have if it were built here now."""
     runtime, traits = load_runtime(target.runtime), target.traits
     remote = traits.external and target.device != traits.device
-    settings = {key: value for key, value in target.to_dict().items() if key != "name"}
     return {
         "protocol": PROTOCOL,
         "space": space_hash(space),
-        **settings,
+        **_settings(target),
         **({} if remote else cpu_facts()),
         "versions": versions(traits.needs),
         **runtime.facts(target),
@@ -40,6 +39,16 @@ def space_hash(space: Space) -> str:
     layers = [{key: value for key, value in asdict(layer).items() if key != "row"} for layer in space.layers]
     definition = {"input_size": space.input_size, "layers": layers, "operators": _source_hash(space.operators)}
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def definition_hash(space: Space, target: Target) -> str:
+    """Return a short hash of what decides latencies on any machine: the space's layers and the target's settings."""
+    definition = json.dumps([space_hash(space), _settings(target)], sort_keys=True)
+    return hashlib.sha256(definition.encode()).hexdigest()[:8]
+
+
+def _settings(target: Target) -> dict[str, Any]:
+    return {key: value for key, value in target.to_dict().items() if key != "name"}
 
 
 def differences(stored: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -36,11 +36,22 @@ def test_a_foreign_table_is_refused_with_the_command_that_rebuilds_it(tmp_path: 
     assert stored_table(tmp_path, SPACE, TARGET).fingerprint["cpu"] == "another processor"  # readable for comparing
 
 
-def test_other_layers_under_the_same_name_are_refused(tmp_path: Path) -> None:
-    write_table(made_up_table(), tmp_path)
-    wider = load_space({"base": "digits", "channels": {"stage1": 32}})
-    with pytest.raises(ForeignTable):
-        load_table(tmp_path, replace(wider, name="digits"), TARGET)
+def test_other_layers_or_settings_under_the_same_name_have_tables_of_their_own(tmp_path: Path) -> None:
+    """Such as two sweeps of a space over images of ten and of forty classes: each was measured anew by turns."""
+    path = write_table(made_up_table(), tmp_path)
+    more_classes, two_threads = replace(SPACE, num_classes=40), replace(TARGET, threads=2)
+    others = {table_path(tmp_path, more_classes, TARGET), table_path(tmp_path, SPACE, two_threads)}
+    assert len(others | {path}) == 3
+    with pytest.raises(InputError, match=r"no latency table of digits on ort-cpu-1t yet; onepath latency build"):
+        load_table(tmp_path, more_classes, TARGET)
+    assert table_path(tmp_path, replace(SPACE), replace(TARGET)) == path
+
+
+def test_a_table_of_other_layers_is_refused_whatever_its_file_is_called(tmp_path: Path) -> None:
+    wider = replace(load_space({"base": "digits", "channels": {"stage1": 32}}), name="digits")
+    write_table(made_up_table(), tmp_path).rename(table_path(tmp_path, wider, TARGET))
+    with pytest.raises(ForeignTable, match=r"space: .* in the table"):
+        load_table(tmp_path, wider, TARGET)
 
 
 @pytest.mark.parametrize("content", [b"", b"not parquet at all"])
@@ -69,7 +80,9 @@ def test_a_row_that_cannot_be_is_refused_with_file_and_remedy(tmp_path: Path, va
     rows = stored.to_pylist()
     rows[0]["raw_ms"] = value
     parquet.write_table(pyarrow.Table.from_pylist(rows).replace_schema_metadata(stored.schema.metadata), path)
-    with pytest.raises(InputError, match=r"digits@ort-cpu-1t\.parquet: damaged.*onepath latency build --space digits"):
+    with pytest.raises(
+        InputError, match=r"digits@ort-cpu-1t-[0-9a-f]{8}\.parquet: damaged.*onepath latency build --space digits"
+    ):
         load_table(tmp_path, SPACE, TARGET)
 
 
