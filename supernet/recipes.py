@@ -1,8 +1,8 @@
-"""The paper's schedules and constants on ImageNet as presets, for its search and for the final training.
+"""Schedules and constants on ImageNet as presets: the paper's search and final training, and a modern final training.
 
-Why here: they are facts of the method's source, not defaults of the search. What is not a setting of these rooms
+Why here: they are facts of their sources, not defaults of the search. What is not a setting of these rooms
 stands elsewhere: dropout in each published network's file, colour jitter in the data's presets `imagenet`
-(search) and `imagenet-strong` (final training).
+(search) and `imagenet-strong` (final training), RandAugment and random erasing in `imagenet-modern`.
 
 Source: Cai et al. 2019 and the released search code. Where its two final recipes differ, this is the one of the
 search code (no decay on batch norm, Nesterov, learning rate 0.05 at batch 256).
@@ -61,4 +61,30 @@ def paper_training(num_images: int = NUM_IMAGES, batch_size: int = 256) -> Train
         decay_norms=False,
         label_smoothing=0.1,
         inherit=False,
+    )
+
+
+def modern_training(epochs: int, num_images: int = NUM_IMAGES, batch_size: int = 1024) -> TrainSettings:
+    """Return a final training on inherited weights with what has become usual since the paper.
+
+    Mixup and cutmix, averaged weights, warm-up, a learning rate in proportion to the batch. Beside it goes the data's
+    preset `imagenet-modern`.
+
+    Args:
+        epochs: Of inherited weights; fresh ones want several hundred.
+        num_images: Images of the training split.
+        batch_size: Images per step.
+
+    Source: torchvision's references/classification of 2021; its weight decay, rates and shares.
+    """
+    steps = num_steps(epochs, num_images, batch_size)
+    return TrainSettings(
+        num_steps=steps,
+        batch_size=batch_size,
+        learning_rate=0.5 * batch_size / 1024,
+        warmup_steps=steps // 20,
+        weight_decay=2e-5,
+        mixup=0.2,
+        cutmix=1.0,
+        average=0.9999,
     )

@@ -5,28 +5,33 @@ machine like the search, so it survives a crash the same way.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, Strict, model_validator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from supernet.averaging import ExponentialAverage, NoAverage
 from supernet.errors import RunError
+from supernet.mixing import Targets, make_mixing
 from supernet.network import Supernet, build_network, inherit_weights
-from supernet.plain import STRICT, Count, CountOrNone, Flag
+from supernet.plain import STRICT, Count, CountOrNone, Flag, NotNegative
 from supernet.rng import generator
 from supernet.space import Architecture
-from supernet.sync import Alone, Sync, rank_weight
+from supernet.sync import Alone, Sync, rank_slice, rank_weight
 from supernet.training import (
     Batch,
     Data,
+    Evaluation,
     LabelSmoothing,
     LearningRate,
     Momentum,
+    OptimiserName,
     Precision,
     WeightDecay,
+    adamw,
     cosine,
     evaluate,
     precision_context,
@@ -39,23 +44,32 @@ from supernet.training import (
 
 @dataclass(frozen=True, config=STRICT)
 class TrainSettings:
-    """Final training of one network; the defaults are the paper's recipe, steps aside.
+    """Final training of one network; the defaults are the paper's recipe, steps aside (`recipes` has another).
 
     Attributes:
         num_steps: Optimiser steps (the paper: 300 epochs).
         batch_size: Images per step over all ranks.
+        optimiser: Nesterov SGD, or AdamW (which leaves `momentum` aside).
+        learning_rate: Peak of a cosine that ends at zero.
         inherit: Start from the supernet's weights; False starts afresh, as the paper does.
         decay_norms: Whether batch norm and biases decay (the paper: no).
+        mixup: Images are mixed in pairs with shares of a Beta distribution of this parameter; 0 for not.
+        cutmix: The same by rectangles; with both, a step takes one or the other. See `supernet.mixing`.
+        average: Decay per step of an exponential average of the weights, which replaces them at the end; 0 for none.
     """
 
     num_steps: Count
     batch_size: Count = 256
+    optimiser: OptimiserName = "sgd"
     learning_rate: LearningRate = 0.05
     warmup_steps: CountOrNone = 0
     momentum: Momentum = 0.9
     weight_decay: WeightDecay = 4e-5
     decay_norms: Flag = False
     label_smoothing: LabelSmoothing = 0.1
+    mixup: Annotated[NotNegative, Field(le=100)] = 0.0
+    cutmix: Annotated[NotNegative, Field(le=100)] = 0.0
+    average: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.0
     inherit: Flag = True
     precision: Precision = "auto"
     recalibration_batches: Count = 20
@@ -74,7 +88,7 @@ class Training:
         network: Trained in place, on the device where it should run.
         settings: Recipe.
         data: Splits `train`, `validation`, `test`.
-        seed: Of dropout.
+        seed: Of dropout and mixing.
         sync: The ranks of this training.
     """
 
@@ -84,8 +98,10 @@ class Training:
         self.network, self.settings, self.data, self.seed = network, settings, data, seed
         self.sync: Sync = sync or Alone()
         self.device = next(network.parameters()).device
-        s = settings
-        self.optimiser = sgd(network, s.learning_rate, s.momentum, s.weight_decay, decay_norms=s.decay_norms)
+        self.optimiser = _optimiser(network, settings)
+        self.mixing = make_mixing(settings.mixup, settings.cutmix, seed=seed)
+        decay = settings.average
+        self.average = ExponentialAverage(dict(network.named_parameters()), decay) if decay else NoAverage()
         self.step_index = 0
         self._stream: Iterator[Batch] | None = None
         network.train()
@@ -101,41 +117,49 @@ class Training:
         Raises:
             RunError: If, at the last step, the loss is not finite.
         """
-        s = self.settings
+        s, rank, num_ranks = self.settings, self.sync.rank, self.sync.num_ranks
         if self._stream is None:
-            rank, num_ranks = self.sync.rank, self.sync.num_ranks
             self._stream = self.data.batches(
                 "train", s.batch_size, start=self.step_index, rank=rank, num_ranks=num_ranks
             )
         images, labels = to_device(next(self._stream), self.device)
+        first, _ = rank_slice(s.batch_size, rank, num_ranks)
+        images, targets = self.mixing(self.step_index, first, images, labels)
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(generator(self.seed, "dropout", self.step_index, self.sync.rank).initial_seed())
+            torch.manual_seed(generator(self.seed, "dropout", self.step_index, rank).initial_seed())
             with precision_context(s.precision, self.device):
-                loss = F.cross_entropy(self.network(images), labels, label_smoothing=s.label_smoothing)
+                loss = self._loss(self.network(images), targets)
         self.optimiser.zero_grad()
-        weight = rank_weight(s.batch_size, self.sync.rank, self.sync.num_ranks)
+        weight = rank_weight(s.batch_size, rank, num_ranks)
         with self.sync.averaging(list(self.network.parameters())):
             (loss * weight).backward()  # type: ignore[no-untyped-call]
         set_learning_rate(self.optimiser, cosine(self.step_index, s.num_steps, s.learning_rate, s.warmup_steps))
         self.optimiser.step()
+        self.average.update(self.step_index)
         self.step_index += 1
         loss = loss.detach()
         if self.done and not bool(torch.isfinite(loss)):
             raise RunError(f"final training: the loss is {float(loss)}; lower learning_rate or use fp32")
         return loss
 
-    def finish(self) -> None:
-        """Re-estimate batch-norm statistics on unshuffled training images, and leave the network in eval mode.
+    def _loss(self, logits: Tensor, targets: Targets) -> Tensor:
+        smoothing = self.settings.label_smoothing
+        losses = [share * F.cross_entropy(logits, labels, label_smoothing=smoothing) for share, labels in targets]
+        return torch.stack(losses).sum()
 
-        During training each rank keeps its own statistics and none are used; this makes the result the same
-        for any number of ranks.
+    def finish(self) -> None:
+        """Take the averaged weights, re-estimate batch-norm statistics, and leave the network in eval mode.
+
+        During training each rank keeps its own statistics and none are used; those of unshuffled training images make
+        the result the same for any number of ranks.
         """
+        self.average.write_back()
         limit = self.settings.recalibration_batches * self.settings.batch_size
         recalibrate(self.network, self.data.once("train", self.settings.batch_size, limit=limit), self.device)
 
-    def evaluate(self, split: str) -> float:
-        """Return the top-1 on a split, 0..1."""
-        return evaluate(self.network, self.data.once(split, self.settings.batch_size), self.device)[0]
+    def evaluate(self, split: str) -> Evaluation:
+        """Return what the network says of a split."""
+        return evaluate(self.network, self.data.once(split, self.settings.batch_size), self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a restart needs."""
@@ -143,13 +167,21 @@ class Training:
             "step_index": self.step_index,
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
+        self.average.load_state_dict(state["average"])
         self.step_index, self._stream = state["step_index"], None
+
+
+def _optimiser(network: nn.Module, s: TrainSettings) -> torch.optim.Optimizer:
+    if s.optimiser == "adamw":
+        return adamw(network, s.learning_rate, s.weight_decay, decay_norms=s.decay_norms)
+    return sgd(network, s.learning_rate, s.momentum, s.weight_decay, decay_norms=s.decay_norms)
 
 
 def specialise(supernet: Supernet, architecture: Architecture, *, inherit: bool, seed: int) -> nn.Sequential:

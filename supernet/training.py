@@ -6,7 +6,8 @@ Why here: the supernet's weight steps and the final training of a network differ
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Annotated, Literal, Protocol
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
 
 import torch
 from pydantic import Field, Strict
@@ -26,6 +27,7 @@ LearningRate = Annotated[Positive, Field(le=100)]
 Momentum = Annotated[float, Strict(), Field(ge=0, lt=1)]
 WeightDecay = Annotated[float, Strict(), Field(ge=0, le=1)]
 LabelSmoothing = Annotated[float, Strict(), Field(ge=0, lt=1)]
+OptimiserName = Literal["sgd", "adamw"]
 
 
 class Data(Protocol):
@@ -76,12 +78,20 @@ def sgd(
 
     Parameters without a gradient in a step are passed over: neither decay nor momentum touches them.
     """
+    groups = _decay_groups(module, weight_decay, decay_norms)
+    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, foreach=True)
+
+
+def adamw(module: nn.Module, learning_rate: float, weight_decay: float, *, decay_norms: bool) -> torch.optim.AdamW:
+    """Return AdamW; which parameters decay is as for `sgd`."""
+    return torch.optim.AdamW(_decay_groups(module, weight_decay, decay_norms), lr=learning_rate, foreach=True)
+
+
+def _decay_groups(module: nn.Module, weight_decay: float, decay_norms: bool) -> list[dict[str, Any]]:
     decayed = [p for p in module.parameters() if decay_norms or p.ndim > 1]
     plain = [p for p in module.parameters() if not (decay_norms or p.ndim > 1)]
-    groups = [{"params": decayed, "weight_decay": weight_decay}]
-    if plain:
-        groups.append({"params": plain, "weight_decay": 0.0})
-    return torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, foreach=True)
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": weight_decay}]
+    return [*groups, {"params": plain, "weight_decay": 0.0}] if plain else groups
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -129,17 +139,43 @@ def recalibrate(network: nn.Module, batches: Iterable[Batch], device: torch.devi
     network.eval()
 
 
-def evaluate(
-    network: Callable[[Tensor], Tensor], batches: Iterable[Batch], device: torch.device
-) -> tuple[float, float]:
-    """Return (top-1 in 0..1, mean cross-entropy) over the batches."""
-    correct = loss = torch.zeros((), dtype=torch.float64, device=device)
-    count = 0
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network says of some images.
+
+    Attributes:
+        top1: Share of the images whose label it names first, 0..1.
+        top5: Share of those whose label is among its first five.
+        loss: Mean cross-entropy.
+        class_top1: Top-1 of each class; None for a class without images.
+    """
+
+    top1: float
+    top5: float
+    loss: float
+    class_top1: tuple[float | None, ...]
+
+
+def evaluate(network: Callable[[Tensor], Tensor], batches: Iterable[Batch], device: torch.device) -> Evaluation:
+    """Return what a network says of the batches, together; it is waited for once, at the end.
+
+    Raises:
+        RunError: If there is no batch.
+    """
+    sums: Tensor | None = None
     with torch.no_grad():
         for batch in batches:
             images, labels = to_device(batch, device)
             logits = network(images).float()
-            correct = correct + (logits.argmax(1) == labels).sum()
-            loss = loss + F.cross_entropy(logits, labels, reduction="sum")
-            count += len(labels)
-    return float(correct) / max(count, 1), float(loss) / max(count, 1)
+            if sums is None:
+                sums = torch.zeros(4, logits.shape[1], dtype=torch.float64, device=device)
+            hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
+            losses = F.cross_entropy(logits, labels, reduction="none")
+            seen = torch.stack([torch.ones_like(losses), hits[:, 0], hits.any(1), losses]).double()
+            sums.index_add_(1, labels, seen)
+    if sums is None:
+        raise RunError("there is no image to evaluate on")
+    counts, *_ = by_class = sums.tolist()
+    total, first, five, loss = map(sum, by_class)
+    classes = tuple(hit / count if count else None for count, hit in zip(counts, by_class[1], strict=True))
+    return Evaluation(first / total, five / total, loss / total, classes)

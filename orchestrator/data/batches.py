@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from orchestrator.data.augment import augment_batch, augment_each, normalise, preset
+from orchestrator.data.augment import augmented, normalise, preset
 from orchestrator.data.format import SPLITS, read_manifest
 from orchestrator.data.groups import Indices, RowGroups
 from orchestrator.data.keys import sample_keys
@@ -153,11 +153,9 @@ class ImageData:
             orders = {e: epoch_order(self.seed, e, SPLITS.index(split), sizes) for e in np.unique(epochs).tolist()}
             indices = np.concatenate([order[within[epochs == epoch]] for epoch, order in orders.items()])
         keys = sample_keys(self.seed, epochs, indices)
-        if self.preset.fixed:
-            images, labels = self._groups.fixed(split, indices)
-            return self._tensors(augment_batch(images, keys, self.preset), labels)
-        natives, labels = self._groups.native(split, indices)
-        return self._tensors(augment_each(natives, keys, self.preset.transform(self.input_size[1:])), labels)
+        read = self._groups.fixed if self.preset.fixed else self._groups.native
+        images, labels = read(split, indices)
+        return self._tensors(augmented(images, keys, self.preset, self.input_size[1:]), labels)
 
     def _plain_batch(self, split: str, batch_size: int, stop: int, number: int) -> Batch:
         first = number * batch_size

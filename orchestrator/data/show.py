@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from orchestrator.data.augment import augment_batch, augment_each, preset, to_input_size
+from orchestrator.data.augment import augmented, preset, to_input_size
 from orchestrator.data.format import Manifest, read_manifest
 from orchestrator.data.keys import sample_keys
 from orchestrator.data.pixels import Pixels, decode
@@ -53,14 +53,13 @@ def draw_sheet(root: str, file: Path, *, augment: str, size: int) -> None:
         raise InputError(f"{file}: cannot be written ({error.strerror or error}); choose another place") from None
 
 
-def _versions(pixels: Pixels, augment: str, size: int, index: int) -> list[Pixels]:
+def _versions(pixels: Pixels, preset_name: str, size: int, index: int) -> list[Pixels]:
     """Return an image as evaluation sees it, and as three epochs of training do."""
-    chosen = preset(augment)
+    chosen = preset(preset_name)
     plain = to_input_size(pixels, (size, size), crop=not chosen.fixed)
     keys = sample_keys(0, np.arange(VERSIONS), np.full(VERSIONS, index))
-    if chosen.fixed:
-        return [plain, *augment_batch(np.stack([plain] * VERSIONS), keys, chosen)]
-    return [plain, *augment_each([pixels] * VERSIONS, keys, chosen.transform((size, size)))]
+    native = plain if chosen.fixed else pixels
+    return [plain, *augmented([native] * VERSIONS, keys, chosen, (size, size))]
 
 
 def _examples(store: Storage, manifest: Manifest) -> dict[int, list[Pixels]]:

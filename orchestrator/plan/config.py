@@ -69,10 +69,12 @@ class DataConfig(Strict):
         source: `digits`, `scattered-digits`, a folder of images or of Parquet files, `torchvision:NAME:ROOT`, or a
             folder of prepared shards.
         augment: Preset of training images, see `orchestrator.data.augment`.
+        final_augment: The same of the final training; None for `augment`.
     """
 
     source: Text
     augment: Annotated[str, AfterValidator(_augment)] = "none"
+    final_augment: Annotated[str, AfterValidator(_augment)] | None = None
     validation_fraction: Annotated[Positive, Field(lt=1)] = VALIDATION_FRACTION
     test_fraction: Annotated[Positive, Field(lt=1)] = TEST_FRACTION
     num_loader_workers: Annotated[CountOrNone, Field(le=256)] = 0
@@ -81,6 +83,16 @@ class DataConfig(Strict):
     def _leaves_some(self) -> "DataConfig":
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction leave no image to train on; lower one")
+        return self
+
+    @model_validator(mode="after")
+    def _seen_alike(self) -> "DataConfig":
+        final = self.final_augment or self.augment
+        if preset(self.augment).fixed != preset(final).fixed:
+            whole, cropped = sorted((self.augment, final), key=lambda name: not preset(name).fixed)
+            raise ValueError(
+                f"augment {whole!r} squeezes whole images and {cropped!r} crops them: evaluation does one of both"
+            )
         return self
 
 

@@ -47,14 +47,14 @@ LOOK_EVERY = 20
 """Training steps between two looks at the loss; each waits for the device once."""
 
 
-def open_data(job: Job) -> ImageData:
-    """Return the images of a job at the size of its space."""
+def open_data(job: Job, *, final: bool = False) -> ImageData:
+    """Return the images of a job at the size of its space, augmented as in its search or as in the final training."""
     run = job.run
     return ImageData(
         job.data_root,
         input_size=job.space.input_size,
         seed=run.seed,
-        augment=run.data.augment,
+        augment=(run.data.final_augment if final else None) or run.data.augment,
         num_loader_workers=run.data.num_loader_workers,
     )
 
@@ -107,7 +107,7 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
     inherit = run.train.inherit and not isinstance(state, Finishing)
     network = specialise(supernet, architecture, inherit=inherit, seed=run.seed)
     place.sync.broadcast([p.data for p in network.parameters()])
-    training = Training(network, run.train, data, seed=run.seed, sync=place.sync)
+    training = Training(network, run.train, open_data(job, final=True), seed=run.seed, sync=place.sync)
     if isinstance(state, Finishing):
         training.load_state_dict(state.training)
         _note_start(job, trial.key, "train", training.step_index, place)
@@ -170,9 +170,9 @@ def _store_outcome(
     data = open_data(job)
     outcome = Outcome(
         architecture=architecture.id,
-        top1=training.evaluate("test"),
+        top1=training.evaluate("test").top1,
         num_test_images=data.num_examples("test"),
-        validation_top1=training.evaluate("validation"),
+        validation_top1=training.evaluate("validation").top1,
         num_validation_images=data.num_examples("validation"),
         predicted_cost=predicted_cost,
         weights=checksum(weights),

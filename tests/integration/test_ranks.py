@@ -73,14 +73,21 @@ def run_search(case, sync):
     return {**weights, "alpha": search.alpha.logits.detach(), "multiplier": torch.tensor(multiplier)}
 
 
-def run_training(sync):
+RECIPES = {
+    "paper": TrainSettings(num_steps=NUM_STEPS, batch_size=BATCH),
+    "modern": TrainSettings(
+        num_steps=NUM_STEPS, batch_size=24, optimiser="adamw", learning_rate=0.01, mixup=0.2, cutmix=1.0, average=0.9
+    ),
+}
+
+
+def run_training(recipe, sync):
     space = tiny_space("plain")
     network = build_network(space, space.architecture((1, 0))).double()
-    training = Training(
-        network, TrainSettings(num_steps=NUM_STEPS, batch_size=BATCH), TinyData(space), seed=0, sync=sync
-    )
+    training = Training(network, RECIPES[recipe], TinyData(space), seed=0, sync=sync)
     while not training.done:
         training.step()
+    training.finish()
     return {name: p.detach() for name, p in network.named_parameters()}
 
 
@@ -113,7 +120,8 @@ def work(rank, num_ranks, folder):
     dist.init_process_group("gloo", init_method=f"file://{folder}/init", rank=rank, world_size=num_ranks)
     sync = default_sync()
     assert isinstance(sync, AllReduce)
-    found = {case: run_search(case, sync) for case in CASES} | {"training": run_training(sync)}
+    found = {case: run_search(case, sync) for case in CASES}
+    found |= {recipe: run_training(recipe, sync) for recipe in RECIPES}
     small = AllReduce(bucket_mib=1e-4)  # about 100 bytes: many buckets
     torch.save({**found, "reductions": reductions(sync), "small": reductions(small)}, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
@@ -167,11 +175,12 @@ def started(case):
     return moved | ({"alpha": search.alpha.logits.detach()} if search.searches else {})
 
 
-def test_final_training_on_k_ranks_equals_one_rank(ranks):
-    alone = run_training(Alone())
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_final_training_on_k_ranks_equals_one_rank(ranks, recipe):
+    alone = run_training(recipe, Alone())
     for found in ranks:
         for name, value in alone.items():
-            torch.testing.assert_close(found["training"][name], value, rtol=1e-6, atol=1e-12, msg=name)
+            torch.testing.assert_close(found[recipe][name], value, rtol=1e-6, atol=1e-12, msg=name)
 
 
 @pytest.mark.parametrize("which", ["reductions", "small"])

@@ -34,9 +34,9 @@ def test_each_path_is_judged_as_its_own_network_would_be():
     for found in judge_of(supernet)(paths[::3]):
         network = specialise(supernet, SPACE.architecture(found.path), inherit=True, seed=0)
         recalibrate(network, TinyData().once("train", 8, limit=24), CPU)
-        top1, loss = evaluate(network, TinyData().once("validation", 8, limit=32), CPU)
-        assert found.top1 == top1
-        assert found.loss == pytest.approx(loss, rel=1e-6)
+        alone = evaluate(network, TinyData().once("validation", 8, limit=32), CPU)
+        assert found.top1 == alone.top1
+        assert found.loss == pytest.approx(alone.loss, rel=1e-6)
 
 
 def test_without_refit_the_shared_statistics_judge():
@@ -44,9 +44,9 @@ def test_without_refit_the_shared_statistics_judge():
     supernet(next(TinyData().batches("train", 8))[0] + 3.0, (0, 1, 2))  # statistics that are not those of the images
     judge = PathJudge(supernet, TinyData(), batch_size=8, recalibration_batches=0, limit=32)
     network = specialise(supernet, SPACE.architecture((0, 1, 2)), inherit=True, seed=0).eval()
-    top1, loss = evaluate(network, TinyData().once("validation", 8, limit=32), CPU)
+    alone = evaluate(network, TinyData().once("validation", 8, limit=32), CPU)
     (found,) = judge([(0, 1, 2)])
-    assert (found.top1, found.loss) == (top1, pytest.approx(loss, rel=1e-6))
+    assert (found.top1, found.loss) == (alone.top1, pytest.approx(alone.loss, rel=1e-6))
     assert found != judge_of(supernet)([(0, 1, 2)])[0]
 
 

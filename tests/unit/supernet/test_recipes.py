@@ -1,7 +1,7 @@
-"""The paper's settings."""
+"""The settings that are presets."""
 
 from supernet.objective import ObjectiveSettings
-from supernet.recipes import paper_search, paper_training, paper_warmup
+from supernet.recipes import modern_training, paper_search, paper_training, paper_warmup
 
 
 def test_the_papers_schedule():
@@ -12,3 +12,10 @@ def test_the_papers_schedule():
     final = paper_training()
     assert final.num_steps == 300 * 5005
     assert (final.inherit, final.decay_norms, final.label_smoothing, final.weight_decay) == (False, False, 0.1, 4e-5)
+
+
+def test_the_modern_recipe_follows_the_batch():
+    large, small = modern_training(10), modern_training(10, batch_size=256)
+    assert (large.num_steps, small.num_steps) == (10 * 1252, 10 * 5005)
+    assert (large.learning_rate, small.learning_rate) == (0.5, 0.125)
+    assert large.warmup_steps == 626

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from supernet.errors import RunError
 from supernet.network import build_network
 from supernet.specialise import Training, TrainSettings, specialise
-from supernet.training import evaluate, recalibrate, sgd
+from supernet.training import cosine, evaluate, recalibrate, sgd
 
 SPACE = tiny_space()
 SETTINGS = TrainSettings(num_steps=6, batch_size=8, warmup_steps=2)
+MODERN = replace(SETTINGS, optimiser="adamw", weight_decay=0.05, mixup=0.2, cutmix=1.0, average=0.9)
 CPU = torch.device("cpu")
 
 
@@ -35,19 +36,22 @@ def same(a, b):
     return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-def test_resumed_at_any_step_training_ends_with_the_same_bits():
-    training, states = training_of(), []
+@pytest.mark.parametrize("settings", [SETTINGS, MODERN], ids=["paper", "modern"])
+def test_resumed_at_any_step_training_ends_with_the_same_bits(settings):
+    training, states = training_of(settings), []
     while not training.done:
         buffer = io.BytesIO()
         torch.save(training.state_dict(), buffer)
         states.append(buffer.getvalue())
         training.step()
+    training.finish()
     for step, state in enumerate(states):
-        again = training_of()
+        again = training_of(settings)
         again.load_state_dict(torch.load(io.BytesIO(state), weights_only=True))
         assert again.step_index == step
         while not again.done:
             again.step()
+        again.finish()
         assert same(bits(again.network), bits(training.network))
 
 
@@ -60,6 +64,41 @@ def test_dropout_is_the_networks_and_follows_the_seed():
     assert same(trained[0.0, 0], trained[0.0, 1])
     assert not same(trained[0.5, 0], trained[0.5, 1])
     assert not same(trained[0.0, 0], trained[0.5, 0])
+
+
+def test_the_network_ends_with_the_average_of_its_weights():
+    training, means = training_of(replace(SETTINGS, average=0.5)), None
+    while not training.done:
+        weights = [p.detach().clone() for p in training.network.parameters()]
+        means = means or weights
+        training.step()
+        rate, now = min(0.5, training.step_index / (9 + training.step_index)), training.network.parameters()
+        means = [rate * mean + (1 - rate) * p.detach() for mean, p in zip(means, now, strict=True)]
+    training.finish()
+    for mean, parameter in zip(means, training.network.parameters(), strict=True):
+        torch.testing.assert_close(parameter.detach(), mean, rtol=1e-12, atol=1e-15)
+
+
+def test_adamw_is_torchs_with_norms_left_alone():
+    training, network = training_of(replace(MODERN, mixup=0.0, cutmix=0.0, average=0.0), dropout=0.0), network_of()
+    by_hand = torch.optim.AdamW(
+        [
+            {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": 0.05},
+            {"params": [p for p in network.parameters() if p.ndim == 1], "weight_decay": 0.0},
+        ]
+    )
+    stream = TinyData().batches("train", 8)
+    network.train()
+    for step in range(6):
+        for group in by_hand.param_groups:
+            group["lr"] = cosine(step, 6, MODERN.learning_rate, 2)
+        images, labels = next(stream)
+        by_hand.zero_grad()
+        F.cross_entropy(network(images), labels, label_smoothing=0.1).backward()
+        by_hand.step()
+        training.step()
+    for ours, theirs in zip(training.network.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_training_touches_no_global_generator():
@@ -109,9 +148,21 @@ def test_evaluation_counts_every_image_once():
     with torch.no_grad():
         logits = network(images)
     uneven = [(images[:7], labels[:7]), (images[7:], labels[7:])]
-    top1, loss = evaluate(network, uneven, CPU)
-    assert top1 == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
-    assert loss == pytest.approx(float(F.cross_entropy(logits.float(), labels)), rel=1e-6)
+    found = evaluate(network, uneven, CPU)
+    assert found.top1 == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
+    assert found.loss == pytest.approx(float(F.cross_entropy(logits.float(), labels)), rel=1e-6)
+    right = logits.argmax(1) == labels
+    assert found.class_top1 == pytest.approx(tuple(float(right[labels == n].double().mean()) for n in range(3)))
+
+
+def test_top5_and_classes_that_no_image_has():
+    logits = torch.eye(8)[:4] + torch.arange(8) / 100  # image n: n, then 7, 6, 5, 4, 3 ...
+    labels = torch.tensor([0, 7, 3, 2])
+    found = evaluate(nn.Flatten(), [(logits[:, :, None, None], labels)], CPU)
+    assert (found.top1, found.top5) == (0.25, 0.5)
+    assert found.class_top1 == (1.0, None, 0.0, 0.0, None, None, None, 0.0)
+    with pytest.raises(RunError, match="no image to evaluate on"):
+        evaluate(nn.Identity(), [], CPU)
 
 
 def test_specialised_networks_inherit_or_start_afresh():
@@ -133,7 +184,7 @@ def test_final_training_learns_and_finishes_in_eval_mode():
     assert sum(losses[-30:]) / 30 < sum(losses[:30]) / 30 - 0.05
     training.finish()
     assert not training.network.training
-    assert 0.0 <= training.evaluate("test") <= 1.0
+    assert 0.4 < training.evaluate("test").top1 <= training.evaluate("test").top5 == 1.0  # of 3 classes
 
 
 def test_a_loss_that_is_not_a_number_ends_training():

@@ -1,6 +1,7 @@
 """Reading a data set: order, ranks, resuming, augmentation, memory."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from photos import build_photos
 from torchvision.transforms import v2
 
-from orchestrator.data.augment import PRESETS, to_input_size
+from orchestrator.data.augment import PRESETS, augmented, to_input_size
 from orchestrator.data.batches import ImageData, epoch_order
 from orchestrator.data.build import build
 from orchestrator.data.keys import mix, sample_keys
@@ -161,6 +162,26 @@ def test_light_never_mirrors_and_augmentation_changes_with_the_epoch(digits: Pat
         [(inner == plain[:, :, i : i + 6, j : j + 6]).flatten(1).all(1) for i in range(3) for j in range(3)]
     )
     assert shifts.any(0).all()
+
+
+@pytest.mark.parametrize("name", ["imagenet-modern", "flip-crop-modern"])
+def test_modern_presets_are_torchvisions_transforms_by_key(name: str) -> None:
+    """Each image by itself, with torch's global generator at its key; in a fixed preset after shift and flip."""
+    chosen, random = PRESETS[name], np.random.default_rng(0)
+    images = [random.integers(0, 256, (3, 16, 16), np.uint8) for _ in range(40)]
+    keys = sample_keys(0, np.zeros(40, np.int64), np.arange(40))
+    size = (16, 16)
+    found = augmented(images, keys, chosen, size)
+    first = augmented(images, keys, replace(chosen, operations=0, erase=0.0), size) if chosen.fixed else images
+    crop = [] if chosen.fixed else [v2.RandomResizedCrop(size, scale=(0.08, 1.0)), v2.RandomHorizontalFlip()]
+    usual = v2.Compose([*crop, v2.RandAugment(2, 9), v2.RandomErasing(0.1, value=127)])
+    before = torch.get_rng_state()
+    for image, one, key in zip(first, found, keys, strict=True):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(key) >> 1)
+            assert torch.equal(usual(torch.from_numpy(image)), torch.from_numpy(one))
+    assert torch.equal(before, torch.get_rng_state())
+    assert any((one == 127).all(0).sum() > 4 for one in found)  # some are erased
 
 
 def test_keys_have_no_pattern() -> None:

@@ -49,6 +49,11 @@ def quickstart(**changes):
             {"data": {"source": "digits", "augment": "flip"}},
             "mine.data.augment: 'flip': augment: unknown preset 'flip'",
         ),
+        ({"data": {"source": "digits", "final_augment": "flip"}}, "mine.data.final_augment: 'flip': augment: unknown"),
+        (
+            {"data": {"source": "digits", "augment": "light", "final_augment": "imagenet"}},
+            "mine.data: augment 'light' squeezes whole images and 'imagenet' crops them",
+        ),
         ({"data": {"source": "a\nb"}}, "mine.data.source"),
         ({"mlflow": {"tracking_uri": "htp://x"}}, "unknown scheme 'htp'; did you mean 'http'"),
         ({"mlflow": {"tracking_uri": "runs/mlflow.db"}}, "mine.mlflow.tracking_uri: 'runs/mlflow.db': unknown scheme"),

@@ -9,6 +9,7 @@ from repository import ROOT
 
 from orchestrator.cluster.checkpoints import snapshot
 from orchestrator.cluster.devices import target_costs
+from orchestrator.data.augment import preset
 from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import (
@@ -26,7 +27,7 @@ from orchestrator.plan.trials import (
 from orchestrator.trial.files import MADE
 from orchestrator.trial.place import Place
 from orchestrator.trial.records import Start, is_intact, starts_of
-from orchestrator.trial.stages import load_warm_supernet, run_trial_stages, run_warmup
+from orchestrator.trial.stages import load_warm_supernet, open_data, run_trial_stages, run_warmup
 from orchestrator.trial.trial import _measure, _outcome
 from supernet.errors import RunError
 from supernet.sync import Alone
@@ -87,6 +88,8 @@ def job_of(folder: Path, name: str) -> Job:
     run = yaml.safe_load(CONFIG.read_text())
     for stretch in ("warmup", "search", "train"):
         run[stretch] = {**run[stretch], "num_steps": 10}
+    run["train"] |= {"optimiser": "adamw", "learning_rate": 0.01, "mixup": 0.2, "cutmix": 1.0, "average": 0.9}
+    run["data"] |= {"augment": "light", "final_augment": "flip-crop-modern"}
     run |= {"name": name, "storage": str(folder), "workers": 1}
     return Job(resolved(check_run(run, name)), str(folder / "digits"))
 
@@ -121,6 +124,12 @@ def play(job: Job, cut_after: int | None) -> tuple[dict[str, bytes], list[str]]:
 def undisturbed(folder):
     torch.set_num_threads(1)
     return play(job_of(folder, "undisturbed"), None)
+
+
+def test_the_final_training_has_its_own_augmentation(folder):
+    job = job_of(folder, "own-augmentation")
+    assert open_data(job).preset == preset("light")
+    assert open_data(job, final=True).preset == preset("flip-crop-modern")
 
 
 def test_states_are_saved_at_intervals_and_where_a_stage_ends(undisturbed):
