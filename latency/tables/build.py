@@ -90,7 +90,7 @@ def build_table(
     if not reason and not measured <= MAX_NETWORK_ERROR:
         reason = f"its {len(whole)} whole networks are known to {measured:.1%} ({MAX_NETWORK_ERROR:.1%} allowed)"
     table = assemble(space, target, plans, networks, result)
-    noise = row_noise(plans, networks.values(), result)
+    noise = table.info["row_noise"]
     if not reason and not noise <= MAX_NETWORK_ERROR:
         reason = f"the errors of its rows add up to {noise:.1%} of a network ({MAX_NETWORK_ERROR:.1%} allowed)"
     if reason:
@@ -180,6 +180,7 @@ def assemble(
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "clean_share": result.clean_share,
             "moved": result.moved,
+            "row_noise": row_noise(plans, networks.values(), result),
             "num_rounds": result.num_rounds,
             "num_phases": result.num_phases,
             "prepare_seconds": result.prepare_seconds,

@@ -9,6 +9,7 @@ from typing import Any
 from latency.measuring.job import why_not
 from latency.tables.estimate import cost_table, latency_table, predict
 from latency.tables.fingerprint import space_hash
+from latency.tables.table import LatencyTable
 from latency.target import COUNTED, PUBLISHED, Target, load_target, target_names
 from supernet.errors import InputError
 from supernet.space import Architecture, Space
@@ -22,6 +23,14 @@ def list_targets() -> list[dict[str, Any]]:
         reason = why_not(target) if target.measured else ""
         found.append({**target.to_dict(), "runs_here": not reason, "reason": reason})
     return found
+
+
+def uncertainty(table: LatencyTable) -> str:
+    """Say in words how well a measured table is known: its rows, and the networks made of them."""
+    return (
+        f"the errors of its rows add up to at most {table.info['row_noise']:.1%} of a network; whole networks left out "
+        f"of the fit were predicted to {table.calibration.rms:.1%}"
+    )
 
 
 def expected_costs(

@@ -83,6 +83,7 @@ def build(
 ) -> None:
     """Measure the latency table of a space on a target. A valid one is kept; an interrupted build goes on."""
     from latency.tables.build import build_table
+    from latency.tables.describe import uncertainty
     from latency.tables.file import require_folder, table_path
     from latency.target import load_target
     from supernet.presets import load_space
@@ -98,10 +99,7 @@ def build(
     if json:
         print_json({"file": str(file), **table_summary(table, costs)})
         return
-    print(
-        f"{file}: networks from {costs.minimum:.4g} to {costs.maximum:.4g} ms; whole networks left out of the fit "
-        f"were predicted to {table.calibration.rms:.1%}"
-    )
+    print(f"{file}: networks from {costs.minimum:.4g} to {costs.maximum:.4g} ms; {uncertainty(table)}")
 
 
 @app.command()
@@ -113,6 +111,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Print what every candidate costs at every position: measured, published or counted."""
+    from latency.tables.describe import uncertainty
     from latency.tables.estimate import cost_table, latency_table
     from latency.target import load_target
     from supernet.presets import load_space
@@ -141,11 +140,13 @@ def show(
         known = {op.short: f"{cost:.4g}" for op, cost in zip(position.candidates, values, strict=True)}
         rows.append((position.name, *(known.get(name, "") for name in names)))
     unit = "" if costs.unit == "1" else f" {costs.unit}"
+    known_to = f"\n{uncertainty(latency_table(the_space, the_target, folder))}" if the_target.measured else ""
+    span = f"networks from {costs.minimum:.4g} to {costs.maximum:.4g}{unit}"
     print_table(
         f"{the_space.name} on {the_target.name}{f',{unit}' if unit else ''}",
         ("position", *names),
         rows,
-        f"fixed layers {costs.fixed:.4g}{unit}; networks from {costs.minimum:.4g} to {costs.maximum:.4g}{unit}",
+        f"fixed layers {costs.fixed:.4g}{unit}; {span}{known_to}",
     )
 
 

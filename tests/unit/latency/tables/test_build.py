@@ -11,6 +11,7 @@ from latency.errors import MachineTooNoisy
 from latency.measuring.sentinels import SentinelStats
 from latency.tables.build import build_table, row_noise
 from latency.tables.chains import calibration_paths, chain_key, plan_chains
+from latency.tables.describe import uncertainty
 from latency.tables.file import load_table
 from latency.target import load_target
 from supernet.errors import InputError
@@ -103,6 +104,18 @@ def test_the_error_of_a_chain_counts_as_often_as_a_network_takes_it() -> None:
     assert row_noise(plans, [one], noisy) == pytest.approx(0.005)
     before = replace(quiet, stats={**exact, chain_key(plan.before): stats(2.0, error=0.01)})
     assert row_noise(plans, [both], before) == pytest.approx(0.02), "stage2.0 is measured against it too"
+
+
+def test_a_table_says_how_well_its_rows_are_known(tmp_path: Path) -> None:
+    def run(job, progress):
+        quiet = simulated_run(job, progress)
+        whole = {chain_key(SPACE.kept(path)) for path in calibration_paths(SPACE)}
+        chains = {key: stats(one.latency_ms, error=0.01) for key, one in quiet.stats.items() if key not in whole}
+        return replace(quiet, stats=quiet.stats | chains)
+
+    table = build_table(SPACE, TARGET, tmp_path, run=run)
+    assert 0.005 < table.info["row_noise"] <= 0.02
+    assert f"add up to at most {table.info['row_noise']:.1%} of a network" in uncertainty(table)
 
 
 def test_a_difference_below_zero_counts_as_nothing(tmp_path: Path) -> None:

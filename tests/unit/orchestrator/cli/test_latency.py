@@ -4,9 +4,11 @@ import json
 import math
 
 import pytest
-from latency_cases import made_up_table
+from latency_cases import made_up_table, simulated_run
 from typer.testing import CliRunner
 
+from latency.tables.build import build_table
+from latency.tables.describe import uncertainty
 from latency.tables.file import load_table, write_table
 from latency.target import load_target
 from orchestrator.cli.latency import app, tables_folder
@@ -72,6 +74,12 @@ def test_no_time_to_measure_in_is_refused(seconds):
     write_table(made_up_table(), tables_folder())
     assert "seconds: " in refused("verify", *SPACE, *arguments)
     assert "seconds: " in refused("verify", *SPACE, *arguments, "--under-load")
+
+
+def test_a_table_is_shown_with_how_well_it_is_known():
+    table = build_table(load_space("digits"), load_target("ort-cpu-1t"), tables_folder(), run=simulated_run)
+    shown = CliRunner().invoke(app, ["show", *SPACE, *TARGET])
+    assert uncertainty(table) in shown.output.replace("\n", " ")
 
 
 def test_a_folder_that_is_a_file_is_refused(folder):
