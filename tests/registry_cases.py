@@ -9,10 +9,20 @@ from safetensors.torch import save_file
 from torch import nn
 
 from latency.graphs.export import export_onnx, export_program
+from orchestrator.plan.confusion import confusion_of
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import ARCHITECTURE_FILE, ONNX_FILE, PREPROCESSING_FILE, PROGRAM_FILE, WEIGHTS_FILE
+from orchestrator.plan.trials import (
+    ARCHITECTURE_FILE,
+    CONFUSION_FILE,
+    ONNX_FILE,
+    PICTURE_FILE,
+    PREPROCESSING_FILE,
+    PROGRAM_FILE,
+    WEIGHTS_FILE,
+)
 from orchestrator.registry.model import NAMES
 from orchestrator.registry.store import Registry
+from supernet.plain import to_json
 
 ARCHITECTURE = {"space": "tiny", "candidates": ["k3e3", "skip"]}
 
@@ -49,7 +59,7 @@ def make_result(trial: str, *, sweep: str = "night", target: str = "ort-cpu-1t",
 def files(folder: Path, network: nn.Module) -> dict[str, Path]:
     """Write what is registered of a network, and return it by name."""
     folder.mkdir(exist_ok=True)
-    about = {
+    about: dict[str, Any] = {
         "class_names": [f"class {label}" for label in range(10)],
         "input_size": [1, 8, 8],
         "resize": "squeeze",
@@ -66,7 +76,11 @@ def files(folder: Path, network: nn.Module) -> dict[str, Path]:
     (folder / ARCHITECTURE_FILE).write_text(json.dumps(ARCHITECTURE))
     (folder / PROGRAM_FILE).write_bytes(export_program(network, (1, 8, 8)))
     export_onnx(network, (1, 8, 8), folder / ONNX_FILE)
-    return {name: folder / name for name in NAMES}
+    tallied = {(label, label): 30 for label in range(10)} | {(3, 8): 4}
+    confusion = confusion_of("digits", tuple(about["class_names"]), tallied)
+    (folder / CONFUSION_FILE).write_text(to_json(confusion))
+    (folder / PICTURE_FILE).write_bytes(b"PNG")
+    return {name: folder / name for name in (*NAMES, CONFUSION_FILE, PICTURE_FILE)}
 
 
 def open_registry(root: Path, **more: Any) -> Registry:

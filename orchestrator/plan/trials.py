@@ -30,6 +30,9 @@ PROGRAM_FILE, ONNX_FILE, PREPROCESSING_FILE = "model.pt2", "model.onnx", "prepro
 EVALUATION_FILE, MEASUREMENT_FILE, RESULT_FILE = "evaluation.json", "measurement.json", "result.json"
 REGISTERED_FILE = "registered.json"
 
+# Files that are made for the registry alone, of what the above hold.
+CONFUSION_FILE, PICTURE_FILE = "confusion.json", "architecture.png"
+
 COUNTING = "limits of targets that count (macs, params) stand under budget_counts"
 TIMED = "limits of targets that have a latency stand under budgets_ms"
 

@@ -15,14 +15,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from orchestrator.plan.confusion import Confusion
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import ARCHITECTURE_FILE, ONNX_FILE, PREPROCESSING_FILE, PROGRAM_FILE, WEIGHTS_FILE
+from orchestrator.plan.trials import (
+    ARCHITECTURE_FILE,
+    CONFUSION_FILE,
+    ONNX_FILE,
+    PICTURE_FILE,
+    PREPROCESSING_FILE,
+    PROGRAM_FILE,
+    WEIGHTS_FILE,
+)
 from orchestrator.registry import image_classifier
 from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG
+from orchestrator.report.confusion import draw_confusion
+from supernet.plain import read_json
 
 NAMES = (PROGRAM_FILE, ONNX_FILE, PREPROCESSING_FILE, ARCHITECTURE_FILE, WEIGHTS_FILE)
 CODE = Path(image_classifier.__file__)
-FOLDER = "network"
+FOLDER, CARD = "network", "card"
 FILES = {name: f"data/{FOLDER}/{name}" for name in NAMES} | {CODE.name: f"code/{CODE.name}"}
 """What a pulled folder holds, and where the registered model keeps it."""
 
@@ -40,11 +51,19 @@ def checksum(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def confusion_in(files: Mapping[str, Path]) -> Confusion | None:
+    """Return the confusion that comes with a network's files, if it does."""
+    if CONFUSION_FILE not in files:
+        return None
+    found: Confusion = read_json(Confusion, files[CONFUSION_FILE].read_bytes(), str(files[CONFUSION_FILE]))
+    return found
+
+
 class _Flavour:
     """Writes the folder of a model; MLflow's `Model.log` calls it."""
 
     def __init__(self, mlflow: Any, files: Mapping[str, Path]) -> None:
-        self.mlflow, self.files = mlflow, files
+        self.mlflow, self.files, self.confusion = mlflow, files, confusion_in(files)
 
     def save_model(self, path: str, mlflow_model: Any) -> None:
         """Save the files under `path`, loadable by `mlflow.pyfunc` and `mlflow.pytorch`."""
@@ -67,6 +86,13 @@ class _Flavour:
                 pip_requirements=needed,
                 model_config={"runtime": about["runtime"]},
             )
+        card = Path(path) / CARD
+        card.mkdir()
+        for file in (CONFUSION_FILE, PICTURE_FILE):
+            if file in self.files:
+                shutil.copyfile(self.files[file], card / file)
+        if self.confusion is not None:
+            draw_confusion(self.confusion, card / "confusion.png")
 
 
 def log_network(mlflow: Any, result: TrialResult, files: Mapping[str, Path]) -> str:
@@ -75,7 +101,7 @@ def log_network(mlflow: Any, result: TrialResult, files: Mapping[str, Path]) -> 
     Args:
         mlflow: The module.
         result: The trial the network is of.
-        files: Those of `NAMES`.
+        files: Those of `NAMES`, and what there is for the card.
 
     Returns:
         Id of the logged model.

@@ -8,6 +8,7 @@ made, and a trial's version is written last, with all its tags in one transactio
 finds either the version or the pieces to make it from.
 """
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -17,13 +18,15 @@ from typing import Any
 from urllib.parse import urlparse
 
 from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import PREPROCESSING_FILE
 from orchestrator.registry.choice import Registered, Wish, check_alias, choose
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
-from orchestrator.registry.model import CODE, FILES, FORMATS, NAMES, checksum, log_network
+from orchestrator.registry.model import CODE, FILES, FORMATS, NAMES, checksum, confusion_in, log_network
 from orchestrator.registry.runs import Runs
 from orchestrator.registry.values import to_tags
 from orchestrator.registry.versions import Versions
+from orchestrator.report.card import version_card
 from supernet.errors import InputError, RunError, nearest
 
 
@@ -110,7 +113,8 @@ class Registry:
 
         Args:
             result: A trial that is done.
-            files: The network's files by name: those of `orchestrator.registry.model.NAMES`.
+            files: The network's files by name: those of `orchestrator.registry.model.NAMES`, and for its card
+                `confusion.json` and `architecture.png`, where they are known.
 
         Returns:
             `models:/<sweep>-<target>/<version>`.
@@ -136,10 +140,14 @@ class Registry:
                 self._runs.judge(run.info.run_id, result, model_id)
                 sent = {name: files[name] for name in NAMES} | {CODE.name: CODE}
                 newest = self._versions.create(name, model_id, run.info.run_id, to_tags(result), sent)
+            uri = f"models:/{newest.name}/{newest.version}"
+            about = json.loads(files[PREPROCESSING_FILE].read_text())
+            card = version_card(dataclasses.replace(result, model_uri=uri), about, confusion_in(files))
+            self._versions.describe(newest, card)
             self._versions.replace(newest, old, result)
             self._versions.set_aliases(newest.name)
             self._client.set_terminated(newest.run_id)
-            return f"models:/{newest.name}/{newest.version}"
+            return uri
 
     def networks(self, sweep: str | None = None) -> list[Registered]:
         """Return the registered networks of a sweep, or of all, by sweep, target and cost.

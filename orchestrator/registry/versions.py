@@ -17,6 +17,7 @@ from orchestrator.registry.choice import Registered, aliases_of, is_automatic
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.model import FILES, checksum
 from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, from_tags
+from orchestrator.report.card import is_card, model_card
 from supernet.errors import RunError
 from supernet.plain import check_name
 
@@ -121,8 +122,13 @@ class Versions:
             self._client.delete_model_version(version.name, version.version)
         self._delete_networks(result, keep=newest.source.split("/")[-1])
 
+    def describe(self, version: Any, card: str) -> None:
+        """Let a version have its card, unless a user wrote another text."""
+        if is_card(version.description, version.name) and version.description != card:
+            self._client.update_model_version(version.name, version.version, card)
+
     def set_aliases(self, name: str) -> None:
-        """Let every automatic alias of a model stand where `aliases_of` says; users' own are left alone.
+        """Let every automatic alias of a model stand where `aliases_of` says, and its card; users' own are left alone.
 
         Several processes may do so at once: each goes on until it finds nothing to change after its last write, so
         whoever writes last has seen all versions.
@@ -134,7 +140,8 @@ class Versions:
             if not results:
                 return
             target = next(iter(results.values())).target
-            found = {alias: str(v) for alias, v in self._client.get_registered_model(name).aliases.items()}
+            model = self._client.get_registered_model(name)
+            found = {alias: str(v) for alias, v in model.aliases.items()}
             wanted = aliases_of(results)
             gone = [alias for alias in found.keys() - wanted.keys() if is_automatic(alias, target)]
             moved = [alias for alias, number in wanted.items() if found.get(alias) != number]
@@ -142,7 +149,11 @@ class Versions:
                 self._client.delete_registered_model_alias(name, alias)
             for alias in moved:
                 self._client.set_registered_model_alias(name, alias, wanted[alias])
-            if not gone and not moved:
+            card = model_card(name, _shown(results, wanted))
+            described = model.description == card or not is_card(model.description, name)
+            if not described:
+                self._client.update_registered_model(name, card)
+            if not gone and not moved and described:
                 return
 
     def fetch(self, model_uri: str, folder: Path) -> Path:
@@ -186,6 +197,14 @@ class Versions:
                 if self._artifacts is not None:
                     shutil.rmtree(self._artifacts / "models" / check_name(model.model_id, "model"), ignore_errors=True)
                 self._client.delete_logged_model(model.model_id)
+
+
+def _shown(
+    results: Mapping[str, TrialResult], aliases: Mapping[str, str]
+) -> list[tuple[str, Sequence[str], TrialResult]]:
+    """Return versions with their automatic aliases and results, by cost."""
+    ordered = sorted(results.items(), key=lambda pair: (pair[1].cost or 0.0, int(pair[0])))
+    return [(number, [name for name, of in aliases.items() if of == number], result) for number, result in ordered]
 
 
 def _all(search: Callable[..., Any], where: str) -> list[Any]:

@@ -5,7 +5,8 @@ network was found, nor MLflow.
 """
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from latency.graphs.export import export_parity
 from latency.target import Target
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.data.storage import Storage
+from orchestrator.plan.confusion import confusion_of
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import (
     EVALUATION_FILE,
@@ -31,11 +33,11 @@ from orchestrator.plan.trials import (
 from orchestrator.trial.files import delivered_file, kept_precision, make_files
 from orchestrator.trial.place import Post
 from orchestrator.trial.records import (
-    DamagedFile,
     Evaluation,
     NetworkCost,
     Timing,
     checksum,
+    known_evaluation,
     read_beside,
     read_record,
     write_record,
@@ -99,7 +101,7 @@ def deliver(job: Job, trial: Trial, network: Callable[[], nn.Module], counted: f
     store, target = job.trial_store(trial), job.target(trial.target)
     file = delivered_file(target)
     content, program = read_beside(store, file), read_beside(store, PROGRAM_FILE)
-    evaluation = _known_evaluation(store)
+    evaluation = known_evaluation(store)
     if evaluation is None or (evaluation.file_sha256, evaluation.program_sha256) != (
         checksum(content),
         checksum(program),
@@ -119,14 +121,6 @@ def deliver(job: Job, trial: Trial, network: Callable[[], nn.Module], counted: f
     return Delivered(file, len(content), evaluation, timing.cost, open_data(job).manifest.fingerprint)
 
 
-def _known_evaluation(store: Storage) -> Evaluation | None:
-    try:
-        found: Evaluation = read_record(store, EVALUATION_FILE, Evaluation)
-    except DamagedFile:  # or not made yet; judging again gives the same
-        return None
-    return found
-
-
 def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes) -> Evaluation:
     data, target = open_data(job), job.target(trial.target)
     with tempfile.TemporaryDirectory(prefix="onepath-program-") as folder:
@@ -144,13 +138,15 @@ def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes)
 
     answer = of_file if target.measured else of_program
     chunk = max(1, CHUNK_BYTES // (4 * int(np.prod(data.input_size)))) if target.measured else 64
-    found = top1(answer, data.once("test", chunk))
+    tallied = tally(answer, data.once("test", chunk))
+    found = share_right(tallied)
     return Evaluation(
         file_sha256=checksum(content),
         program_sha256=checksum(program),
         top1=found,
         validation_top1=top1(answer, data.once("validation", chunk)),
         torch_top1=found if file == PROGRAM_FILE else top1(of_program, data.once("test", 64)),
+        confusion=confusion_of(data.manifest.origin.source, data.manifest.class_names, tallied),
     )
 
 
@@ -169,10 +165,20 @@ def unlike_files(store: Storage, target: Target, network: nn.Module, input_size:
     return found
 
 
+def tally(answer: Answer, batches: Iterable[tuple[Tensor, Tensor]]) -> Counter[tuple[int, int]]:
+    """Count images by their label and the class of their highest output."""
+    found: Counter[tuple[int, int]] = Counter()
+    for images, labels in batches:
+        found.update(zip(labels.tolist(), answer(images.numpy()).argmax(1).tolist(), strict=True))
+    return found
+
+
+def share_right(tallied: Mapping[tuple[int, int], int]) -> float:
+    """Return the share of images whose highest output is their label."""
+    right = sum(number for (label, answer), number in tallied.items() if label == answer)
+    return right / max(sum(tallied.values()), 1)
+
+
 def top1(answer: Answer, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     """Return the share of images whose highest output is their label."""
-    correct = count = 0
-    for images, labels in batches:
-        correct += int((answer(images.numpy()).argmax(1) == labels.numpy()).sum())
-        count += len(labels)
-    return correct / max(count, 1)
+    return share_right(tally(answer, batches))

@@ -22,18 +22,22 @@ from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
+    CONFUSION_FILE,
     ONNX_FILE,
     OUTCOME_FILE,
+    PICTURE_FILE,
     PREPROCESSING_FILE,
     PROGRAM_FILE,
     WEIGHTS_FILE,
     Job,
     Trial,
 )
+from orchestrator.report.architecture import draw_network
 from orchestrator.trial.place import Post
-from orchestrator.trial.records import Outcome, is_intact, read_checked, read_record, write_beside
+from orchestrator.trial.records import Outcome, is_intact, known_evaluation, read_checked, read_record, write_beside
 from orchestrator.trial.stages import open_data
 from supernet.network import build_network
+from supernet.plain import to_json
 from supernet.space import Architecture
 
 MADE = (PREPROCESSING_FILE, PROGRAM_FILE, ONNX_FILE)
@@ -108,10 +112,12 @@ def _onnx(job: Job, target: Target, network: nn.Module, data: ImageData) -> byte
 def files_of(job: Job, trial: Trial, folder: Path) -> dict[str, Path]:
     """Return a finished trial's files by name; what is missing or damaged is made again from its weights.
 
+    With them come the picture of the architecture and, where it is known, the confusion, for the model card.
+
     Args:
         job: The sweep.
         trial: One with a result.
-        folder: For copies, where the storage is no folder.
+        folder: For copies, where the storage is no folder, and for what is made for the registry alone.
 
     Raises:
         RunError: If what they are made from is damaged.
@@ -119,7 +125,14 @@ def files_of(job: Job, trial: Trial, folder: Path) -> dict[str, Path]:
     store = job.trial_store(trial)
     outcome, weights = stored_outcome(store)
     make_files(job, trial, lambda: network_of(job, outcome, weights), lambda news: None)
-    return {name: store.fetch(name, folder) for name in (*MADE, ARCHITECTURE_FILE, WEIGHTS_FILE)}
+    found = {name: store.fetch(name, folder) for name in (*MADE, ARCHITECTURE_FILE, WEIGHTS_FILE)}
+    draw_network(job.space, Architecture.parse(outcome.architecture), folder / PICTURE_FILE)
+    found[PICTURE_FILE] = folder / PICTURE_FILE
+    evaluation = known_evaluation(store)
+    if evaluation is not None:
+        (folder / CONFUSION_FILE).write_text(to_json(evaluation.confusion))
+        found[CONFUSION_FILE] = folder / CONFUSION_FILE
+    return found
 
 
 def network_of(job: Job, outcome: Outcome, weights: bytes) -> nn.Module:

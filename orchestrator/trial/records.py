@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from latency.measuring.measure import Measurement
 from orchestrator.data.storage import Storage
+from orchestrator.plan.confusion import Confusion
 from orchestrator.plan.trials import (
     EVALUATION_FILE,
     FINDINGS_FILE,
@@ -110,6 +111,7 @@ class Evaluation:
         top1: Of the delivered file on its target, on the test split, 0..1.
         validation_top1: The same on the validation split.
         torch_top1: Of the torch export, which may be the delivered file, on the test split.
+        confusion: Of the delivered file, on the test split.
     """
 
     file_sha256: str
@@ -117,6 +119,7 @@ class Evaluation:
     top1: float
     validation_top1: float
     torch_top1: float
+    confusion: Confusion
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,15 @@ def read_record(store: Storage, name: str, kind: Any) -> Any:
         return read_sealed(kind, store.read(name), name)
     except (InputError, OSError) as error:
         raise damaged(store, name, str(error)) from error
+
+
+def known_evaluation(store: Storage) -> Evaluation | None:
+    """Return how accurate a trial's files are, or None where that is not known; judging again gives the same."""
+    try:
+        found: Evaluation = read_record(store, EVALUATION_FILE, Evaluation)
+    except DamagedFile:
+        return None
+    return found
 
 
 def read_checked(store: Storage, name: str, expected: str) -> bytes:

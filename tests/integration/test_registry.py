@@ -85,6 +85,26 @@ def test_mlflow_shows_the_sweep_its_trials_and_their_numbers(registry: Registry)
     assert (images.dataset.name, images.tags[0].value) == ("night-test", "test")
 
 
+def test_mlflow_shows_a_card_of_each_version_and_of_the_model(registry: Registry, root: Path) -> None:
+    client, name = registry._client, "night-ort-cpu-1t"
+    wide = client.get_model_version_by_alias(name, "best")
+    assert wide.description.startswith(f"# {name}, version {wide.version}\n")
+    assert "Most often confused: class 3 taken for class 8 (4 of 34 images)." in wide.description
+    artifacts = root / "artifacts" / "models" / wide.source.split("/")[-1] / "artifacts" / "card"
+    assert {path.name for path in artifacts.iterdir()} == {"confusion.json", "confusion.png", "architecture.png"}
+    listed = client.get_registered_model(name).description
+    assert (
+        "| 2 | fastest, knee, budget-1_5ms | 91.2 % (88-94) | 1.250 ms | 1.500 ms | 1.23 k |\n| 1 | best | 95.0 %"
+        in listed
+    )
+    # What a user wrote instead stays.
+    client.update_model_version(name, wide.version, "mine")
+    client.update_registered_model(name, "ours")
+    register(registry, make_result("ort-wide", cost=2.5, top1=0.95), root / "files")
+    assert client.get_model_version(name, wide.version).description == "mine"
+    assert client.get_registered_model(name).description == "ours"
+
+
 def test_registering_again_changes_nothing_and_another_result_replaces(registry: Registry, root: Path) -> None:
     registry.open_sweep("again", {})
     first = make_result("t", sweep="again")

@@ -9,8 +9,9 @@ import torch
 from latency.graphs.export import export_onnx, export_program
 from latency.target import load_target
 from orchestrator.data.storage import Storage
+from orchestrator.plan.confusion import Confusion
 from orchestrator.plan.trials import ONNX_FILE, PROGRAM_FILE
-from orchestrator.trial.deliver import Delivered, top1, unlike_files
+from orchestrator.trial.deliver import Delivered, share_right, tally, top1, unlike_files
 from orchestrator.trial.records import Evaluation, checksum
 from supernet.network import build_network
 from supernet.presets import load_space
@@ -23,13 +24,16 @@ def test_top1_is_the_share_of_images_whose_highest_output_is_their_label() -> No
     ]
     assert top1(lambda images: images, batches) == pytest.approx(2 / 3)
     assert top1(lambda images: np.zeros_like(images), []) == 0.0
+    tallied = tally(lambda images: images, batches)
+    assert tallied == {(1, 1): 1, (1, 0): 1, (0, 0): 1}
+    assert share_right(tallied) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(
     ("found", "said"), [(0.93, ""), (0.95, ""), (0.9299, "model.onnx (int8) has a top-1 of 93.0%")]
 )
 def test_a_loss_of_accuracy_is_said(found: float, said: str) -> None:
-    evaluation = Evaluation(checksum(b"f"), checksum(b"p"), found, 0.9, found)
+    evaluation = Evaluation(checksum(b"f"), checksum(b"p"), found, 0.9, found, Confusion("digits", (), ()))
     text = Delivered(ONNX_FILE, 1, evaluation, None, "").loss(0.94, 0.01, "int8")
     assert text.startswith(said)
     assert bool(text) == bool(said)

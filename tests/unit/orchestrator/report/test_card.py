@@ -1,0 +1,80 @@
+"""The model card says what a reader needs, whatever the classes are called, in what MLflow keeps."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from registry_cases import make_result
+
+from orchestrator.plan.confusion import confusion_of
+from orchestrator.report.card import MAX_TEXT, is_card, model_card, plain_text, version_card
+
+RESULT = make_result("t", model_uri="models:/night-ort-cpu-1t/3", file="model.onnx", file_sha256="ab" * 32)
+RESULT = replace(RESULT, file_bytes=12345, cost_median=1.3)
+
+
+def about(*names: str) -> dict[str, Any]:
+    kept = {"class_names": list(names), "input_size": [1, 8, 8], "resize": "squeeze", "batch": 1, "num_threads": 1}
+    return kept | {"precision": "fp32", "runtime": "onnxruntime"}
+
+
+def test_a_card_says_what_was_measured_and_how_to_load_it() -> None:
+    confusion = confusion_of("digits", ("cat", "dog", "emu"), {(0, 0): 8, (0, 1): 2, (1, 1): 5})
+    card = version_card(RESULT, about("cat", "dog", "emu"), confusion)
+    for said in (
+        "# night-ort-cpu-1t, version 3\n",
+        "Tells 3 classes of images apart on `ort-cpu-1t`, within a budget of 1.500 ms.",
+        "| top-1, test split | 91.2 % (88-94), 95 % interval, 360 images |",
+        "| on ort-cpu-1t | 1.250 ms ± 0.010 ms, median 1.300 ms; batch 1, 1 threads, fp32, onnxruntime |",
+        "| file | `model.onnx`, 12.3 kB, SHA-256 `abababababababab…` |",
+        "Images from `digits`.\nFingerprint `0123456789abcdef`; input 1x8x8, squeezed to size.",
+        "| cat | 10 | 80.0 % | 49.0 % to 94.3 % | 100.0 % |",
+        "| emu | 0 | - | - | - |",
+        "Most often confused: cat taken for dog (2 of 10 images).",
+        'mlflow.pyfunc.load_model("models:/night-ort-cpu-1t/3")',
+        "onepath pull night --target ort-cpu-1t --version 3 --out net",
+        "**In doubt:** export differs by 1e-3",
+    ):
+        assert said in card, said
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    counted = replace(RESULT, unit="1", cost=5e6, cost_error=0.0, budget=None, file="", data="", doubt="")
+    card = version_card(counted, about("a", "b"), None)
+    assert "cost was counted, not measured" in card
+    assert "| on ort-cpu-1t | 5 M |" in card
+    assert "Fingerprint `not known`" in card
+    for absent in ("Accuracy per class", "In doubt", "confus", "None", "SHA-256", "within a budget"):
+        assert absent not in card, absent
+
+
+@pytest.mark.parametrize("num_classes", [2, 30, 1000])
+@pytest.mark.parametrize("length", [1, 40, 500])
+def test_a_card_is_no_longer_than_mlflow_keeps_and_shows_the_worst_classes(num_classes: int, length: int) -> None:
+    names = tuple(f"{i:0{length}d}" for i in range(num_classes))
+    right = {(i, i): 10 + i for i in range(num_classes)} | {(1, 0): 100}
+    card = version_card(RESULT, about(*names), confusion_of("digits", names, right))
+    assert len(card) <= MAX_TEXT
+    assert "## Limits" in card
+    assert f"| {plain_text(names[1])} | 111 |" in card
+    assert ("lowest of 1000" in card) == (num_classes == 1000)
+
+
+def test_names_of_users_are_text_in_markdown() -> None:
+    assert plain_text("a|b\n<script>*x*") == r"a\|b \<script\>\*x\*"
+    card = version_card(RESULT, about("a|b", "c"), confusion_of("x", ("a|b", "c"), {(0, 1): 2}))
+    assert r"| a\|b | 2 |" in card
+
+
+def test_a_model_lists_its_networks() -> None:
+    networks = [(str(i), ["best"] if i == 2 else [], replace(RESULT, trial=f"t{i}")) for i in range(1, 3)]
+    card = model_card("night-ort-cpu-1t", networks)
+    assert card.startswith("# night-ort-cpu-1t\n")
+    assert "| 2 | best | 91.2 % (88-94) | 1.250 ms | 1.500 ms | 1.23 k |" in card
+    assert is_card(card, "night-ort-cpu-1t")
+    assert is_card(None, "night-ort-cpu-1t")
+    assert is_card(version_card(RESULT, about("a"), None), "night-ort-cpu-1t")
+    assert not is_card("# night-ort-cpu-1t-int8\n", "night-ort-cpu-1t")
+    many = model_card("night-ort-cpu-1t", networks * 100)
+    assert "more are not shown" in many
+    assert len(many) <= MAX_TEXT
