@@ -164,6 +164,8 @@ def candidates_within(
         drawn += [first] if costs.total(first) >= low else []
         slack *= 2
     log_probs = probs.detach().log().tolist()
-    distinct = sorted(set(drawn))  # sorted by value first, so that ties do not depend on the set's order
-    distinct.sort(key=lambda path: -sum(row[j] for row, j in zip(log_probs, path, strict=True)))
+    # In the order of the draws where they are as probable: in that of their values, all would begin alike.
+    distinct = sorted(
+        dict.fromkeys(drawn), key=lambda path: -sum(row[j] for row, j in zip(log_probs, path, strict=True))
+    )
     return distinct[:count] or [first]

@@ -130,6 +130,13 @@ def test_the_most_probable_path_is_judged_where_it_uses_the_budget():
         assert candidates_within(probs, costs, budget, 4, generator(seed))[0] == most_probable(probs)
 
 
+def test_of_paths_that_are_as_probable_any_is_judged():
+    costs = macs_table(load_space("nas-bench-macro"))
+    even = torch.full((8, 3), 1 / 3, dtype=torch.float64)
+    paths = candidates_within(even, costs, 50e6, 12, generator(0))
+    assert all(len({path[position] for path in paths}) > 1 for position in range(8))
+
+
 def test_without_a_budget_the_most_probable_path_comes_first():
     probs, costs = problem(2)
     paths = candidates_within(probs, costs, None, 5, generator("free"))
