@@ -58,8 +58,9 @@ class SearchSettings(WeightSettings):
 
     @pydantic.model_validator(mode="after")
     def _goes_together(self) -> "SearchSettings":
-        if self.sharing.order == "fair" and self.searches:
-            raise ValueError("sharing.order 'fair' is for a warm-up: a search draws paths by probability")
+        order = self.sharing.order
+        if order != "uniform" and self.searches:
+            raise ValueError(f"sharing.order {order!r} is for a warm-up: a search draws paths by probability")
         make_estimator(self.estimator, self.num_samples)  # it knows what it needs
         return self
 

@@ -26,8 +26,10 @@ class SharingSettings:
     Attributes:
         order: `uniform` draws every candidate independently (Guo et al. 2020, arXiv 1904.00420); `fair` walks
             through permutations of each position's candidates, so that all of them are trained equally often
-            within a round (Chu et al. 2019, arXiv 1907.01845, strict fairness). For a warm-up: a search draws by
-            probability.
+            within a round (Chu et al. 2019, arXiv 1907.01845, strict fairness); `spread` draws a taste for each size
+            of candidate first and the path by it, so that small, large and uniform paths are as common as mixed ones
+            (a Polya urn; each candidate still is as probable as the others). Drawn independently, nearly all paths
+            are mixed, and the rest is underrated. Both are for a warm-up: a search draws by probability.
         num_paths: Drawn paths of a step; each has its share of the batch, and the weights move once. With `fair`
             and as many paths as candidates, a step is FairNAS's; differs: theirs trains each on the whole batch.
         sandwich: The largest and the smallest path (by MACs) join every step, each with its share of the batch (Yu
@@ -43,7 +45,7 @@ class SharingSettings:
             0 for none.
     """
 
-    order: Literal["uniform", "fair"] = "uniform"
+    order: Literal["uniform", "fair", "spread"] = "uniform"
     num_paths: Count = 1
     sandwich: Flag = False
     distillation: Share = 0.0
@@ -89,7 +91,7 @@ class PathSchedule:
 
     def __init__(self, space: Space, settings: SharingSettings, seed: int) -> None:
         self.settings, self.seed = settings, seed
-        self.macs = macs_table(space).matrix if settings.sandwich else None
+        self.macs = macs_table(space).matrix if settings.sandwich or settings.order == "spread" else torch.empty(0)
 
     def paths(self, step: int, probs: Tensor) -> StepPaths:
         """Return the paths of a step, the same on every rank.
@@ -104,13 +106,34 @@ class PathSchedule:
             drawn = [fair_path(probs > 0, self.seed, step * count + i) for i in range(count)]
         else:
             draws = generator(self.seed, "path", step)
-            drawn = [sample_path(probs, draws) for _ in range(count)]
-        if self.macs is None:
+            spread = self.settings.order == "spread"
+            drawn = [sample_path(tasteful(probs, self.macs, draws) if spread else probs, draws) for _ in range(count)]
+        if not self.settings.sandwich:
             return StepPaths(tuple(drawn), None)
         gone = probs <= 0
         largest = tuple(self.macs.masked_fill(gone, -torch.inf).argmax(1).tolist())
         smallest = tuple(self.macs.masked_fill(gone, torch.inf).argmin(1).tolist())
         return StepPaths((largest, smallest, *drawn), largest)
+
+
+def tasteful(probs: Tensor, macs: Tensor, draws: torch.Generator) -> Tensor:
+    """Return the distribution of one path that has a random taste for small, middling and large candidates.
+
+    Where all candidates are as probable, tastes follow a Dirichlet distribution with ones: all ways of having so many
+    small, so many middling and so many large candidates are then as common.
+
+    Args:
+        probs: Shape (num_positions, max_candidates).
+        macs: What makes candidates small or large, of the same shape.
+        draws: Source of the draw.
+    """
+    alive = probs > 0
+    order = macs.masked_fill(~alive, torch.inf).argsort(1).argsort(1)
+    last = (alive.sum(1, keepdim=True) - 1).clamp_min(1)
+    sizes = (order.clamp_max(last) * (probs.shape[1] - 1) / last).round().long()
+    taste = -torch.rand(probs.shape[1], generator=draws, dtype=torch.float64).clamp_min(1e-300).log()
+    tilted = probs * taste[sizes]
+    return tilted / tilted.sum(1, keepdim=True)
 
 
 def fair_path(alive: Tensor, seed: int, number: int) -> Path:

@@ -64,6 +64,20 @@ def test_in_the_fair_order_every_candidate_comes_once_in_a_round(num_paths):
     assert paths != [p for s in range(36) for p in PathSchedule(SPACE, schedule.settings, 1).paths(s, alive).paths][:36]
 
 
+def test_in_the_spread_order_paths_of_all_sizes_are_as_common_and_so_is_every_candidate():
+    macs, schedule = macs_table(SPACE), PathSchedule(SPACE, SharingSettings(order="spread"), 0)
+    sizes = macs.matrix.argsort(1).argsort(1)
+    even = torch.full((3, 3), 1 / 3, dtype=torch.float64)
+    paths = [schedule.paths(step, even).paths[0] for step in range(4000)]
+    kinds = Counter(tuple(sorted(int(sizes[i, j]) for i, j in enumerate(path))) for path in paths)
+    assert len(kinds) == 10  # ways of having so many small, middling and large ones of three
+    assert max(abs(count / 400 - 1) for count in kinds.values()) < 0.2  # independent draws: 0.11 to 6/27 of them
+    for position in range(3):
+        assert max(abs(Counter(path[position] for path in paths)[j] / 4000 - 1 / 3) for j in range(3)) < 0.03
+    even[1, 0] = 0
+    assert all(path[1] for step in range(50) for path in schedule.paths(step, even).paths)
+
+
 def test_a_sandwich_has_the_largest_and_the_smallest_path_that_are_left():
     schedule, macs = PathSchedule(SPACE, SharingSettings(sandwich=True), 0), macs_table(SPACE)
     chosen = schedule.paths(0, UNIFORM)
