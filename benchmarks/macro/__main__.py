@@ -21,7 +21,7 @@ from benchmarks.macro.finding import Found, Pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge
 from benchmarks.macro.plots import draw_found
-from benchmarks.macro.ranking import FEWEST, ranking
+from benchmarks.macro.ranking import FEWEST, mean_ranking, ranking
 from benchmarks.macro.supernets import SPACE, Run, read_settings, spent, train
 from benchmarks.macro.truth import Truth, read_truth
 from supernet.cost import macs_table, params_table
@@ -131,7 +131,7 @@ def main() -> int:
                 for arm in asked.arms:
                     row = run_stage(Run(arm, asked.epochs, seed, asked.work), data, asked)
                     rows += row if isinstance(row, list) else [row]
-            report[stage] = rows
+            report[stage] = mean_ranking(rows) if stage == "ranking" else rows
     if asked.png and "found" in report:
         draw_found(report["found"], read_truth(asked.truth), asked.png)
     if asked.output:

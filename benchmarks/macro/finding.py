@@ -123,7 +123,7 @@ def _found(
         even = [[1.0 / len(row)] * len(row) for row in costs.candidates]
         probs, derivations = torch.tensor(even, dtype=torch.float64), WITHOUT_SEARCH
     else:
-        probs, derivations = _probs(run, supernet, data, costs, budget, estimator), AFTER_SEARCH
+        probs, derivations = searched_probs(run, supernet, data, costs, budget, estimator), AFTER_SEARCH
     searched = time.process_time() - start
     found = []
     for derivation in derivations:
@@ -143,7 +143,7 @@ def _found(
     return found
 
 
-def _probs(
+def searched_probs(
     run: Run, supernet: Supernet, data: MacroImages, costs: CostTable, budget: float, estimator: EstimatorName
 ) -> Tensor:
     """Return the distribution that a search on the supernet's frozen weights ends with."""

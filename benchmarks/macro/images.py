@@ -43,6 +43,7 @@ class MacroImages:
         self.splits = {
             "train": (images[:-NUM_VALIDATION], labels[:-NUM_VALIDATION]),
             "validation": (images[-NUM_VALIDATION:], labels[-NUM_VALIDATION:]),
+            "test": read_images(next(folder.glob("test-*.parquet"))),
         }
 
     def num_steps(self, epochs: float, batch_size: int) -> int:

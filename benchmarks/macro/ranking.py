@@ -1,6 +1,7 @@
 """How well numbers rank networks whose true accuracy is known. Pure functions of what was judged and of the truth."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from scipy.stats import kendalltau
 
@@ -11,30 +12,39 @@ from supernet.space import Path
 NUM_BINS, FEWEST = 8, 8
 """Groups of about equal multiply-adds, and the fewest networks that are ranked."""
 
+SUMMARY = ("tau", "tau_upper_half")
+
 
 def ranking(judged: Sequence[Judged], truth: Mapping[Path, Truth], pool_size: int) -> dict[str, float | int]:
     """Return Kendall's tau of numbers against true accuracy, over all networks judged and over their upper half.
 
-    The upper half are the networks whose true accuracy is at least the median. `tau_within_macs` is the mean over
-    `NUM_BINS` groups of about equal multiply-adds: what is told beyond size. `tau_left_out` is that of the additive
-    model of the first `pool_size` losses, each predicted by all the others, and `tau_fitted` that of the same model on
-    the networks that it has not seen.
+    The upper half are the networks whose true accuracy is at least the median. Names with `within_macs` are means
+    over `NUM_BINS` groups of about equal multiply-adds: what is told beyond size. `tau` itself is of what derivation
+    goes by, the additive model of the first `pool_size` losses; it never knows a network's own: what it was fitted to
+    is predicted by the others.
     """
     model = fit_losses(judged[:pool_size], [3] * len(judged[0].path))
-    unseen = judged[pool_size:]
-    kinds: dict[str, tuple[Sequence[Judged], list[float]]] = {
-        "tau": (judged, [-found.loss for found in judged]),
-        "tau_top1": (judged, [found.top1 for found in judged]),
-        "tau_macs": (judged, [truth[found.path].num_macs for found in judged]),
-        "tau_params": (judged, [truth[found.path].num_params for found in judged]),
-        "tau_left_out": (judged[:pool_size], [-loss for loss in model.left_out]),
-        "tau_fitted": (unseen, [-model.loss(found.path) for found in unseen]),
+    predicted = [*model.left_out, *(model.loss(found.path) for found in judged[pool_size:])]
+    true = [truth[found.path] for found in judged]
+    kinds: dict[str, list[float]] = {
+        "tau": [-loss for loss in predicted],
+        "tau_loss": [-found.loss for found in judged],
+        "tau_top1": [found.top1 for found in judged],
+        "tau_macs": [entry.num_macs for entry in true],
+        "tau_params": [entry.num_params for entry in true],
     }
     taus: dict[str, float | int] = {"num_networks": len(judged)}
-    for name, (networks, numbers) in kinds.items():
-        if len(networks) >= FEWEST:
-            taus |= _taus(name, numbers, [truth[found.path] for found in networks])
+    for name, numbers in kinds.items():
+        taus |= _taus(name, numbers, true)
     return taus
+
+
+def mean_ranking(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the means over the seeds of one arm, how many seeds those are, and the rows of all arms beneath."""
+    first = [row for row in rows if row["arm"] == rows[0]["arm"]]
+    means = {name: sum(row[name] for row in first) / len(first) for name in SUMMARY}
+    about = {"arm": rows[0]["arm"], "epochs": rows[0]["epochs"], "num_networks": rows[0]["num_networks"]}
+    return {**means, **about, "seeds": len(first), "each": list(rows)}
 
 
 def _taus(name: str, numbers: Sequence[float], true: Sequence[Truth]) -> dict[str, float]:

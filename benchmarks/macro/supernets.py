@@ -27,12 +27,13 @@ STATE_FILE, SAVE_EVERY = "supernet.pt", 50
 
 @dataclass(frozen=True)
 class Run:
-    """One supernet: which settings, how long, which seed, and the folder of its state."""
+    """One supernet: which settings, how long, which seed, the folder of its state, and its space."""
 
     arm: str
     epochs: float
     seed: int
     work: Path
+    space: str = SPACE
 
     @property
     def folder(self) -> Path:
@@ -66,7 +67,7 @@ def nothing_costs(space: Space) -> CostTable:
 
 def train(run: Run, data: MacroImages, say: Callable[[str], None]) -> Supernet:
     """Return the trained supernet of a run, going on from its checkpoint."""
-    space = load_space(SPACE)
+    space = load_space(run.space)
     supernet = Supernet(space, seed=run.seed)
     search = Search(supernet, nothing_costs(space), run.settings(data), data, seed=run.seed)
     file, seconds = run.folder / STATE_FILE, 0.0

@@ -4,6 +4,7 @@ import io
 import json
 import random
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from PIL import Image
 from benchmarks.macro import __main__ as macro
 from benchmarks.macro import images as macro_images
 from benchmarks.macro.judging import networks
-from benchmarks.macro.ranking import ranking
+from benchmarks.macro.ranking import mean_ranking, ranking
 from benchmarks.macro.truth import Truth, distinct, path_of, read_truth
 from supernet.cost import macs_table, params_table
 from supernet.pool import Judged
@@ -34,7 +35,8 @@ def images(tmp_path_factory):
         encoded = io.BytesIO()
         Image.fromarray(pixels).save(encoded, "PNG")
         rows.append({"img": {"bytes": encoded.getvalue(), "path": f"{number}.png"}, "label": number % 10})
-    pq.write_table(pa.Table.from_pylist(rows), folder / "train-00000-of-00001.parquet")
+    for split in ("train", "test"):
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{split}-00000-of-00001.parquet")
     return folder
 
 
@@ -81,10 +83,15 @@ def test_all_stages_run_and_a_second_run_finds_everything_done(run, tmp_path, mo
     asked = ["--stages", "ranking", "found", "cost", "--arms", "uniform", "fair", "--budgets", "60"]
     asked += ["--without-refit", "8", "--output", str(tmp_path / "macro.json"), "--png", str(tmp_path / "found.png")]
     report = run(*asked)
-    assert [(row["arm"], row["seed"]) for row in report["ranking"]] == [("uniform", 0), ("fair", 0)]
-    assert all(-1 <= row["tau"] <= 1 and row["num_networks"] == 8 for row in report["ranking"])
-    assert report["ranking"][0]["tau_macs"] > 0.9
-    assert {"without_refit", "with_refit_on_the_same"} <= report["ranking"][0].keys()
+    each = report["ranking"]["each"]
+    assert [(row["arm"], row["seed"]) for row in each] == [("uniform", 0), ("fair", 0)]
+    assert all(-1 <= row["tau"] <= 1 and row["num_networks"] == 8 for row in each)
+    assert each[0]["tau_macs"] > 0.9
+    assert {"without_refit", "with_refit_on_the_same"} <= each[0].keys()
+    assert report["ranking"] == {
+        "tau": each[0]["tau"], "tau_upper_half": each[0]["tau_upper_half"], "arm": "uniform", "epochs": 2.0,
+        "num_networks": 8, "seeds": 1, "each": each,
+    }  # fmt: skip
     kinds = {(row["estimator"], row["derivation"]) for row in report["found"]}
     assert kinds == {
         ("none", "judged"), ("none", "pool"),
@@ -132,10 +139,28 @@ def test_ranking_of_planted_numbers():
     truth = {path: Truth(90 + number / 100, 1000 - number, number) for number, path in enumerate(paths)}
     judged = [Judged(path, 0.5 + number / 1000, 2.0 - number / 100) for number, path in enumerate(paths)]
     found = ranking(judged, truth, 30)
-    assert (found["tau"], found["tau_upper_half"], found["tau_top1"]) == (pytest.approx(1.0),) * 3
+    assert (found["tau_loss"], found["tau_loss_upper_half"], found["tau_top1"]) == (pytest.approx(1.0),) * 3
     assert (found["tau_macs"], found["tau_params"]) == (pytest.approx(1.0), pytest.approx(-1.0))
-    assert found["tau_within_macs"] == pytest.approx(1.0)
-    assert {"tau_left_out", "tau_fitted"} <= found.keys()
-    assert "tau_fitted" not in ranking(judged[:30], truth, 30)
+    assert found["tau_loss_within_macs"] == pytest.approx(1.0)
     worst = [Judged(found.path, found.top1, -found.loss) for found in judged]
-    assert ranking(worst, truth, 30)["tau"] == pytest.approx(-1.0)
+    assert ranking(worst, truth, 30)["tau_loss"] == pytest.approx(-1.0)
+
+
+def test_the_model_ranks_what_it_was_fitted_to_by_the_others_and_the_rest_as_unseen():
+    space = load_space("nas-bench-macro")
+    macs, draws = macs_table(space), random.Random(0)
+    truth = {path: Truth(macs.total(path) / 1e6, 1, int(macs.total(path))) for path in networks(120)}
+    judged = [Judged(path, 0.5, 2 - macs.total(path) / 1e8) for path in truth]
+    assert ranking(judged, truth, 60)["tau"] > 0.99
+    noisy = [replace(found, loss=draws.random()) for found in judged[:60]] + judged[60:]
+    assert ranking(noisy, truth, 60)["tau"] < 0.4  # its own judgements are not what it ranks the others by
+
+
+def test_seeds_are_summed_up_for_the_first_arm():
+    rows = [
+        {"arm": arm, "epochs": 2.0, "seed": seed, "num_networks": 9, "tau": tau, "tau_upper_half": tau / 2}
+        for arm, seed, tau in (("uniform", 0, 0.5), ("fair", 0, 0.9), ("uniform", 1, 0.7))
+    ]
+    found = mean_ranking(rows)
+    assert (found["tau"], found["tau_upper_half"], found["seeds"]) == (pytest.approx(0.6), pytest.approx(0.3), 2)
+    assert found["each"] == rows
