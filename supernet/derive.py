@@ -220,6 +220,23 @@ def _promising(question: Derivation, limit: float, count: int, draws: torch.Gene
     return found
 
 
+def by_chance(question: Derivation, count: int, draws: torch.Generator) -> list[Judged]:
+    """Return what validation says of random paths close under the budget: what a search has to beat.
+
+    Those of the pool where it has any, which costs nothing; none where there is no budget.
+    """
+    costs, budget = question.costs, question.budget
+    if budget is None:
+        return []
+    low = (1 - question.settings.slack) * budget
+    there = [found for found in question.pool.values() if low <= costs.total(found.path) <= budget]
+    if there:
+        return there[:count]
+    even = (question.probs > 0).double()
+    even /= even.sum(1, keepdim=True)
+    return question.judge(candidates_within(even, costs, budget, count, draws, question.settings.slack))
+
+
 def most_probable_only(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
     """Return the most probable path within the limit; nothing is judged."""
     if limit is None:

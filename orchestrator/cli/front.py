@@ -31,13 +31,15 @@ def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> N
     from rich.console import Console
 
     from orchestrator.report.front import front_notes, front_rows, front_table
+    from orchestrator.report.trust import trust_of
 
     rows = front_rows(results)
     if json:
         print_json([row.to_plain() for row in rows])
         return
     Console().print(front_table(rows))
-    for line in (*front_notes(rows), *_next(job, [result for result in results if result.done])):
+    trust = trust_of(results, shared=job.run.mode == "shared")
+    for line in (*front_notes(rows), *trust.sentences, *_next(job, [result for result in results if result.done])):
         say(line)
 
 

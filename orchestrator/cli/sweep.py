@@ -58,8 +58,12 @@ def _write_report(job: "Job", results: "Sequence[TrialResult]") -> None:
     import yaml
 
     from orchestrator.report.front import front_png, front_rows, report_html
+    from orchestrator.report.trust import trust_of
+    from supernet.plain import to_json, to_plain
 
     rows, settings = front_rows(results), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
+    trust = trust_of(results, shared=job.run.mode == "shared")
+    job.store.write("trust.json", to_json({**to_plain(trust), "sentences": trust.sentences}).encode())
     with TemporaryDirectory() as folder:
         files = [
             front_png(rows, Path(folder) / "front.png"),
@@ -67,7 +71,7 @@ def _write_report(job: "Job", results: "Sequence[TrialResult]") -> None:
                 rows,
                 Path(folder) / "report.html",
                 title=f"onepath sweep {job.run.name}",
-                sections=[("Configuration", settings)],
+                sections=[("Trust in shared weights", "\n".join(trust.sentences)), ("Configuration", settings)],
             ),
         ]
         for file in files:

@@ -70,6 +70,10 @@ class TrialResult:
         num_test_images: Images of the test split.
         validation_top1: As `top1`, on the validation split: what networks are chosen by.
         num_validation_images: Images of the validation split.
+        shared_loss: Loss of the network's path on shared weights, on validation images, before it was trained alone:
+            what trust in the supernet is judged by (`orchestrator.report.trust`).
+        random_loss: Least such loss of random paths close under the budget, as many as were judged to find the network.
+        num_random: How many these are.
         torch_top1: As `top1`, of the torch export that is registered beside the delivered file, or is it.
         num_params: Parameters of the standalone network.
         num_macs: Multiply-accumulates of one image.
@@ -103,6 +107,9 @@ class TrialResult:
     num_test_images: Count | None = _shown(mlflow="metric", column="test images", reads="count", wide=True)
     validation_top1: Share | None = _shown(mlflow="metric", column="validation", reads="accuracy", wide=True)
     num_validation_images: Count | None = _shown(mlflow="metric")
+    shared_loss: float | None = _shown(mlflow="metric")
+    random_loss: float | None = _shown(mlflow="metric")
+    num_random: Count | None = _shown()
     torch_top1: Share | None = _shown(mlflow="metric")
     num_params: Count | None = _shown(mlflow="metric", column="parameters", reads="count", wide=True)
     num_macs: Count | None = _shown(mlflow="metric", column="MACs", reads="count")

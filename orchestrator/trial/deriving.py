@@ -15,7 +15,7 @@ from orchestrator.trial.place import Place
 from orchestrator.trial.pooling import judge_of, whole_pool
 from orchestrator.trial.records import Findings, read_record, write_record
 from supernet.cost import CostTable
-from supernet.derive import Derivation, pick
+from supernet.derive import Derivation, by_chance, pick
 from supernet.health import mean_entropy
 from supernet.judging import RankedJudge
 from supernet.loop import Search
@@ -87,11 +87,14 @@ def _pick(
     )
     derived = pick(question)
     probs = search.alpha.probs().detach()
+    chance = by_chance(question, max(1, len(derived.judged)), generator(run.seed, "chance", trial.key))
     findings = Findings(
         entropy=mean_entropy(probs),
         start_entropy=space.max_entropy,
         expected_cost=float(costs.expected(probs)),
         judged=derived.judged,
+        chosen=question.judge([derived.path])[0],
+        chance=tuple(chance),
         num_images=min(settings.max_validation_images, data.num_examples("validation")),
         num_classes=space.num_classes,
     )

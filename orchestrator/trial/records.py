@@ -77,6 +77,8 @@ class Findings:
         start_entropy: The same at the start.
         expected_cost: Of the distribution at the end.
         judged: Paths with their validation accuracy and loss.
+        chosen: The path that became the network; it may have been known before.
+        chance: Random paths close under the budget; none where there is no budget.
         num_images: Images behind each of these.
         num_classes: Classes of the images.
     """
@@ -85,6 +87,8 @@ class Findings:
     start_entropy: float
     expected_cost: float
     judged: tuple[Judged, ...]
+    chosen: Judged
+    chance: tuple[Judged, ...]
     num_images: int
     num_classes: int
 

@@ -100,6 +100,7 @@ def _measure(
     counts = count_cost(space, architecture)
     loss = delivered.loss(outcome.top1, job.run.deliver.max_top1_loss, job.target(trial.target).precision)
     doubt = _doubt(cost, outcome.predicted_cost, budget, costs.unit)
+    findings = read_record(store, FINDINGS_FILE, Findings) if store.exists(FINDINGS_FILE) else None
     return job.result(
         trial,
         budget=budget,
@@ -111,6 +112,9 @@ def _measure(
         num_test_images=outcome.num_test_images,
         validation_top1=evaluation.validation_top1,
         num_validation_images=outcome.num_validation_images,
+        shared_loss=findings.chosen.loss if findings else None,
+        random_loss=min((found.loss for found in findings.chance), default=None) if findings else None,
+        num_random=len(findings.chance) if findings else None,
         torch_top1=evaluation.torch_top1,
         num_params=counts["num_params"],
         num_macs=counts["num_macs"],
@@ -119,16 +123,8 @@ def _measure(
         file_sha256=evaluation.file_sha256,
         file_bytes=delivered.num_bytes,
         data=delivered.data,
-        doubt="; ".join(filter(None, (doubt, *unlike, loss, *_search_doubts(store, budget)))),
+        doubt="; ".join(filter(None, (doubt, *unlike, loss, *(findings.doubts(budget) if findings else ())))),
     )
-
-
-def _search_doubts(store: Storage, budget: float | None) -> list[str]:
-    """Return what shows that the trial's search has learnt nothing, where its findings are kept."""
-    if not store.exists(FINDINGS_FILE):
-        return []
-    findings: Findings = read_record(store, FINDINGS_FILE, Findings)
-    return findings.doubts(budget)
 
 
 def _doubt(cost: NetworkCost, predicted: float, budget: float | None, unit: str) -> str:

@@ -5,7 +5,16 @@ import torch
 from pydantic import ValidationError
 
 from supernet.cost import CostTable
-from supernet.derive import MIN_EXCESS, NUM_ATTEMPTS, NUM_MEASURED, STRATEGIES, Derivation, DeriveSettings, pick
+from supernet.derive import (
+    MIN_EXCESS,
+    NUM_ATTEMPTS,
+    NUM_MEASURED,
+    STRATEGIES,
+    Derivation,
+    DeriveSettings,
+    by_chance,
+    pick,
+)
 from supernet.pool import Judged
 from supernet.proposals import most_probable_within
 from supernet.rng import generator
@@ -98,6 +107,21 @@ def test_a_device_that_is_slower_than_its_table_gets_a_smaller_network_that_keep
     derived = pick(question(9.0, measure=lambda path: 1.3 * COSTS.total(path)))
     assert 1.3 * COSTS.total(derived.path) <= 9.0
     assert all(1.3 * COSTS.total(path) > 9.0 for path in derived.measured if path != derived.path)
+
+
+def test_what_chance_gives_is_the_pools_where_it_has_paths_close_to_the_budget_and_judged_otherwise():
+    asked = question(9.0)
+    close = [path for path in POOL if 0.7 * 9.0 <= COSTS.total(path) <= 9.0]
+    assert [found.path for found in by_chance(asked, 50, generator(0))] == close
+    assert len(close) > 1
+    assert len(by_chance(asked, 1, generator(0))) == 1
+    assert not asked.judged
+    alone = question(9.0, pool=())
+    found = by_chance(alone, 4, generator(0))
+    assert {one.path: one for one in found} == alone.judged
+    assert all(0.7 * 9.0 <= COSTS.total(one.path) <= 9.0 for one in found)
+    assert len(found) == 4
+    assert by_chance(question(None), 4, generator(0)) == []
 
 
 def test_where_nothing_keeps_the_budget_the_cheapest_measured_path_is_returned():

@@ -110,7 +110,7 @@ def test_a_damaged_file_survives_the_way_between_processes(store):
 
 def test_findings_tell_whether_a_search_learnt_anything(store):
     judged = (Judged((0, 1), 0.10, 2.3), Judged((1, 1), 0.11, 2.3))
-    findings = Findings(1.79, 1.79, 7.0, judged, num_images=180, num_classes=10)
+    findings = Findings(1.79, 1.79, 7.0, judged, judged[0], judged[1:], num_images=180, num_classes=10)
     write_record(store, FINDINGS_FILE, findings)
     found = read_record(store, FINDINGS_FILE, Findings)
     assert found == findings
