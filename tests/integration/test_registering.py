@@ -1,18 +1,13 @@
 """From what trials stored to the registry: lost, damaged or away, one command brings it back. No Ray."""
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mlflow_server import Server, free_port
 from rich.console import Console
 from safetensors.torch import save
 
@@ -130,12 +125,6 @@ def test_a_damaged_result_fails_its_trial_and_no_other(tmp_path: Path) -> None:
     assert stored_results(job)[first.key].done
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 def test_a_registry_that_is_away_is_told_before_anything_starts(tmp_path: Path) -> None:
     """Said before: nothing, until the last trial had trained."""
     job = finished_sweep(tmp_path, f"http://127.0.0.1:{free_port()}")
@@ -147,37 +136,6 @@ def test_a_registry_that_is_away_is_told_before_anything_starts(tmp_path: Path) 
     database.write_text("a letter " * 1000)
     with pytest.raises(RunError, match=r"not readable as a registry .*onepath sweep"):
         rerun(finished_sweep(tmp_path))
-
-
-class Server:
-    """An MLflow server on a port, that can be taken away and brought back."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self.uri, self.port = folder, f"http://127.0.0.1:{port}", port
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
-        command += ["--artifacts-destination", str(self.folder / "served")]
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        log = (self.folder / "server.log").open("ab")
-        self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-        end = time.monotonic() + 240
-        while True:
-            try:
-                urllib.request.urlopen(f"{self.uri}/version", timeout=5).read()
-                return
-            except OSError:
-                assert self.process.poll() is None, (self.folder / "server.log").read_text()
-                assert time.monotonic() < end
-                time.sleep(0.5)
-
-    def stop(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(30)
-            self.process = None
 
 
 @pytest.mark.timeout(900)
