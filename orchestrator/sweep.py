@@ -6,14 +6,18 @@ skip. It decides by what is stored, never by what Ray remembers.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 
+from latency.tables.file import table_path
 from orchestrator.cluster.lease import held
 from orchestrator.cluster.leftovers import leftovers_freed
 from orchestrator.cluster.room import room_notes
@@ -29,6 +33,7 @@ from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     CONFIG_FILE,
+    TABLES_FOLDER,
     WARMUP_FILE,
     Job,
     Trial,
@@ -36,10 +41,13 @@ from orchestrator.plan.trials import (
     stored_results,
 )
 from orchestrator.registry.queue import Registering
+from orchestrator.report.front import front_png, front_rows, report_html
 from orchestrator.report.live import LiveView
 from orchestrator.report.rows import cost_text
+from orchestrator.report.trust import trust_of
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
+from supernet.plain import to_json, to_plain
 
 
 @dataclass(frozen=True)
@@ -125,11 +133,36 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
             if trial.key in unregistered:
                 registering.add(trial, before[trial.key])
         failed = _run_trials(job, pending, len(trials), len(before), registering, console) if pending else {}
-        registering.finish()
-    found = failed | stored_results(job)
+        registering.finish(lambda: write_report(job, _results(job, trials, failed)))
+    return SweepEnd(job, _results(job, trials, failed), len(before))
+
+
+def _results(job: Job, trials: Iterable[Trial], failed: Mapping[str, TrialResult]) -> list[TrialResult]:
+    """Return the result of each trial: what is stored, or why there is none."""
+    found = {**failed, **stored_results(job)}
     missing = {"status": "failed", "reason": "not finished"}
-    results = [found.get(trial.key) or job.result(trial, **missing) for trial in trials]
-    return SweepEnd(job, results, len(before))
+    return [found.get(trial.key) or job.result(trial, **missing) for trial in trials]
+
+
+def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
+    """Write picture and page of the front beside the sweep; return them, and the tables that were measured for it."""
+    tables = job.root.child(TABLES_FOLDER)
+    names = [table_path("", job.space, target).name for target in job.run.load_targets() if target.measured]
+    files = {f"{TABLES_FOLDER}/{name}": tables.read(name) for name in names if tables.exists(name)}
+    if not any(result.done for result in results):
+        return files
+    rows, settings = front_rows(results), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
+    trust = trust_of(results, shared=job.run.mode == "shared")
+    files["trust.json"] = to_json({**to_plain(trust), "sentences": trust.sentences}).encode()
+    with tempfile.TemporaryDirectory(prefix="onepath-report-") as folder:
+        title = f"onepath sweep {job.run.name}"
+        sections = [("Trust in shared weights", "\n".join(trust.sentences)), ("Configuration", settings)]
+        page = report_html(rows, Path(folder) / "report.html", title=title, sections=sections)
+        for file in (front_png(rows, Path(folder) / "front.png"), page):
+            files[file.name] = file.read_bytes()
+    for name in ("trust.json", "front.png", "report.html"):
+        job.store.write(name, files[name])
+    return files
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from orchestrator.data.format import SPLITS, read_manifest
+from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
@@ -96,6 +98,10 @@ class Registering:
         def opened() -> list[str]:
             self.registry = open_registry(self.job)
             self.registry.open_sweep(self.job.run.name, dict(self.job.config))
+            if self.job.data_root:
+                images = read_manifest(Storage(self.job.data_root))
+                counts = {split: sum(images.class_counts[split]) for split in SPLITS}
+                self.registry.link_data(self.job.run.name, images.fingerprint, counts)
             return self.registry.lacks(results.values())  # type: ignore[no-any-return]
 
         return self.executor.submit(opened).result()
@@ -144,19 +150,19 @@ class Registering:
             uri: str = self.registry.register(result, self.files(self.job, trial, Path(folder)))
         self.job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": uri})
 
-    def finish(self) -> None:
+    def finish(self, kept: Callable[[], Mapping[str, bytes]] = dict) -> None:
         """Wait for all and close the sweep's run.
+
+        Args:
+            kept: Gives files to keep in that run, by the path there, when all networks are registered.
 
         Raises:
             RunError: If networks could not be registered, with the command that registers what is stored.
         """
         self._give_up_at = time.monotonic() + self.patience
-        errors = []
-        for future in [*self.waiting, self.executor.submit(self._patiently, self._close)]:
-            try:
-                future.result()
-            except RunError as error:
-                errors.append(str(error))
+        errors = self._errors(self.waiting)
+        files = kept()
+        errors += self._errors([self.executor.submit(self._patiently, lambda: self._close(files))])
         if errors:
             networks = len(errors) - 1 or "its end"
             raise RunError(
@@ -164,8 +170,18 @@ class Registering:
                 f"this registers what is stored and searches nothing again: {again(self.job)}"
             )
 
-    def _close(self) -> None:
-        self.registry.close_sweep(self.job.run.name)
+    def _errors(self, futures: Sequence[Future[None]]) -> list[str]:
+        """Wait for all; return what kept them from being registered."""
+        errors = []
+        for future in futures:
+            try:
+                future.result()
+            except RunError as error:
+                errors.append(str(error))
+        return errors
+
+    def _close(self, files: Mapping[str, bytes]) -> None:
+        self.registry.close_sweep(self.job.run.name, files)
 
 
 def again(job: Job) -> str:

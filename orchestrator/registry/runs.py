@@ -6,8 +6,10 @@ the module by `orchestrator.registry.connection`) and must not know models or ve
 
 import json
 import re
+import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.result import TrialResult
@@ -80,16 +82,37 @@ class Runs:
         """Give a logged model, and the run it came from, the numbers of the result, as numbers of its test images."""
         data = {"dataset_name": f"{result.sweep}-test", "dataset_digest": result.data} if result.data else {}
         if data:
-            profile, source = json.dumps({"num_images": result.num_test_images}), json.dumps({"sweep": result.sweep})
-            images = self._entities.Dataset(*data.values(), "onepath", source, profile=profile)
-            context = self._entities.InputTag("mlflow.data.context", "test")
-            self._client.log_inputs(run_id, datasets=[self._entities.DatasetInput(images, [context])])
+            self._link(run_id, result.sweep, result.data, {"test": result.num_test_images or 0})
         now = time.time_ns() // 1_000_000
         points = [
             self._entities.Metric(name, value, now, 0, model_id=model_id, run_id=run_id, **data)
             for name, value in metrics_of(result).items()
         ]
         self._client.log_batch(run_id, points)
+
+    def link_data(self, sweep: str, fingerprint: str, counts: Mapping[str, int]) -> None:
+        """Give the sweep's run the data set, split by split, as what it worked on."""
+        self._link(self.of_sweep(sweep).info.run_id, sweep, fingerprint, counts)
+
+    def _link(self, run_id: str, sweep: str, fingerprint: str, counts: Mapping[str, int]) -> None:
+        source, inputs = json.dumps({"sweep": sweep}), []
+        for split, number in counts.items():
+            profile = json.dumps({"num_images": number})
+            images = self._entities.Dataset(f"{sweep}-{split}", fingerprint, "onepath", source, profile=profile)
+            context = self._entities.InputTag("mlflow.data.context", split)
+            inputs.append(self._entities.DatasetInput(images, [context]))
+        self._client.log_inputs(run_id, datasets=inputs)
+
+    def close_sweep(self, sweep: str, files: Mapping[str, bytes]) -> None:
+        """Keep files in the sweep's run, by their paths in it, and mark it as finished."""
+        run_id = self.of_sweep(sweep).info.run_id
+        with tempfile.TemporaryDirectory(prefix="onepath-keep-") as folder:
+            for name, content in files.items():
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            self._client.log_artifacts(run_id, folder)
+        self._client.set_terminated(run_id)
 
     def progress(self, sweep: str, trial: str, metrics: Mapping[str, float], step: int) -> None:
         """Add points to the curves of a trial, or of the sweep (""), except for steps the curve already has."""

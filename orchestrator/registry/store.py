@@ -86,12 +86,22 @@ class Registry:
         with self._calls():
             return self._runs.open_sweep(sweep, config)
 
-    def close_sweep(self, sweep: str) -> None:
-        """Mark the sweep's run as finished, with every automatic alias of its models where it belongs."""
+    def link_data(self, sweep: str, fingerprint: str, counts: Mapping[str, int]) -> None:
+        """Say in the sweep's run which images it works on: their fingerprint, and how many there are in each split."""
+        with self._calls():
+            self._runs.link_data(sweep, fingerprint, counts)
+
+    def close_sweep(self, sweep: str, files: Mapping[str, bytes] | None = None) -> None:
+        """Mark the sweep's run as finished, with every automatic alias of its models where it belongs.
+
+        Args:
+            sweep: Name of the sweep.
+            files: What to keep in its run, by the path there; files of these paths are replaced.
+        """
         with self._calls():
             for model in {network.model for network in self._versions.networks(sweep)}:
                 self._versions.set_aliases(model)
-            self._client.set_terminated(self._runs.of_sweep(sweep).info.run_id)
+            self._runs.close_sweep(sweep, files or {})
 
     def log_progress(self, sweep: str, trial: str, metrics: Mapping[str, float], step: int) -> None:
         """Add points to the curves of a trial, or of the sweep (""); steps that are gone through again are left out."""

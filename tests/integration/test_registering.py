@@ -1,5 +1,6 @@
 """From what trials stored to the registry: lost, damaged or away, one command brings it back. No Ray."""
 
+import json
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,9 @@ from supernet.plain import to_sealed
 from supernet.presets import read_preset
 from supernet.space import architecture_to_json
 
+ABOUT = {"runtime": "torch", "class_names": ["a", "b"], "input_size": [1, 50, 40], "resize": "squeeze"}
+ABOUT |= {"precision": "fp32", "num_threads": 1, "batch": 1}
+
 
 def finished_sweep(root: Path, uri: str | None = None) -> Job:
     """Write a sweep of two networks as its trials leave it, registered nowhere as yet."""
@@ -61,7 +65,7 @@ def finished_sweep(root: Path, uri: str | None = None) -> Job:
         write_record(store, OUTCOME_FILE, Outcome(architecture.id, 0.9, 10, 0.9, 10, 1e6, checksum(weights)))
         for name in (PROGRAM_FILE, ONNX_FILE):
             write_beside(store, name, name.encode())
-        write_beside(store, PREPROCESSING_FILE, b'{"runtime": "torch"}')
+        write_beside(store, PREPROCESSING_FILE, json.dumps(ABOUT).encode())
         store.write(RESULT_FILE, to_sealed(result).encode())
     return job
 
@@ -88,6 +92,11 @@ def test_a_lost_registry_is_made_again_by_the_command_that_pull_names(tmp_path: 
     first = rerun(job)
     assert registered(job) == {"macs-2M": "models:/night-macs/1", "macs-5M": "models:/night-macs/2"}
     assert [result.model_uri for result in first] == list(registered(job).values())
+    registry = open_registry(job, create=False)
+    (sweep,) = registry._client.search_runs([registry.experiment_id], "tags.`onepath.role` = 'sweep'")
+    kept = {file.path for file in registry._client.list_artifacts(sweep.info.run_id)}
+    assert kept == {"config.json", "front.png", "report.html", "trust.json"}
+    assert "models:/night-macs/2" in job.store.read("report.html").decode()
     root = tmp_path / "a copy's folder"
     job = without_registry(job, root)
     with pytest.raises(InputError, match=r"no registry here; .*: onepath sweep '.*config\.json'"):

@@ -194,6 +194,22 @@ def test_shared_work_has_curves_in_the_sweeps_run(registry: Registry) -> None:
     assert [(point.step, point.value) for point in history] == [(0, 2.0), (20, 1.8)]
 
 
+def test_the_sweeps_run_holds_its_data_set_and_files_once(registry: Registry) -> None:
+    parent = registry.open_sweep("kept", {"seed": 7})
+    for number in range(2):  # a sweep that is started again
+        registry.link_data("kept", "0123456789abcdef", {"train": 80, "validation": 10, "test": 10})
+        registry.close_sweep("kept", {"report.html": b"<html>%d" % number, "tables/t.parquet": b"rows"})
+    client = registry._client
+    run = client.get_run(parent)
+    linked = {(i.dataset.name, i.dataset.digest, i.tags[0].value) for i in run.inputs.dataset_inputs}
+    assert linked == {(f"kept-{split}", "0123456789abcdef", split) for split in ("train", "validation", "test")}
+    assert len(run.inputs.dataset_inputs) == 3
+    assert run.info.status == "FINISHED"
+    assert {file.path for file in client.list_artifacts(parent)} == {"config.json", "report.html", "tables"}
+    assert [file.path for file in client.list_artifacts(parent, "tables")] == ["tables/t.parquet"]
+    assert Path(client.download_artifacts(parent, "report.html")).read_bytes() == b"<html>1"
+
+
 def test_progress_is_not_doubled_by_a_restart(registry: Registry, root: Path) -> None:
     registry.open_sweep("curves", {})
     for step in range(4):

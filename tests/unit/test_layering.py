@@ -39,6 +39,7 @@ MAY_IMPORT = {
     },
     "orchestrator/sweep": {
         *SUPERNET,
+        "latency/tables",
         "orchestrator/data",
         "orchestrator/plan",
         "orchestrator/report",
