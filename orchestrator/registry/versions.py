@@ -145,10 +145,15 @@ class Versions:
             wanted = aliases_of(results)
             gone = [alias for alias in found.keys() - wanted.keys() if is_automatic(alias, target)]
             moved = [alias for alias, number in wanted.items() if found.get(alias) != number]
-            for alias in gone:
-                self._client.delete_registered_model_alias(name, alias)
-            for alias in moved:
-                self._client.set_registered_model_alias(name, alias, wanted[alias])
+            try:
+                for alias in gone:
+                    self._client.delete_registered_model_alias(name, alias)
+                for alias in moved:
+                    self._client.set_registered_model_alias(name, alias, wanted[alias])
+            except self._mlflow.exceptions.MlflowException as error:
+                if not _overtaken(error):
+                    raise
+                continue
             card = model_card(name, _shown(results, wanted))
             described = model.description == card or not is_card(model.description, name)
             if not described:
@@ -197,6 +202,13 @@ class Versions:
                 if self._artifacts is not None:
                     shutil.rmtree(self._artifacts / "models" / check_name(model.model_id, "model"), ignore_errors=True)
                 self._client.delete_logged_model(model.model_id)
+
+
+def _overtaken(error: Any) -> bool:
+    """Whether another process set the same alias at the same time, or deleted the version it was to name."""
+    # MLflow reads before it inserts, and hands on what the database says of the second one.
+    doubled = any(word in str(error) for word in ("IntegrityError", "UniqueViolation"))
+    return doubled or error.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
 def _shown(
