@@ -51,10 +51,9 @@ class Outcome:
 
     Attributes:
         architecture: Id of the architecture.
-        top1: On the test split, 0..1.
+        top1: Of the fp32 network on the test split, 0..1: what its delivered file is held against.
         num_test_images: Images of that split.
-        validation_top1: On the validation split.
-        num_validation_images: Images of that split.
+        num_validation_images: Images of the validation split, on which only the delivered file is judged.
         predicted_cost: Of the architecture, by the table of its target and in its unit.
         weights: Checksum of the file with the weights.
     """
@@ -62,7 +61,6 @@ class Outcome:
     architecture: str
     top1: float
     num_test_images: int
-    validation_top1: float
     num_validation_images: int
     predicted_cost: float
     weights: str

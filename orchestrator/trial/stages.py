@@ -172,7 +172,6 @@ def _store_outcome(
         architecture=architecture.id,
         top1=training.evaluate("test").top1,
         num_test_images=data.num_examples("test"),
-        validation_top1=training.evaluate("validation").top1,
         num_validation_images=data.num_examples("validation"),
         predicted_cost=predicted_cost,
         weights=checksum(weights),
