@@ -42,23 +42,24 @@ class DeriveSettings:
     """How one network is picked at the end of a search.
 
     Attributes:
-        strategy: `judged` draws paths by probability close under the budget and takes the one with the least
-            validation loss; `pool` takes the path of which an additive model of all judged paths expects the least
-            loss within the budget, whatever is probable; `judged-pool` has the model learn from probable paths too;
-            `most-probable` takes the most probable path within the budget and judges none.
+        strategy: `judged-pool` takes the path of which an additive model of all judged paths, probable ones among them,
+            expects the least loss within the budget; `pool` has the model say where to look, whatever is probable;
+            `judged` draws paths by probability close under the budget and takes the one with the least validation
+            loss; `most-probable` takes the most probable path within the budget and judges none.
         num_candidates: Paths that are judged for a budget.
         pool_size: Paths of any cost, drawn evenly, that are judged once for all budgets; for strategies with a pool.
         slack: Judged paths cost between (1 - slack) and 1 times the budget.
         recalibration_batches: Training batches for batch-norm statistics before a path is judged.
-        max_validation_images: At most this many images judge a path.
+        max_validation_images: At most this many images judge a path. More tell little: what one path's loss misses is
+            mostly what sharing does to it, not noise.
     """
 
-    strategy: StrategyName = "judged"
+    strategy: StrategyName = "judged-pool"
     num_candidates: Annotated[Count, Field(le=100_000)] = 8
-    pool_size: Annotated[Count, Field(ge=2, le=100_000)] = 150
+    pool_size: Annotated[Count, Field(ge=2, le=100_000)] = 100
     slack: Annotated[Positive, Field(lt=1)] = 0.1
     recalibration_batches: Count = 10
-    max_validation_images: Count = 10_000
+    max_validation_images: Count = 2_000
 
     @property
     def uses_pool(self) -> bool:
@@ -171,9 +172,10 @@ def pooled(question: Derivation, limit: float | None, draws: torch.Generator) ->
     A model of few judgements is not sure of its effects. So first it learns more where the best path may be: paths that
     are the best within the limit by effects that are as likely (Thompson sampling) are judged, in a few goes.
 
-    The model decides, not a path's own judgement: on NAS-Bench-Macro (200 paths, a short warm-up) models of all the
-    other paths ranked networks with Kendall tau 0.62, the paths' own losses with 0.51, and a mean of both with 0.59.
-    What was found in budgets was on average as good as by `judged`, not better (`docs/quality.md`).
+    The model decides, not a path's own judgement: on NAS-Bench-Macro, with short warm-ups, models of all the other
+    paths ranked networks with Kendall tau 0.62 to 0.69, the paths' own losses with 0.51 to 0.59. A model with
+    interactions predicts losses twice as well and ranks worse: most of the interactions are what sharing weights does
+    to paths that are seldom trained, and an additive model averages them out (`docs/quality.md`).
 
     Source: additive predictors of accuracy on shared weights, optimised under a budget, as in Cai et al. 2020
     (arXiv 1908.09791; there a small network and evolution); Thompson 1933.

@@ -74,13 +74,14 @@ def _pick(
 ) -> Path:
     """Say how paths are judged and measured, and let `supernet.derive` pick one."""
     settings, space, run = job.run.derive, search.supernet.space, job.run
+    budget = None if trial.kind == "weight" else trial.reference(costs)
     question = Derivation(
         search.alpha.probs(),
         costs,
-        None if trial.kind == "weight" else trial.reference(costs),
+        budget,
         judge,
         lambda attempt: generator(run.seed, "derive", trial.key, attempt),
-        pool=whole_pool(job, judge) if settings.uses_pool else (),
+        pool=whole_pool(job, judge) if settings.uses_pool and budget is not None else (),
         measure=lambda path: measure([space.architecture(path)])[0],
         settings=settings,
         tell=lambda what, step, num_steps: place.post(News(trial.key, f"derive: {what}", step, num_steps)),

@@ -34,7 +34,7 @@ def small_run(folder: Path) -> Path:
         "warmup": {**definition["warmup"], "num_steps": 40},
         "search": {**definition["search"], "num_steps": 30},
         "train": {**definition["train"], "num_steps": 60},
-        "derive": {"num_candidates": 3, "recalibration_batches": 2},
+        "derive": {"strategy": "judged", "num_candidates": 3, "recalibration_batches": 2},
         "checkpoint": {"every_steps": 20},
         "measure": {"table_seconds": 2, "network_seconds": 0.5},
     }
