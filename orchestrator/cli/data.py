@@ -43,7 +43,9 @@ def _bar(json: bool) -> Iterator[Callable[[str, int, int], None]]:
 def build(
     source: Annotated[
         str,
-        typer.Argument(help="digits, torchvision:NAME:ROOT, a CSV file, or a folder of images, Parquet or tar files."),
+        typer.Argument(
+            help="digits, torchvision:NAME:ROOT, hf:NAME, a CSV file, a folder of images, Parquet or tar files."
+        ),
     ],
     out: Annotated[str, typer.Argument(help="Folder to make, or s3://BUCKET/FOLDER.")],
     validation_fraction: Annotated[

@@ -20,7 +20,7 @@ def open_folder(source: str) -> Source:
     if not root.is_dir():
         raise InputError(
             f"{source}: no such folder; a data source is 'digits', 'scattered-digits', torchvision:<Dataset>:<folder>, "
-            "a .csv file, or a folder: of .parquet or .tar files, or of images (<folder>/<class>/*.png)"
+            "hf:<name>, a .csv file, or a folder: of .parquet or .tar files, or of images (<folder>/<class>/*.png)"
         )
     folders = {"train": root}
     if (root / "train").is_dir() and _subfolders(root / "train") and not any(map(_is_image, root.glob("train/*"))):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from orchestrator.data.sources.digits import open_digits
 from orchestrator.data.sources.folder import open_folder
+from orchestrator.data.sources.hub import open_hub, parse_hub
 from orchestrator.data.sources.parquet import open_parquet
 from orchestrator.data.sources.scattered import open_scattered_digits
 from orchestrator.data.sources.source import Source
@@ -31,7 +32,7 @@ def _require_folder(source: str) -> None:
     if "://" not in source and not Path(source).expanduser().is_dir():
         raise InputError(
             f"no folder {source!r}; a data source is 'digits', a folder of images or of prepared shards, or "
-            "torchvision:<Dataset>:<folder>"
+            "torchvision:<Dataset>:<folder>, hf:<name>"
         )
 
 
@@ -39,6 +40,7 @@ KINDS = {
     "digits": Kind(lambda source: source == "digits", open_digits),
     "scattered-digits": Kind(lambda source: source == "scattered-digits", open_scattered_digits),
     "torchvision": Kind(lambda source: source.startswith("torchvision:"), open_torchvision, parse_torchvision),
+    "hf": Kind(lambda source: source.startswith("hf:"), open_hub, parse_hub),
     "csv": Kind(lambda source: source.endswith(".csv") and Path(source).expanduser().is_file(), open_table),
     "parquet": Kind(_holds("*.parquet"), open_parquet),
     "tar": Kind(_holds("*.tar"), open_tars),
@@ -51,12 +53,12 @@ def open_source(source: str) -> Source:
     """Open a data source as the user names it.
 
     Args:
-        source: `digits`, `scattered-digits`, `torchvision:<Dataset>:<folder>`, a CSV file, or a folder: of Parquet
-            files, of tar files, or of images by class.
+        source: `digits`, `scattered-digits`, `torchvision:<Dataset>:<folder>`, `hf:<name>`, a CSV file, or a
+            folder: of Parquet files, of tar files, or of images by class.
 
     Raises:
         InputError: If the source is unknown or empty.
-        RunError: If a torchvision data set can neither be found nor downloaded.
+        RunError: If a data set of torchvision or of the hub can neither be found nor downloaded.
     """
     return KINDS[_kind_of(source)].open(source)
 
