@@ -5,7 +5,7 @@
 
 Saved bytes are the storages that autograd holds for the backward pass, each once, parameters and buffers
 excluded. Peak is the most memory a step had at once above what was there before: on CUDA by the allocator, on a
-CPU as resident memory of a process of its own. Counted is what a sweep's forecast says of the same step, in fp32.
+CPU as resident memory of a process of its own. Counted is what a sweep's forecast says of the same step.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from supernet.objective import ObjectiveSettings, make_objective
 from supernet.presets import load_space
 from supernet.rng import generator
 from supernet.space import Path, Space
-from supernet.training import precision_context
+from supernet.training import precision_context, resolved
 
 MIB = 2**20
 ESTIMATORS: tuple[EstimatorName, ...] = get_args(EstimatorName)
@@ -224,11 +224,12 @@ def peak_in_child(args: argparse.Namespace, kind: str, number: int) -> float | N
 def counted_mib(args: argparse.Namespace, path: Path) -> dict[str, float]:
     """Return what the forecast of a sweep says of the steps on a path."""
     supernet = Supernet(load_space(args.space)).train()
+    used = resolved(args.precision, torch.device(args.device))
     counted = {
-        "weight step": weight_step_bytes(supernet, path, args.batch),
-        "weight step, recompute": weight_step_bytes(supernet, path, args.batch, recompute=True),
-        "one-path": arch_step_bytes(supernet, path, args.batch),
-        "reinforce": arch_step_bytes(supernet, path, args.batch, graph=False),
+        "weight step": weight_step_bytes(supernet, path, args.batch, used),
+        "weight step, recompute": weight_step_bytes(supernet, path, args.batch, used, recompute=True),
+        "one-path": arch_step_bytes(supernet, path, args.batch, used),
+        "reinforce": arch_step_bytes(supernet, path, args.batch, used, graph=False),
     }
     return {kind: round(size / MIB, 1) for kind, size in counted.items()}
 

@@ -100,10 +100,16 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate * group.get("rate", 1.0)
 
 
+def resolved(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+    """Return what a precision means: `auto` is bf16 on GPUs and fp32 on CPUs, where bf16 does not pay."""
+    if precision == "auto":
+        return "bf16" if device.type == "cuda" else "fp32"
+    return precision
+
+
 def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return the autocast context: `auto` is bf16 on GPUs and fp32 on CPUs, where bf16 does not pay."""
-    enabled = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+    """Return the autocast context of a precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=resolved(precision, device) == "bf16")
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

@@ -18,6 +18,9 @@ from supernet.gates import GradientGate
 from supernet.network import Supernet
 from supernet.ops import frozen_statistics, scratch_statistics
 from supernet.space import Path
+from supernet.training import Precision, precision_context
+
+CPU = torch.device("cpu")
 
 
 class PeakBytes(TorchDispatchMode):
@@ -51,26 +54,33 @@ class PeakBytes(TorchDispatchMode):
         self.now -= self._sizes.pop(key)
 
 
-def weight_step_bytes(supernet: Supernet, path: Path, num_images: int, *, recompute: bool = False) -> int:
-    """Return the most bytes that a weight step has at once beside the weights: activations in fp32, gradients.
+def weight_step_bytes(
+    supernet: Supernet, path: Path, num_images: int, precision: Precision = "fp32", *, recompute: bool = False
+) -> int:
+    """Return the most bytes that a weight step has at once beside the weights: activations, gradients.
 
     Args:
         supernet: In training mode, on the CPU; it is left as it was.
         path: Of the step.
         num_images: Of one rank.
+        precision: Of the activations; gradients are in fp32.
         recompute: See `Supernet`.
     """
     counted, known, supernet.recompute = PeakBytes(), supernet.recompute, recompute
     with scratch_statistics(supernet), FakeTensorMode(allow_non_fake_inputs=True), counted:
         images, labels = _batch(supernet, num_images)
-        F.cross_entropy(supernet(images, path), labels).backward()  # type: ignore[no-untyped-call]
+        with precision_context(precision, CPU):
+            loss = F.cross_entropy(supernet(images, path), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
         for parameter in supernet.parameters():
             parameter.grad = None
     supernet.recompute = known
     return counted.peak
 
 
-def arch_step_bytes(supernet: Supernet, path: Path, num_images: int, *, graph: bool = True) -> int:
+def arch_step_bytes(
+    supernet: Supernet, path: Path, num_images: int, precision: Precision = "fp32", *, graph: bool = True
+) -> int:
     """Return the most bytes that an architecture step has at once in its forward pass.
 
     Its backward pass makes no gradients of weights and holds one more candidate at a time: less than 1 % more.
@@ -79,12 +89,13 @@ def arch_step_bytes(supernet: Supernet, path: Path, num_images: int, *, graph: b
         supernet: In training mode, on the CPU; it is left as it was.
         path: The candidates in the graph.
         num_images: Of one rank.
+        precision: Of the activations.
         graph: Whether the estimator goes through the network; false for `reinforce`, which only judges paths.
     """
     counted = PeakBytes()
     with frozen_statistics(supernet), FakeTensorMode(allow_non_fake_inputs=True), counted:
         images, labels = _batch(supernet, num_images)
-        with torch.set_grad_enabled(graph):
+        with torch.set_grad_enabled(graph), precision_context(precision, CPU):
             rows = [torch.ones(len(position.candidates), requires_grad=graph) for position in supernet.space.positions]
             gates = [GradientGate(row, range(len(row))) for row in rows] if graph else None
             loss = F.cross_entropy(supernet(images, path, gates), labels)

@@ -25,6 +25,7 @@ from supernet.loop import SearchSettings
 from supernet.network import Supernet
 from supernet.presets import load_space
 from supernet.space import Space
+from supernet.training import resolved
 
 # Seconds around one training job and one measurement: process starts, export, registration.
 JOB_SECONDS, MEASURE_SECONDS = 15.0, 8.0
@@ -93,11 +94,13 @@ def _meta(space: Space) -> Supernet:
 
 
 def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
-    """Return what a step of each kind takes beside the weights on a worker, on the path with the most MACs, in fp32.
+    """Return what a step of each kind takes beside the weights on a worker, on the path with the most MACs.
 
     With the fewest workers: then each has the most images.
     """
     path = tuple(max(range(len(row)), key=row.__getitem__) for row in macs_table(supernet.space).candidates)
+
+    device = torch.device("cuda" if run.workers.gpus else "cpu")
 
     def images(batch_size: int, num_paths: int = 1) -> int:
         return -(-batch_size // (run.workers.min * num_paths))
@@ -110,14 +113,18 @@ def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
             supernet,
             path,
             images(settings.batch_size, settings.sharing.num_shares),
+            resolved(settings.precision, device),
             recompute=settings.recompute,
         )
         for name, settings in weights.items()
     }
     arch = images(run.search.arch_batch_size or run.search.batch_size)
     estimator = make_estimator(run.search.estimator, run.search.num_samples)
-    found["architecture"] = arch_step_bytes(supernet, path, arch, graph=estimator.backward)
-    found["training"] = weight_step_bytes(supernet, path, images(run.train.batch_size))
+    found["architecture"] = arch_step_bytes(
+        supernet, path, arch, resolved(run.search.precision, device), graph=estimator.backward
+    )
+    precision = resolved(run.train.precision, device)
+    found["training"] = weight_step_bytes(supernet, path, images(run.train.batch_size), precision)
     return {name: _mib(size) for name, size in found.items()}
 
 
@@ -161,7 +168,7 @@ def forecast_table(found: dict[str, Any]) -> Table:
         "mode": f"{found['mode']}, {found['workers']['max']} workers",
         "memory": f"{found['supernet_mib'] + largest_step:.0f} MiB a worker beside the process itself: "
         f"{found['supernet_mib']:.0f} for the supernet, {largest_step:.0f} for a step of its largest path "
-        f"({max(steps, key=steps.__getitem__)}; in fp32)",
+        f"({max(steps, key=steps.__getitem__)})",
         "speed here": f"{found['images_per_second_per_core']} images a second and core (weight steps)",
         "tables": clock(found["table_seconds"]),
         "warm-up": clock(found["warmup_seconds"]) + _saving(found),

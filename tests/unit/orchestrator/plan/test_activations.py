@@ -11,6 +11,7 @@ from supernet.gates import ArchitectureParameters
 from supernet.network import Supernet
 from supernet.presets import load_space
 from supernet.rng import generator
+from supernet.training import precision_context
 
 IMAGES = 16
 
@@ -43,16 +44,23 @@ def test_tensors_are_counted_while_they_live():
     assert (counted.now, counted.peak) == (0, 6000)
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-def test_a_weight_step_takes_what_real_tensors_take(supernet, path, batch, recompute):
+@pytest.mark.parametrize(("recompute", "precision"), [(False, "fp32"), (True, "fp32"), (False, "bf16")])
+def test_a_weight_step_takes_what_real_tensors_take(supernet, path, batch, recompute, precision):
     supernet.recompute = recompute
     with PeakBytes() as real:
-        F.cross_entropy(supernet(batch[0], path), batch[1]).backward()
+        with precision_context(precision, torch.device("cpu")):
+            loss = F.cross_entropy(supernet(batch[0], path), batch[1])
+        loss.backward()
     supernet.recompute = False
     supernet.zero_grad()
-    counted = weight_step_bytes(supernet, path, IMAGES, recompute=recompute)
+    counted = weight_step_bytes(supernet, path, IMAGES, precision, recompute=recompute)
     # Real convolutions may take a workspace; recomputing, what is held meanwhile is small beside it.
     assert counted == pytest.approx(real.peak, rel=0.15 if recompute else 0.01)
+
+
+def test_activations_in_bf16_take_half(supernet, path):
+    full, half = (weight_step_bytes(supernet, path, 512, precision) for precision in ("fp32", "bf16"))
+    assert 0.45 < half / full < 0.65
 
 
 @pytest.mark.parametrize("estimator", ["one-path", "two-path", "reinforce"])
