@@ -131,8 +131,9 @@ class ImageData:
 
     def _iterate(self, read: Callable[[int], Batch], start: int, stop: int | None) -> Iterator[Batch]:
         stream = _Stream(read, start, stop)
+        pin = torch.cuda.is_available()  # copies to a GPU overlap with its work from pinned memory only
         if self.num_loader_workers == 0:
-            return iter(stream)
+            return map(_pinned, stream) if pin else iter(stream)
         # Forking a process that holds Ray's or torch's threads is unsafe, so workers come from a clean server. The
         # generator keeps the loader from drawing a seed from torch's global one; nothing here uses it.
         loader = DataLoader(
@@ -141,6 +142,7 @@ class ImageData:
             num_workers=self.num_loader_workers,
             multiprocessing_context="forkserver",
             generator=torch.Generator().manual_seed(self.seed),
+            pin_memory=pin,
         )
         return iter(loader)
 
@@ -190,6 +192,11 @@ def epoch_order(seed: int, epoch: int, stream: int, group_sizes: tuple[int, ...]
         rows = [np.arange(starts[g], starts[g + 1]) for g in groups[first : first + WINDOW_GROUPS]]
         windows.append(random.permutation(np.concatenate(rows)))
     return np.concatenate(windows)
+
+
+def _pinned(batch: Batch) -> Batch:
+    images, labels = batch
+    return images.pin_memory(), labels.pin_memory()
 
 
 class _Stream(IterableDataset[Batch]):

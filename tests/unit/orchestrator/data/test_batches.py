@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +95,23 @@ def test_resuming_needs_only_the_batch_number(photos: Path, augment: str) -> Non
         assert torch.equal(images, again)
         assert torch.equal(labels, same_labels)
         assert torch.equal(images[3:], part)
+
+
+def test_changes_of_ranks_in_mid_epoch_lose_and_repeat_nothing(digits: Path) -> None:
+    """Two epochs and more, stopped every five batches and gone on with by another number of ranks."""
+    total, batch, seen = open_digits(digits).num_examples("train"), 24, list[bytes]()
+    everything = Counter(name for images, _ in open_digits(digits).once("train", 100) for name in names(images))
+    for start, num_ranks in zip(range(0, 2 * total // batch + 5, 5), cycle([1, 2, 3, 2, 1, 3]), strict=False):
+        data = open_digits(digits)
+        streams = [data.batches("train", batch, start=start, rank=r, num_ranks=num_ranks) for r in range(num_ranks)]
+        for _ in range(5):
+            seen += [name for stream in streams for name in names(next(stream)[0])]
+    assert [Counter(seen[first : first + total]) for first in (0, total)] == [everything] * 2
+
+
+def test_batches_are_pinned_where_there_is_a_gpu(digits: Path) -> None:
+    batch = next(open_digits(digits).batches("train", 8))
+    assert [part.is_pinned() for part in batch] == [torch.cuda.is_available()] * 2
 
 
 def test_split_smaller_than_a_batch(photos: Path) -> None:
