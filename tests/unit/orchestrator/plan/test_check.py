@@ -1,17 +1,40 @@
 """From a preset or a file to a checked sweep, and back to plain data."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 
 from orchestrator.plan.check import check_run, load_run, resolved
 from supernet.errors import InputError
-from supernet.presets import read_preset
+from supernet.objective import ObjectiveSettings
+from supernet.presets import preset_names, read_preset
+from supernet.recipes import NUM_SEARCH_IMAGES, modern_training, paper_search, paper_training, paper_warmup
 
 
 def quickstart(**changes):
     definition, _ = read_preset("runs", "quickstart")
     return {**definition, **changes}
+
+
+@pytest.mark.parametrize("name", preset_names("runs"))
+def test_every_preset_can_be_meant(name):
+    run = check_run(read_preset("runs", name)[0], name)
+    assert run.name == name
+    assert check_run(json.loads(json.dumps(resolved(run))), name).train == run.train
+
+
+def test_the_presets_for_imagenet_are_the_recipes():
+    paper, fast = (check_run(read_preset("runs", f"imagenet-{name}")[0], name) for name in ("sweep", "fast"))
+    images = {"num_images": NUM_SEARCH_IMAGES, "batch_size": 1024}
+    warmup = replace(paper_warmup(**images), learning_rate=0.05 * 4)
+    assert asdict(paper.warmup) == asdict(warmup) | {"origin": None}  # it may go on from another
+    assert paper.search == replace(
+        paper_search(ObjectiveSettings(), **images), learning_rate=0.025 * 4, estimator="two-path"
+    )
+    final = replace(paper_training(**images), learning_rate=0.05 * 4, warmup_steps=6015, recalibration_batches=50)
+    assert paper.train == final
+    assert fast.train == replace(modern_training(20, **images), recalibration_batches=50)
 
 
 def test_unknown_preset_names_the_known_ones():
