@@ -201,11 +201,11 @@ def latency(args: argparse.Namespace) -> Figures:
 
 
 PARTS: dict[str, tuple[Callable[[argparse.Namespace], Figures], float]] = {
-    "steps": (steps, 110),
-    "memory": (peaks, 70),
+    "steps": (steps, 90),
+    "memory": (peaks, 60),
     "judging": (judging, 40),
     "feed": (feed, 90),
-    "latency": (latency, 120),
+    "latency": (latency, 140),
     "variants": (variants, 110),
 }
 """What is measured, in this order, and the seconds that each may take."""
