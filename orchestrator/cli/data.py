@@ -6,7 +6,7 @@ Why so bare: the help must answer at once, so everything heavy is imported insid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,11 +14,14 @@ from orchestrator.cli.options import Json
 from orchestrator.cli.printing import print_json, say
 from supernet.errors import RunError
 
+if TYPE_CHECKING:
+    from orchestrator.data.format import Origin
+
 app = typer.Typer(help="Images to Parquet shards.", no_args_is_help=True)
 
 Folder = Annotated[str, typer.Argument(help="Folder of shards, or s3://BUCKET/FOLDER.")]
 Processes = Annotated[int | None, typer.Option(min=1, help="Processes to use; by default one per core.")]
-SHOWN_FAULTS = 20
+SHOWN = 20
 
 
 @contextmanager
@@ -37,6 +40,16 @@ def _bar(json: bool) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[phase], completed=done)
 
         yield show
+
+
+def _tell_origin(origin: "Origin") -> None:
+    """Say which images were left out, and which stand in more than one split."""
+    for line in origin.corrupt:
+        say(f"left out: {line}")
+    if origin.num_duplicates:
+        say(f"{origin.num_duplicates} images stand in more than one split, such as:")
+        for line in origin.duplicates[:SHOWN]:
+            say(f"  {line}")
 
 
 @app.command()
@@ -80,12 +93,7 @@ def build(
         return
     counts = ", ".join(f"{split} {count}" for split, count in manifest.counts.items())
     say(f"{out}: {manifest.num_classes} classes; {counts}")
-    for line in manifest.origin.corrupt:
-        say(f"left out: {line}")
-    if manifest.origin.num_duplicates:
-        say(f"{manifest.origin.num_duplicates} images stand in more than one split, such as:")
-        for line in manifest.origin.duplicates[:5]:
-            say(f"  {line}")
+    _tell_origin(manifest.origin)
 
 
 @app.command()
@@ -93,16 +101,19 @@ def check(folder: Folder, processes: Processes = None, json: Json = False) -> No
     """Read every shard and compare it with the manifest; exit code 1 if anything was changed or damaged."""
     from orchestrator.data.check import check as run
     from orchestrator.data.storage import Storage
+    from supernet.plain import to_plain
 
     with _bar(json) as progress:
         manifest, faults = run(Storage(folder), num_processes=processes, progress=progress)
     if json:
-        print_json({"images": manifest.counts, "fingerprint": manifest.fingerprint, "faults": faults})
+        origin = to_plain(manifest.origin)
+        print_json({"images": manifest.counts, "fingerprint": manifest.fingerprint, "origin": origin, "faults": faults})
     if faults:
-        more = f"\n  and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
-        raise RunError("\n  ".join([f"{folder}: {len(faults)} faults", *faults[:SHOWN_FAULTS]]) + more)
+        more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+        raise RunError("\n  ".join([f"{folder}: {len(faults)} faults", *faults[:SHOWN]]) + more)
     if not json:
         say(f"{folder}: {sum(manifest.counts.values())} images in {len(manifest.shards)} shards, all as written")
+        _tell_origin(manifest.origin)
 
 
 @app.command()

@@ -1,9 +1,11 @@
 """`onepath data`: built, checked and shown from the command line."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
+from data_cases import image_folder
 from typer.testing import CliRunner
 
 from orchestrator.cli.data import app
@@ -26,6 +28,21 @@ def test_a_set_is_built_checked_and_shown(tmp_path: Path) -> None:
     assert [sum(counts) for counts in shown["class_counts"].values()] == [1439, 179, 179]
     assert (tmp_path / "sheet.png").exists()
     assert "all" in run("show", out)
+
+
+def test_images_left_out_and_in_two_splits_are_listed_by_build_and_check(tmp_path: Path) -> None:
+    source, out = image_folder(tmp_path / "src" / "train"), str(tmp_path / "d")
+    (tmp_path / "src" / "test" / "class0").mkdir(parents=True)
+    shutil.copy(source / "class1" / "5.png", tmp_path / "src" / "test" / "class0" / "again.png")
+    (source / "class0" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
+        run("build", str(tmp_path / "src"), out)
+    for told in (run("build", str(tmp_path / "src"), out, "--max-corrupt", "1"), run("check", out)):
+        assert "left out: " in told
+        assert "broken.png: not a readable image" in told
+        assert "1 images stand in more than one split, such as:" in told
+        assert "again.png (test)" in told
+    assert json.loads(run("check", out, "--json"))["origin"]["num_duplicates"] == 1
 
 
 def test_faults_end_with_an_error_that_lists_them(tmp_path: Path) -> None:
