@@ -1,4 +1,4 @@
-"""How fast images become batches: decoders, the reader, resuming, and a set of many images within bounded memory.
+"""How fast images become batches: decoders, presets, the reader, resuming, and many images within bounded memory.
 
     python -m benchmarks.feed --json                      # decoders, reader, resuming: a minute
     python -m benchmarks.feed --images 1280000 --json     # and a set of so many images: built, checked, fed
@@ -26,10 +26,12 @@ import torch
 from PIL import Image
 
 from benchmarks.common import report
+from orchestrator.data.augment import PRESETS, Preset, augmented
 from orchestrator.data.batches import ImageData
 from orchestrator.data.build import build
 from orchestrator.data.check import check
 from orchestrator.data.decoding import decode_jpeg
+from orchestrator.data.keys import sample_keys
 from orchestrator.data.pixels import decode
 from orchestrator.data.storage import Storage
 
@@ -104,6 +106,22 @@ def write_parquet(folder: Path, images: Iterator[bytes], num_classes: int = 2, r
             labels = [(first + i) % num_classes for i in range(len(some))]
             writer.write_table(pa.table({"image": some, "label": labels}, schema=schema))
     raise AssertionError
+
+
+def presets(num_photos: int) -> dict[str, float]:
+    """Return how many decoded photos of 500 px, or images of 32 px where a preset is fixed, each preset augments."""
+    found = {}
+    for name, chosen in PRESETS.items():
+        height, width = (32, 32) if chosen.fixed else SIDES["500"]
+        size = (32, 32) if chosen.fixed else (SIZE, SIZE)
+        images = [np.asarray(decode_jpeg(photo(height, width, seed))) for seed in range(num_photos)]
+        keys = sample_keys(0, np.zeros(num_photos, np.int64), np.arange(num_photos))
+        found[name] = rate(partial(_augment_all, images, keys, chosen, size))
+    return found
+
+
+def _augment_all(images: list[Any], keys: Any, chosen: Preset, size: tuple[int, int]) -> int:
+    return len(augmented(images, keys, chosen, size))
 
 
 def reader(folder: Path, num_photos: int) -> dict[str, Any]:
@@ -213,6 +231,7 @@ def main() -> None:
         folder = Path(name)
         result: dict[str, Any] = {
             "decode, images a second a core": decoders(args.photos),
+            "augmented by preset, images a second a core": presets(max(8, args.photos // 4)),
             "training batches at 224 px (imagenet), images a second a core": reader(folder, args.photos),
             "resuming": resuming(folder),
         }
