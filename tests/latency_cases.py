@@ -35,7 +35,9 @@ def made_up_table(space: Space | None = None, target: Target | None = None, seed
         for (i, c), ms in true_costs(space, seed).items()
     )
     calibration = Calibration(scale=1.1, offset_ms=0.2, params_ms=0.05, rms=0.01)
-    return LatencyTable(space, target, rows, calibration, fingerprint(space, target), SENTINELS, {"num_rounds": 9})
+    return LatencyTable(
+        space, target, rows, calibration, fingerprint(space, target), SENTINELS, {"num_rounds": 9, "row_noise": 0.01}
+    )
 
 
 def stats(ms: float, error: float = 0.001) -> Stats:
