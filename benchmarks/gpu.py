@@ -34,7 +34,7 @@ MINUTES = 9.0
 
 
 def steps(args: argparse.Namespace) -> Figures:
-    """Yield what `benchmarks.step` says in the usual precision and in fp32, and whether a step waits for the host."""
+    """Yield what `benchmarks.step` says in the usual precision and in fp32, and whether the host waits in one."""
     yield "usual precision", step.measure(args)
     yield "queueing", queueing(args)
     yield "float32", step.measure(changed(args, precision="fp32", paths=1))["images_per_second"]
