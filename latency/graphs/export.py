@@ -5,7 +5,7 @@ Why here: what is deployed and what tables are measured on come from the same wr
 
 import copy
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -42,6 +42,39 @@ def with_metadata(serialised: bytes, metadata: Mapping[str, str]) -> bytes:
     onnx.helper.set_model_props(model, dict(metadata))
     described: bytes = model.SerializeToString()
     return described
+
+
+def with_pixels(serialised: bytes, mean: Sequence[float], std: Sequence[float]) -> bytes:
+    """Return an ONNX model that takes 8-bit pixels instead: input `pixels`, uint8, (batch, H, W, C).
+
+    Args:
+        serialised: A model of normalised fp32 images, (batch, C, H, W).
+        mean: Of each channel, in 0..1.
+        std: Of each channel.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load_from_string(serialised)
+    old = model.graph.input[0]
+    batch, channels, height, width = old.type.tensor_type.shape.dim
+    shape = [dim.dim_param or dim.dim_value for dim in (batch, height, width, channels)]
+    columns = [np.asarray(values, np.float64).reshape(1, -1, 1, 1) for values in (mean, std)]
+    scale, offset = (1 / (255 * columns[1])).astype(np.float32), (-columns[0] / columns[1]).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["pixels"], ["pixels.first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["pixels.first"], ["pixels.float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["pixels.float", "pixels.scale"], ["pixels.scaled"]),
+        helper.make_node("Add", ["pixels.scaled", "pixels.offset"], [old.name]),
+    ]
+    for node in reversed(nodes):
+        model.graph.node.insert(0, node)
+    named = {"pixels.scale": scale, "pixels.offset": offset}
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in named.items())
+    old.CopyFrom(helper.make_tensor_value_info("pixels", TensorProto.UINT8, shape))
+    onnx.checker.check_model(model)
+    changed: bytes = model.SerializeToString()
+    return changed
 
 
 def export_program(network: nn.Module, input_size: tuple[int, int, int], precision: str = "fp32") -> bytes:

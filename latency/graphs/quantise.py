@@ -4,6 +4,8 @@ Why here: every int8 runtime is fed by the same graph, so their outputs and thei
 are quantised per tensor. `onnxruntime` is imported when needed.
 """
 
+import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -78,7 +80,8 @@ def quantise(serialised: bytes, images: NDArray[np.float32], settings: Quantisat
             return None if images is None else {name: images}
 
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises, through the root logger
-    with tempfile.TemporaryDirectory(prefix="onepath-int8-") as folder:
+    told = contextlib.redirect_stdout(io.StringIO())  # of its histograms
+    with tempfile.TemporaryDirectory(prefix="onepath-int8-") as folder, told:
         file = FilePath(folder) / "int8.onnx"
         quantize_static(
             model,

@@ -7,6 +7,9 @@ import typer
 
 from orchestrator.cli.options import STORAGE, Json, RegistryAddress, Storage, SweepName, open_registry_of
 from orchestrator.cli.printing import print_json, say
+from supernet.errors import InputError
+
+PIXELS_FILE = "model-pixels.onnx"
 
 
 def pull(
@@ -18,13 +21,16 @@ def pull(
     alias: Annotated[str | None, typer.Option(help="The one of this alias, such as best, knee or fastest.")] = None,
     version: Annotated[int | None, typer.Option(help="The one of this number.")] = None,
     format: Annotated[str, typer.Option(help="onnx, pt2, or module (weights to train on); by default all.")] = "",
+    pixels: Annotated[
+        bool, typer.Option("--pixels", help="Also model-pixels.onnx: 8-bit pixels of the input size in.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder to write to; by default NAME-TARGET.")] = None,
     storage: Storage = STORAGE,
     registry: RegistryAddress = None,
     json: Json = False,
 ) -> None:
     """Fetch one registered network of a target: by a limit, a lowest accuracy, an alias or a version."""
-    from orchestrator.report.rows import cost_text
+    from orchestrator.report.rows import cost_text, count_text
 
     folder = out or Path(f"{name}-{target}")
     numbers = open_registry_of(name, storage, registry).pull(
@@ -38,15 +44,30 @@ def pull(
         version=version,
         format=format,
     )
+    if pixels:
+        numbers["files"] = [*numbers["files"], _write_pixels(folder, numbers["files"])]
     if json:
         print_json({**numbers, "folder": str(folder)})
         return
     named = f" ({', '.join(numbers['aliases'])})" if numbers["aliases"] else ""
     say(
         f"{numbers['model_uri']}{named}: top-1 {numbers['top1']:.1%}, {cost_text(numbers['cost'], numbers['unit'])} on "
-        f"{target}, {numbers['num_params']:,} parameters"
+        f"{target}, {count_text(numbers['num_params'])} parameters"
     )
-    say(numbers["architecture"])
+    say(numbers["architecture"] or "specialised elsewhere")
     say(f"in {folder}: {', '.join(numbers['files'])}")
     if "model.pt2" in numbers["files"]:
         say(f"load it: torch.export.load('{folder}/model.pt2').module()")
+
+
+def _write_pixels(folder: Path, files: list[str]) -> str:
+    """Write the ONNX file with its preprocessing inside, and return its name."""
+    from json import loads
+
+    from latency.graphs.export import with_pixels
+
+    if "model.onnx" not in files:
+        raise InputError("--pixels: it is made of model.onnx, which is not among the files; leave --format out")
+    about = loads((folder / "preprocessing.json").read_text())
+    (folder / PIXELS_FILE).write_bytes(with_pixels((folder / "model.onnx").read_bytes(), about["mean"], about["std"]))
+    return PIXELS_FILE

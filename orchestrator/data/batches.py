@@ -26,6 +26,9 @@ from supernet.errors import InputError, nearest
 from supernet.sync import rank_slice
 
 Batch = tuple[Tensor, Tensor]
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, in 0..1."""
+
 WINDOW_GROUPS = 8
 CACHE_MIB = 1024
 
@@ -40,6 +43,8 @@ class ImageData:
         augment: Preset of training batches, see `orchestrator.data.augment.PRESETS`.
         num_loader_workers: Processes that prepare batches; 0 prepares them in this one. The stream is the same.
         cache_mib: Memory for row groups, in MiB, over all loader workers of one iterator.
+        normalisation: Mean and standard deviation of each channel, for a network that was trained with others than the
+            data set's own.
 
     Raises:
         InputError: If the folder holds no data set or an argument is out of range.
@@ -54,6 +59,7 @@ class ImageData:
         augment: str = "none",
         num_loader_workers: int = 0,
         cache_mib: int = CACHE_MIB,
+        normalisation: Normalisation | None = None,
     ) -> None:
         channels, height, width = input_size
         if channels not in (1, 3) or min(height, width) < 1:
@@ -63,6 +69,9 @@ class ImageData:
         self.root = Storage(str(root))
         self.manifest = read_manifest(self.root)
         self.input_size = (channels, height, width)
+        self.normalisation = normalisation or self.manifest.normalisation(channels)
+        if any(len(values) != channels for values in self.normalisation):
+            raise InputError(f"normalisation {self.normalisation}: wants mean and deviation of {channels} channels")
         self.seed = seed
         self.preset = preset(augment)
         self.num_loader_workers = num_loader_workers
@@ -164,8 +173,7 @@ class ImageData:
         return self._tensors(*self._groups.fixed(split, np.arange(first, min(first + batch_size, stop))))
 
     def _tensors(self, images: np.ndarray, labels: Indices) -> Batch:
-        mean, std = self.manifest.normalisation(self.input_size[0])
-        return normalise(images, mean, std), torch.from_numpy(labels)
+        return normalise(images, *self.normalisation), torch.from_numpy(labels)
 
 
 @lru_cache(maxsize=8)

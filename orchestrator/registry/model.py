@@ -66,17 +66,19 @@ class _Flavour:
         self.mlflow, self.files, self.confusion = mlflow, files, confusion_in(files)
 
     def save_model(self, path: str, mlflow_model: Any) -> None:
-        """Save the files under `path`, loadable by `mlflow.pyfunc` and `mlflow.pytorch`."""
+        """Save the files under `path`, loadable by `mlflow.pyfunc`, and by `mlflow.pytorch` if torch can run one."""
         about = json.loads(self.files[PREPROCESSING_FILE].read_text())
         # Without the local part of a version (+cu130), which no package index knows.
         needed = [f"{name}=={version(name).split('+')[0]}" for name in ("numpy", "pillow", about["runtime"])]
         torch_version = version("torch")
-        mlflow_model.add_flavor("pytorch", model_data=f"data/{FOLDER}", pytorch_version=torch_version, code="code")
-        with tempfile.TemporaryDirectory(prefix="onepath-model-") as name:
-            folder = Path(name) / FOLDER
+        if PROGRAM_FILE in self.files:
+            mlflow_model.add_flavor("pytorch", model_data=f"data/{FOLDER}", pytorch_version=torch_version, code="code")
+        with tempfile.TemporaryDirectory(prefix="onepath-model-") as made:
+            folder = Path(made) / FOLDER
             folder.mkdir()
-            for file in NAMES:
-                shutil.copyfile(self.files[file], folder / file)
+            for name in NAMES:
+                if name in self.files:
+                    shutil.copyfile(self.files[name], folder / name)
             self.mlflow.pyfunc.save_model(
                 path,
                 mlflow_model=mlflow_model,
@@ -101,7 +103,7 @@ def log_network(mlflow: Any, result: TrialResult, files: Mapping[str, Path]) -> 
     Args:
         mlflow: The module.
         result: The trial the network is of.
-        files: Those of `NAMES`, and what there is for the card.
+        files: Those of `NAMES` that there are, and what there is for the card.
 
     Returns:
         Id of the logged model.

@@ -123,8 +123,8 @@ class Registry:
 
         Args:
             result: A trial that is done.
-            files: The network's files by name: those of `orchestrator.registry.model.NAMES`, and for its card
-                `confusion.json` and `architecture.png`, where they are known.
+            files: The network's files by name: those of `orchestrator.registry.model.NAMES` that there are, and for its
+                card `confusion.json` and `architecture.png`, where they are known.
 
         Returns:
             `models:/<sweep>-<target>/<version>`.
@@ -148,7 +148,7 @@ class Registry:
                 with self._mlflow.start_run(run_id=run.info.run_id, log_system_metrics=False):
                     model_id = log_network(self._mlflow, result, files)
                 self._runs.judge(run.info.run_id, result, model_id)
-                sent = {name: files[name] for name in NAMES} | {CODE.name: CODE}
+                sent = {name: files[name] for name in NAMES if name in files} | {CODE.name: CODE}
                 newest = self._versions.create(name, model_id, run.info.run_id, to_tags(result), sent)
             uri = f"models:/{newest.name}/{newest.version}"
             about = json.loads(files[PREPROCESSING_FILE].read_text())
@@ -243,9 +243,9 @@ class Registry:
         """
         if format and format not in FORMATS:
             raise InputError(f"format {format!r}{nearest(format, FORMATS)}")
-        names = FORMATS.get(format, tuple(FILES))
         wish = Wish(max_ms, max_count, min_top1, alias, version)
         chosen = choose(self.networks(sweep), target, wish)
+        names = self._names(chosen.result.model_uri, format)
         out = Path(out_dir).expanduser()
         if out.exists() and not out.is_dir():
             raise InputError(f"{out}: not a folder; name another one to write to")
@@ -264,3 +264,17 @@ class Registry:
             for name in (*names, "model.json"):
                 os.replace(ready / name, out / name)
         return numbers
+
+    def _names(self, model_uri: str, format: str) -> list[str]:
+        """Return the files of a version that make a format.
+
+        Raises:
+            InputError: If one of them was not registered.
+        """
+        with self._calls():
+            there = self._versions.files(model_uri)
+        wanted = FORMATS.get(format, tuple(there))
+        missing = [name for name in wanted if name not in there]
+        if missing:
+            raise InputError(f"format {format!r}: {model_uri} was registered without {', '.join(missing)}")
+        return list(wanted)

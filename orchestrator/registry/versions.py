@@ -19,10 +19,15 @@ from orchestrator.registry.model import FILES, checksum
 from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, from_tags
 from orchestrator.report.card import is_card, model_card
 from supernet.errors import RunError
-from supernet.plain import check_name
+from supernet.plain import CHECKSUM, check_name
 
 CREATE_TRIES = 20
 """MLflow numbers versions by counting; of several that are made at once, some are refused."""
+
+
+def _names(tags: Mapping[str, str]) -> list[str]:
+    """Return the names of the files that a version was registered with; a network from elsewhere has not all."""
+    return [name for name in FILES if f"{CHECKSUM}.{name}" in tags]
 
 
 class Versions:
@@ -105,9 +110,10 @@ class Versions:
         if self._artifacts is None:
             return True
         model = self._artifacts / "models" / version.source.split("/")[-1] / "artifacts"
-        return all(
-            (model / place).is_file() and checksum(model / place) == version.tags.get(f"sha256.{name}")
-            for name, place in FILES.items()
+        names = _names(version.tags)
+        return result.file in ("", *names) and all(
+            (model / FILES[name]).is_file() and checksum(model / FILES[name]) == version.tags[f"{CHECKSUM}.{name}"]
+            for name in names
         )
 
     def replace(self, newest: Any, old: Sequence[Any], result: TrialResult) -> None:
@@ -161,6 +167,10 @@ class Versions:
             if not gone and not moved and described:
                 return
 
+    def files(self, model_uri: str) -> list[str]:
+        """Return the names of the files that a version has."""
+        return _names(self._client.get_model_version(*model_uri.removeprefix("models:/").split("/")).tags)
+
     def fetch(self, model_uri: str, folder: Path) -> Path:
         """Download a version and return where it is, after every file is found to be what was registered.
 
@@ -173,10 +183,10 @@ class Versions:
             local = self._download(model_uri, folder)
         except (OSError, self._mlflow.exceptions.MlflowException) as error:
             raise RunError(f"{model_uri}: its files cannot be fetched ({error}); {self._remake}") from error
-        for file, place in FILES.items():
-            if not (local / place).is_file():
+        for file in _names(tags):
+            if not (local / FILES[file]).is_file():
                 raise RunError(f"{model_uri}: {file} is missing in the registry; {self._remake}")
-            if checksum(local / place) != tags.get(f"sha256.{file}"):
+            if checksum(local / FILES[file]) != tags[f"{CHECKSUM}.{file}"]:
                 raise RunError(f"{model_uri}: {file} is damaged, its checksum does not fit; {self._remake}")
         return local
 
@@ -188,11 +198,11 @@ class Versions:
         """Return the checksums of a model's files as tags, read back from where they are kept."""
         with tempfile.TemporaryDirectory(prefix="onepath-check-") as folder:
             local = self._download(f"models:/{model_id}", Path(folder))
-            kept = {name: checksum(local / place) for name, place in FILES.items()}
+            kept = {name: checksum(local / FILES[name]) for name in sent}
         for name, path in sent.items():
             if kept[name] != checksum(path):
                 raise RunError(f"MLflow at {self._tracking_uri}: {name} did not arrive whole; run the command again")
-        return {f"sha256.{name}": digest for name, digest in kept.items()}
+        return {f"{CHECKSUM}.{name}": digest for name, digest in kept.items()}
 
     def _delete_networks(self, result: TrialResult, keep: str) -> None:
         """Remove what earlier attempts logged for the trial; their files too, if they lie in this registry."""

@@ -15,7 +15,7 @@ from safetensors.torch import load
 from torch import nn
 
 from latency.graphs.export import export_onnx, export_program, with_metadata
-from latency.graphs.quantise import quantise
+from latency.graphs.quantise import Quantisation, quantise
 from latency.target import Target
 from orchestrator.data.batches import ImageData
 from orchestrator.data.storage import Storage
@@ -58,7 +58,7 @@ def kept_precision(target: Target, name: str) -> str:
 
 def preprocessing(target: Target, data: ImageData) -> dict[str, Any]:
     """Return what whoever runs the files must know of images, classes and runtime, as `preprocessing.json`."""
-    mean, std = data.manifest.normalisation(data.input_size[0])
+    mean, std = data.normalisation
     return {
         "class_names": list(data.manifest.class_names),
         "input_size": list(data.input_size),
@@ -87,26 +87,38 @@ def make_files(job: Job, trial: Trial, network: Callable[[], nn.Module], post: P
     if not missing:
         return
     post(News(trial.key, "export"))
-    data, module = open_data(job), network()
-    about = json.dumps(preprocessing(target, data), indent=1)
-    makers: dict[str, Callable[[], bytes]] = {
-        PREPROCESSING_FILE: about.encode,
-        PROGRAM_FILE: lambda: export_program(module, data.input_size, kept_precision(target, PROGRAM_FILE)),
-        ONNX_FILE: lambda: with_metadata(_onnx(job, target, module, data), {"onepath": about}),
-    }
+    makers = makers_of(network(), target, open_data(job), job.run.deliver.int8)
     for name in missing:
         write_beside(store, name, makers[name]())
 
 
-def _onnx(job: Job, target: Target, network: nn.Module, data: ImageData) -> bytes:
+def makers_of(
+    network: nn.Module, target: Target, data: ImageData, int8: Quantisation
+) -> dict[str, Callable[[], bytes]]:
+    """Return what makes each of `MADE` of a network.
+
+    Args:
+        network: With its final weights.
+        target: That it is delivered for.
+        data: The images as it sees them; training images show an int8 network what its activations are.
+        int8: How it becomes one.
+    """
+    about = json.dumps(preprocessing(target, data), indent=1)
+    return {
+        PREPROCESSING_FILE: about.encode,
+        PROGRAM_FILE: lambda: export_program(network, data.input_size, kept_precision(target, PROGRAM_FILE)),
+        ONNX_FILE: lambda: with_metadata(_onnx(network, target, data, int8), {"onepath": about}),
+    }
+
+
+def _onnx(network: nn.Module, target: Target, data: ImageData, int8: Quantisation) -> bytes:
     with tempfile.TemporaryDirectory(prefix="onepath-export-") as folder:
         content = export_onnx(network, data.input_size, Path(folder) / ONNX_FILE).read_bytes()
     if kept_precision(target, ONNX_FILE) != "int8":
         return content
-    settings = job.run.deliver.int8
     # Rows were shuffled when they were written: the first are as good as any.
-    batches = data.once("train", settings.num_images, limit=settings.num_images)
-    return quantise(content, torch.cat([images for images, _ in batches]).numpy(), settings)
+    batches = data.once("train", int8.num_images, limit=int8.num_images)
+    return quantise(content, torch.cat([images for images, _ in batches]).numpy(), int8)
 
 
 def files_of(job: Job, trial: Trial, folder: Path) -> dict[str, Path]:

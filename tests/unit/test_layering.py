@@ -47,6 +47,14 @@ MAY_IMPORT = {
         "orchestrator/trial",
         "orchestrator/registry",
     },
+    "orchestrator/given": {
+        *SUPERNET,
+        *MEASURING,
+        "orchestrator/data",
+        "orchestrator/plan",
+        "orchestrator/trial",
+        "orchestrator/registry",
+    },
     "orchestrator/cli": {
         *SUPERNET,
         *MEASURING,
@@ -57,6 +65,7 @@ MAY_IMPORT = {
         "orchestrator/cluster",
         "orchestrator/registry",
         "orchestrator/sweep",
+        "orchestrator/given",
     },
 }
 """By place (a folder, or a file of a room's ground floor): the other places that it may import."""

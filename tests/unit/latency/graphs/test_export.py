@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 
 from latency.graphs.archive import load_program
-from latency.graphs.export import export_onnx, export_program, with_metadata
+from latency.graphs.export import export_onnx, export_program, with_metadata, with_pixels
 from latency.graphs.model import example_input, file_forms
 from latency.graphs.quantise import Quantisation, quantise
+from orchestrator.data.augment import normalise
 from supernet.network import build_network
 from supernet.presets import load_space
 
@@ -68,3 +70,26 @@ def test_quantising_is_the_same_each_time(tmp_path: Path) -> None:
     content = export_onnx(NETWORK, SPACE.input_size, tmp_path / "model.onnx").read_bytes()
     images = np.repeat(example_input((1, *SPACE.input_size)), 3, axis=0)
     assert quantise(content, images) == quantise(content, images)
+
+
+@pytest.mark.parametrize(("channels", "int8"), [(1, False), (1, True), (3, False)])
+def test_an_onnx_file_with_its_preprocessing_inside_gives_the_same_answers(
+    tmp_path: Path, channels: int, int8: bool
+) -> None:
+    space = load_space({"base": "digits", "input_size": [channels, 8, 10]})
+    network = build_network(space, space.architecture((0,) * 6))
+    content = export_onnx(network, space.input_size, tmp_path / "network.onnx").read_bytes()
+    if int8:
+        content = quantise(content, example_input((4, *space.input_size)), Quantisation())
+    mean, std = (0.2, 0.5, 0.7)[:channels], (0.3, 0.25, 0.2)[:channels]
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 10, channels), dtype=np.uint8)
+    sessions = [
+        onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        for model in (content, with_pixels(with_metadata(content, {"a": "b"}), mean, std))
+    ]
+    (given,) = sessions[1].get_inputs()
+    assert (given.name, given.type, given.shape[1:]) == ("pixels", "tensor(uint8)", [8, 10, channels])
+    assert sessions[1].get_modelmeta().custom_metadata_map == {"a": "b"}
+    images = normalise(pixels.transpose(0, 3, 1, 2), mean, std).numpy()
+    wanted = sessions[0].run(None, {"input": images})[0]
+    np.testing.assert_allclose(sessions[1].run(None, {"pixels": pixels})[0], wanted, rtol=1e-5, atol=1e-6)

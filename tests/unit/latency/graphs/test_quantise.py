@@ -84,3 +84,11 @@ def test_weights_have_a_scale_per_channel_or_one() -> None:
 def test_what_is_no_setting_is_refused(given: dict[str, object]) -> None:
     with pytest.raises(InputError, match=f"here.{next(iter(given))}"):
         read(Quantisation, given, "here")
+
+
+@pytest.mark.parametrize("ranges", ["percentile", "entropy"])
+def test_quantising_says_nothing(ranges: str, capfd: pytest.CaptureFixture[str]) -> None:
+    space = load_space("digits")
+    serialised = onnx_bytes(build_network(space, space.architecture((0,) * 6)).eval(), (1, *space.input_size))
+    assert quantise(serialised, example_input((4, *space.input_size)), Quantisation(ranges=ranges))
+    assert capfd.readouterr().out == ""

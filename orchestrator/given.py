@@ -1,0 +1,233 @@
+"""A network that was specialised elsewhere: its file judged, measured and registered as a sweep's networks are.
+
+Why here: it wants the data, the target and the registry, and no search. It must not know Ray: the target is here.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import nn
+
+from latency.graphs.archive import load_program
+from latency.graphs.model import file_forms
+from latency.graphs.quantise import Quantisation
+from latency.measuring.answers import answers
+from latency.measuring.measure import Measurement
+from latency.precision import DTYPES
+from latency.target import Target
+from orchestrator.data.batches import ImageData, Normalisation
+from orchestrator.data.storage import Storage
+from orchestrator.plan.confusion import confusion_of
+from orchestrator.plan.continued import stored_config
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import (
+    ARCHITECTURE_FILE,
+    CONFIG_FILE,
+    CONFUSION_FILE,
+    PREPROCESSING_FILE,
+    PROGRAM_FILE,
+    WEIGHTS_FILE,
+    Job,
+    plan_trials,
+)
+from orchestrator.registry.queue import open_registry
+from orchestrator.registry.store import Registry
+from orchestrator.trial.deliver import share_right, tally, top1
+from orchestrator.trial.files import delivered_file, makers_of, preprocessing
+from orchestrator.trial.records import checksum
+from supernet.cost import count_cost
+from supernet.errors import InputError
+from supernet.network import build_network
+from supernet.plain import read, to_json
+from supernet.presets import load_network
+from supernet.space import architecture_to_json
+
+CHUNK = 500
+"""Images that are judged at once."""
+
+IN_TORCH = Target("torch", "torch", batch=50)
+"""Where a torch export is judged that is not the delivered file."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a user has of a network, and what it is for.
+
+    Attributes:
+        file: `.onnx`, `.pt2`, or an architecture as `.json`.
+        weights: Safetensors of the architecture's network; None for a model file.
+        target: What it is measured on.
+        data_root: Prepared images, with the splits that judge it.
+        crop: Whether images are resized and their middle cut out; else they are squeezed to the input size.
+        normalisation: That the network was trained with; None for the data set's own.
+        trust: Whether to import the module of own operators that an architecture names.
+    """
+
+    file: Path
+    target: Target
+    data_root: str
+    weights: Path | None = None
+    crop: bool = False
+    normalisation: Normalisation | None = None
+    trust: bool = False
+
+
+def judge_and_measure(
+    given: Given, folder: Path, *, sweep: str, trial: str, measure: Callable[[Path, Target], Measurement]
+) -> tuple[TrialResult, dict[str, Path]]:
+    """Return what a network is worth on its target, and its files for the registry, in a folder.
+
+    Args:
+        given: The network.
+        folder: For the files.
+        sweep: Name that it is registered under.
+        trial: Its key there.
+        measure: Measures a file on a target, such as `latency.measuring.measure.measure_file`.
+
+    Raises:
+        InputError: If the file does not fit the target or the data, or is no network.
+        NotRunnable: If this machine has not the target.
+    """
+    if not given.target.measured:
+        raise InputError(f"target {given.target.name}: nothing is measured on it; name one that runs networks")
+    data, files, counts = _files(given, folder)
+    file = files[delivered_file(given.target)]
+    answer = partial(answers, file, given.target)
+    tallied = tally(answer, data.once("test", CHUNK))
+    right = share_right(tallied)
+    confusion = confusion_of(data.manifest.origin.source, data.manifest.class_names, tallied)
+    files |= _written({CONFUSION_FILE: to_json(confusion).encode()}, folder)
+    found = measure(file, given.target)
+    plain = {
+        "sweep": sweep,
+        "trial": trial,
+        "target": given.target.name,
+        "objective": "given",
+        "seed": 0,
+        "cost": found.latency_ms,
+        "cost_median": found.median_ms,
+        "cost_error": found.error_ms,
+        "top1": right,
+        "num_test_images": data.num_examples("test"),
+        "validation_top1": top1(answer, data.once("validation", CHUNK)),
+        "num_validation_images": data.num_examples("validation"),
+        "torch_top1": _torch_top1(file, files, right, data),
+        "file": file.name,
+        "file_sha256": checksum(file.read_bytes()),
+        "file_bytes": file.stat().st_size,
+        "data": data.manifest.fingerprint,
+        "doubt": f"noisy measurement: {found.noise}" if found.noise else "",
+        **counts,
+    }
+    return read(TrialResult, plain, str(given.file)), files
+
+
+def _torch_top1(file: Path, files: Mapping[str, Path], found: float, data: ImageData) -> float | None:
+    """Return the accuracy of the torch export, where there is one."""
+    if PROGRAM_FILE not in files or file.name == PROGRAM_FILE:
+        return found if PROGRAM_FILE in files else None
+    return top1(partial(answers, files[PROGRAM_FILE], IN_TORCH), data.once("test", CHUNK))
+
+
+def _files(given: Given, folder: Path) -> tuple[ImageData, dict[str, Path], dict[str, Any]]:
+    """Return the images as the network sees them, its files, and what is known of its size."""
+    if given.file.suffix == ".json":
+        return _made_files(given, folder)
+    if given.weights is not None:
+        raise InputError(f"{given.file}: a model file has its weights inside; they go with an architecture (.json)")
+    name = delivered_file(given.target)
+    if given.file.suffix != Path(name).suffix:
+        raise InputError(f"{given.file}: target {given.target.name} runs {name}; give a file of that kind")
+    forms = file_forms(given.file, given.target.batch)
+    _check_precision(given, quantised=forms.quantised)
+    data = _images(given, forms.example.shape[1:])
+    classes = answers(given.file, given.target, forms.example).shape[1:]
+    if classes != (data.num_classes,):
+        raise InputError(f"{given.file}: outputs {classes} for an image; the data has {data.num_classes} classes")
+    about = json.dumps(preprocessing(given.target, data), indent=1)
+    contents = {name: given.file.read_bytes(), PREPROCESSING_FILE: about.encode()}
+    return data, _written(contents, folder), {}
+
+
+def _made_files(given: Given, folder: Path) -> tuple[ImageData, dict[str, Path], dict[str, Any]]:
+    """Make all files of an architecture's network, as a sweep makes them."""
+    if given.weights is None:
+        raise InputError(f"{given.file}: an architecture has no weights; give --weights FILE.safetensors")
+    space, architecture = load_network(str(given.file), trust=given.trust)
+    network = build_network(space, architecture)
+    _load(network, given.weights)
+    data = _images(given, space.input_size)
+    if space.num_classes != data.num_classes:
+        raise InputError(f"{given.file}: a network of {space.num_classes} classes; the data has {data.num_classes}")
+    contents = {name: make() for name, make in makers_of(network, given.target, data, Quantisation()).items()}
+    contents[ARCHITECTURE_FILE] = architecture_to_json(space, architecture).encode()
+    contents[WEIGHTS_FILE] = given.weights.read_bytes()
+    known = count_cost(space, architecture)
+    counts = {name: known[name] for name in ("num_params", "num_macs")}
+    return data, _written(contents, folder), {"architecture": architecture.id} | counts
+
+
+def _load(network: nn.Module, file: Path) -> None:
+    try:
+        network.load_state_dict(load_file(file))
+    except Exception as error:  # of safetensors, the file system, and torch
+        raise InputError(f"{file}: not the weights of this architecture: {str(error).splitlines()[0]}") from error
+
+
+def _images(given: Given, input_size: tuple[int, ...]) -> ImageData:
+    channels, height, width = input_size
+    return ImageData(
+        given.data_root,
+        input_size=(channels, height, width),
+        seed=0,
+        augment="imagenet" if given.crop else "none",
+        normalisation=given.normalisation,
+    )
+
+
+def _check_precision(given: Given, *, quantised: bool) -> None:
+    """Refuse a file that the target would run in another precision than whoever loads it."""
+    precision, found = given.target.precision, "int8" if quantised else "fp32"
+    if given.file.suffix == ".pt2":
+        kept = {weight.dtype for weight in load_program(given.file).state_dict.values() if weight.is_floating_point()}
+        found = next((name for name, dtype in DTYPES.items() if kept == {dtype}), "mixed precision")
+    elif precision != "int8":
+        return  # its runtime computes in it
+    if found != precision:
+        raise InputError(
+            f"{given.file}: in {found}, and target {given.target.name} runs {precision}: what is registered "
+            f"would not be what was measured; export it in {precision}, or give its architecture and weights"
+        )
+
+
+def _written(contents: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    return {name: folder / name for name in contents}
+
+
+def registry_for(name: str, key: str, storage: str, address: str | None) -> tuple[Registry, dict[str, Any]]:
+    """Return the registry that a network goes to, with the configuration of what it is registered under.
+
+    That is the registry of a sweep of that name, else the one at an address, else the one beside the storage's sweeps.
+
+    Raises:
+        InputError: If a sweep of that name has a trial of this key, or the storage wants an address.
+    """
+    root = Storage(storage)
+    store, config = root.child(name), {"name": name}
+    if store.exists(CONFIG_FILE):
+        job = Job({**stored_config(store), "storage": root.uri}, "")
+        if key in {trial.key for trial in plan_trials(job.run)}:
+            raise InputError(f"key {key!r}: sweep {name!r} has a trial of that name; use another --key")
+        config = dict(job.config)
+        if address is None:
+            return open_registry(job), config
+    if address is None and not root.is_local:
+        raise InputError(f"storage {root.uri!r}: SQLite wants a local path; give --registry ADDRESS")
+    return Registry(address or f"sqlite:///{root.uri}/mlflow.db"), config
