@@ -112,8 +112,8 @@ class Registering:
         busy = self._point is not None and not self._point.done()
         if busy or self._away or now - self._last_point < CURVE_SECONDS:
             return
-        self._last_point = now
-        if found := list(points(news, self.keys)):
+        if found := list(points(news, self.keys)):  # what has no figures delays none that has
+            self._last_point = now
             self._point = self.executor.submit(self._add_points, found)
 
     def _add_points(self, found: Sequence[tuple[str, Mapping[str, float], int]]) -> None:

@@ -1,7 +1,14 @@
 """Which figures of running work become points of which curve."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.news import News
-from orchestrator.registry.queue import points
+from orchestrator.plan.trials import Job
+from orchestrator.registry.queue import Registering, points
+from supernet.presets import read_preset
 
 
 def test_the_warm_up_has_curves_of_the_sweeps_own_and_trials_theirs():
@@ -16,3 +23,24 @@ def test_the_warm_up_has_curves_of_the_sweeps_own_and_trials_theirs():
         ("", {"warm-up_loss": 1.5, "warm-up_learning_rate": 0.1, "warm-up_images_per_second": 900.0}, 40),
         ("macs-f0.5", {"search_loss": 0.5}, 20),
     ]
+
+
+class Curves:
+    """A registry that keeps the points it is given."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[str, str, dict[str, float], int]] = []
+
+    def log_progress(self, *point: Any) -> None:
+        self.points.append(point)
+
+
+def test_work_without_figures_delays_no_curve(tmp_path: Path) -> None:
+    """A warm-up of a few seconds right behind a latency table had no point in MLflow."""
+    definition, _ = read_preset("runs", "quickstart")
+    job = Job(resolved(check_run({**definition, "storage": str(tmp_path)}, "quickstart")), "")
+    with ThreadPoolExecutor(1) as thread, Registering(job, thread, lambda *_: {}, print) as registering:
+        registering.registry = curves = Curves()
+        registering.curves({"ort-cpu-1t": News("ort-cpu-1t", "latency table", 3, 100)})
+        registering.curves({"supernet": News("supernet", "warm-up", 20, 40, {"loss": 2.0})})
+    assert curves.points == [("quickstart", "", {"warm-up_loss": 2.0}, 20)]
