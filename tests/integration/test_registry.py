@@ -1,18 +1,10 @@
 """The registry against a real MLflow on SQLite: there and back, quiet, without our packages."""
 
-import base64
-import contextlib
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +14,6 @@ import torch
 from registry_cases import ARCHITECTURE, make_network, make_result, open_registry, register, results, state_of
 from safetensors.torch import load_file
 
-from orchestrator.data.pixels import encode_png
 from orchestrator.registry.model import FILES
 from orchestrator.registry.store import Registry
 from supernet.errors import InputError, RunError
@@ -281,65 +272,6 @@ if {refused!r} == "onnxruntime":
     np.testing.assert_allclose(found, expected.softmax(1), atol=1e-5)
     if refused == "onnxruntime":
         np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-5)
-
-
-@contextlib.contextmanager
-def served(uri: str) -> Iterator[Callable[[bytes, str], tuple[int, str]]]:
-    """Serve a model on a free port of this machine; give what posts a body of a type and returns status and answer."""
-    import uvicorn
-    from mlflow.pyfunc import load_model
-    from mlflow.pyfunc.scoring_server import init
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(init(load_model(uri)), port=port, log_level="critical"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-
-    def post(body: bytes, kind: str) -> tuple[int, str]:
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body, {"Content-Type": kind})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.05)
-        yield post
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
-def test_the_serving_endpoint_answers_images_and_refuses_what_is_none(registry: Registry) -> None:
-    """The application that `mlflow models serve` runs, asked over HTTP."""
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8), dtype=np.uint8)
-    encoded = [base64.b64encode(encode_png(image)).decode() for image in pixels]
-    prepared = torch.from_numpy(pixels)[:, None].float().div(255).sub(0.3).div(0.4)
-    labels = [f"class {label}" for label in make_network()(prepared).argmax(1)]
-    bodies = (
-        {"inputs": encoded},
-        {"instances": encoded},
-        {"inputs": {"image": encoded}},
-        {"dataframe_split": {"columns": ["image"], "data": [[text] for text in encoded]}},
-        {"dataframe_records": [{"image": text} for text in encoded]},
-        {"inputs": pixels.tolist()},
-        {"inputs": prepared.tolist()},
-    )
-    wrong = ({"inputs": ["AAAA"]}, {"inputs": [[1, 2], [3]]}, {"inputs": [300]}, {"images": encoded}, [], {})
-    with served("models:/night-ort-cpu-1t@best") as post:
-        for body in bodies:
-            status, answer = post(json.dumps(body).encode(), "application/json")
-            assert status == 200, answer
-            assert [found["label"] for found in json.loads(answer)["predictions"]] == labels
-        for body in wrong:
-            assert post(json.dumps(body).encode(), "application/json")[0] == 400, body
-        assert post(b"{", "application/json")[0] == 400
-        assert post(b"x", "image/png")[0] == 415
 
 
 def test_mlflow_says_nothing(tmp_path: Path) -> None:
