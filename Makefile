@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
 UNIT = tests/unit -n logical --maxprocesses 4
-SLOW = tests/integration/test_latency_flow.py tests/integration/test_nodes.py
+SLOW = tests/integration/test_latency_flow.py tests/integration/test_nodes.py tests/integration/test_postgres.py
 
 .PHONY: help install quickstart test slow unit lint wheel clean fuzz chaos nodes jobs
 
@@ -31,7 +31,7 @@ test: $(INSTALLED)  ## Lint, type-check and run the tests
 	$(BIN)/python -m pytest tests/fuzz -n logical --maxprocesses 4
 	$(BIN)/python -m pytest tests/integration $(SLOW:%=--ignore=%)
 
-slow: $(INSTALLED)  ## Run what wants a quiet machine: real measurements, nodes that die
+slow: $(INSTALLED)  ## Run what wants a quiet machine or PostgreSQL: real measurements, nodes that die
 	$(BIN)/python -m pytest $(SLOW)
 
 unit: $(INSTALLED)  ## Run the unit tests (a minute or two)

@@ -18,16 +18,17 @@ def free_port() -> int:
 
 
 class Server:
-    """An MLflow server that can be taken away and brought back."""
+    """An MLflow server that can be taken away and brought back; on a SQLite of its own where no `store` is given."""
 
-    def __init__(self, folder: Path, port: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, port: int, environment: Mapping[str, str] | None = None, store: str = "") -> None:
         self.folder, self.uri, self.port = folder, f"http://127.0.0.1:{port}", port
+        self.store = store or f"sqlite:///{folder}/server.db"
         self.environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **(environment or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1"]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        command += ["--backend-store-uri", self.store]
         command += ["--artifacts-destination", str(self.folder / "served")]
         log = (self.folder / "server.log").open("ab")
         self.process = subprocess.Popen(

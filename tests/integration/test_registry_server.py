@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import multiprocessing
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,83 +9,29 @@ from queue import Queue
 from typing import Any
 
 import pytest
-import torch
 from documents import blocks
 from mlflow_server import Server, free_port
-from registry_cases import files, make_network, make_result, open_registry, register
+from registering_at_once import check_networks_registered_at_once
+from registry_cases import make_result, register
 from repository import ROOT
 
-from orchestrator.registry.choice import aliases_of
 from orchestrator.registry.store import Registry
-
-NUM_PROCESSES = 8
-MODEL = "night-ort-cpu-1t"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     # It sends webhooks to this machine, and unencrypted, for this test only.
     allowed = {"MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http", "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true"}
+    allowed["MLFLOW_WEBHOOK_CACHE_TTL"] = "1"  # seconds; it remembers which webhooks there are for a minute
     server = Server(tmp_path_factory.mktemp("server"), free_port(), allowed)
     server.start()
     yield server
     server.stop()
 
 
-def register_one(uri: str, root: Path, number: int, barrier: Any) -> None:
-    """Register one network of the sweep, when all are ready to."""
-    registry = Registry(uri, "tests")
-    made = files(root / f"files{number}", make_network(number))
-    barrier.wait(300)
-    registry.register(result_of(number), made)
-
-
-def result_of(number: int) -> Any:
-    numbers = {"cost": 1.0 + number, "top1": 0.5 + 0.05 * number, "validation_top1": 0.5 + 0.05 * (number**0.5)}
-    return make_result(f"t{number}", budget=1.5 + number, **numbers)
-
-
-def register_at_once(uri: str, root: Path) -> None:
-    """Fork the processes from this one: what they import is warm, so that they write at the same time."""
-    torch.set_num_threads(1)
-    warm = open_registry(root / "warm")
-    warm.open_sweep("night", {})
-    register(warm, make_result("t"), root / "warm")
-    fork = multiprocessing.get_context("fork")
-    barrier = fork.Barrier(NUM_PROCESSES)
-    started = [fork.Process(target=register_one, args=(uri, root, number, barrier)) for number in range(NUM_PROCESSES)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join()
-    codes = [process.exitcode for process in started]
-    (root / "codes.json").write_text(json.dumps(codes))
-
-
 @pytest.mark.timeout(900)
 def test_networks_that_are_registered_at_once_are_each_there_once(server: Server, tmp_path: Path) -> None:
-    registry = Registry(server.uri, "tests")
-    registry.open_sweep("night", {})
-    (tmp_path / "warm").mkdir()
-    process = multiprocessing.get_context("spawn").Process(target=register_at_once, args=(server.uri, tmp_path))
-    process.start()
-    process.join(600)
-    assert json.loads((tmp_path / "codes.json").read_text()) == [0] * NUM_PROCESSES
-    networks = registry.networks("night")
-    assert {network.result.trial for network in networks} == {f"t{number}" for number in range(NUM_PROCESSES)}
-    assert sorted(network.version for network in networks) == list(range(1, NUM_PROCESSES + 1))
-    assert registry.lacks([network.result for network in networks]) == []
-    client, where = registry._client, "tags.`onepath.sweep` = 'night'"
-    assert len(client.search_model_versions(where)) == NUM_PROCESSES
-    assert len(client.search_logged_models([registry.experiment_id], where)) == NUM_PROCESSES
-    runs = client.search_runs([registry.experiment_id], f"{where} and tags.`onepath.role` = 'trial'")
-    assert sorted(run.info.status for run in runs) == ["FINISHED"] * NUM_PROCESSES
-    expected = aliases_of({str(network.version): network.result for network in networks})
-    found = {alias: str(version) for alias, version in client.get_registered_model(MODEL).aliases.items()}
-    assert found == expected
-    assert len(found) == 3 + NUM_PROCESSES
-    fetched = registry.pull("night", "ort-cpu-1t", tmp_path / "net", alias="fastest")
-    assert fetched["trial"] == "t0"
+    check_networks_registered_at_once(server.uri, tmp_path)
 
 
 @pytest.mark.timeout(300)
