@@ -36,6 +36,7 @@ def served(uri: str, tracking_uri: str, log: Path) -> Iterator[Post]:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "-p", str(port), "--env-manager", "local"]
     quiet = {"MLFLOW_TRACKING_URI": tracking_uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    quiet["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # it looks for `python` there
     with log.open("wb") as told:
         server = subprocess.Popen(
             command, env=os.environ | quiet, stdout=told, stderr=told, start_new_session=True, cwd=log.parent
