@@ -31,6 +31,7 @@ def small_run(folder: Path) -> Path:
         "name": "small",
         "targets": ["ort-cpu-1t"],
         "workers": 1,
+        "max_concurrent": 1,
         "warmup": {**definition["warmup"], "num_steps": 40},
         "search": {**definition["search"], "num_steps": 30},
         "train": {**definition["train"], "num_steps": 60},
