@@ -32,7 +32,7 @@ ALWAYS = [
     {"measure": {"wait_minutes": 1.0}},
     {"workers": {"min": 1, "max": 2}},
     {"checkpoint": {"every_steps": 7}},
-    {"max_concurrent": 2},
+    {"max_concurrent": 3},
 ]
 MORE = {"sweep": {"budget_fractions": [*sorted(set(FRACTIONS)), 0.987]}}
 FEWER = {"sweep": {"budget_fractions": [max(FRACTIONS)]}}
