@@ -25,6 +25,7 @@ from torch import Tensor
 
 from benchmarks import memory, step
 from benchmarks.common import OneBatch, batch_of, environment, parser, report, wanted
+from latency.runtimes.cuda import capture
 from supernet.judging import PathJudge
 from supernet.presets import load_network, load_space
 from supernet.training import to_device
@@ -66,7 +67,7 @@ def variants(args: argparse.Namespace) -> Figures:
     alone = step.plain_step(bench, bench.path(0), torch.channels_last)
     yield "standalone network", milliseconds(fastest(bench, alone, args.rounds))
     # The supernet's path changes every step; what a graph of the standalone step saves is the most it could save.
-    graph = captured(alone) if bench.device.type == "cuda" else None
+    graph = capture(alone, str(bench.device))[0].replay if bench.device.type == "cuda" else None
     yield "standalone network as a CUDA graph", milliseconds(fastest(bench, graph, args.rounds)) if graph else "no GPU"
     start = time.perf_counter()
     bench.supernet.compile_candidates("inductor" if bench.device.type == "cuda" else "eager")
@@ -74,21 +75,6 @@ def variants(args: argparse.Namespace) -> Figures:
     bench.wait()
     yield "seconds to compile one path", round(time.perf_counter() - start, 1)
     yield "compiled", milliseconds(fastest(bench, run, args.rounds))
-
-
-def captured(run: Callable[[], None]) -> Callable[[], None]:
-    """Return a call as a CUDA graph, captured after some runs on a side stream, as torch's documentation asks for."""
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    replay: Callable[[], None] = graph.replay
-    return replay
 
 
 def peaks(args: argparse.Namespace) -> Figures:

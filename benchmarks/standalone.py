@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 from benchmarks.macro.finding import searched_probs
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge_of
+from benchmarks.macro.results import tell
 from benchmarks.macro.supernets import Run, read_settings, train
 from latency.tables.estimate import cost_table
 from latency.target import load_target
@@ -186,10 +186,7 @@ def main() -> int:
         **summary(trained),
         "networks": json.loads(to_json(trained)),
     }
-    if asked.output:
-        about = {"version": version("onepath"), "torch": torch.__version__, "settings": read_settings()}
-        write_whole(asked.output, json.dumps({**report, **about}, indent=1).encode())
-    print(json.dumps(report, indent=None if asked.json else 1))
+    tell(report, asked.output, in_one_line=asked.json)
     return 0
 
 

@@ -6,12 +6,10 @@ accuracy; `found` searches it under budgets, and says how good what is found is;
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,11 @@ from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge
 from benchmarks.macro.plots import draw_found
 from benchmarks.macro.ranking import FEWEST, mean_ranking, ranking
+from benchmarks.macro.results import tell
 from benchmarks.macro.supernets import SPACE, Run, read_settings, spent, train
 from benchmarks.macro.truth import Truth, read_truth
 from supernet.cost import macs_table, params_table
 from supernet.estimators import ESTIMATORS
-from supernet.files import write_whole
 from supernet.presets import load_space
 from supernet.space import Path as Choices
 
@@ -134,10 +132,7 @@ def main() -> int:
             report[stage] = mean_ranking(rows) if stage == "ranking" else rows
     if asked.png and "found" in report:
         draw_found(report["found"], read_truth(asked.truth), asked.png)
-    if asked.output:
-        about = {"version": version("onepath"), "torch": torch.__version__, "settings": read_settings()}
-        write_whole(asked.output, json.dumps({**report, **about}, indent=1).encode())
-    print(json.dumps(report, indent=None if asked.json else 1))
+    tell(report, asked.output, in_one_line=asked.json)
     return 0
 
 

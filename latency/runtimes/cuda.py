@@ -5,7 +5,7 @@ before and after every call: without that, a clock sees only how fast work is qu
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from latency.precision import cast
 from latency.runtimes.base import Call, Host, Model, Output, Program
 from latency.target import Target
+
+T = TypeVar("T")
 
 
 class Event(Protocol):
@@ -121,7 +123,7 @@ def prepare(model: Model, target: Target, host: Host) -> Program:
             return result
 
         return device_program(eager, output, device)
-    graph, y = _capture(eager, target.device)
+    graph, y = capture(eager, target.device)
 
     def replayed(images: NDArray[np.float32]) -> NDArray[np.float32]:
         x.copy_(torch.from_numpy(images))
@@ -133,8 +135,16 @@ def prepare(model: Model, target: Target, host: Host) -> Program:
     return device_program(graph.replay, replayed, device)
 
 
-def _capture(run: Callable[[], torch.Tensor], device: str) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
-    """Capture a call after some runs on a side stream, as torch's documentation asks for."""
+def capture(run: Callable[[], T], device: str) -> tuple[torch.cuda.CUDAGraph, T]:
+    """Return a call as a CUDA graph, captured after some runs on a side stream as torch's documentation asks for.
+
+    Args:
+        run: The call; every replay does what it does now.
+        device: The GPU, such as `cuda:0`.
+
+    Returns:
+        The graph, and what the call returned: tensors that each replay fills anew.
+    """
     with torch.cuda.device(device):
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())

@@ -9,7 +9,8 @@ from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from supernet.loop import Search, SearchSettings
-from supernet.network import build_network
+from supernet.network import Supernet, build_network
+from supernet.objective import ObjectiveSettings
 from supernet.sharing import SharingSettings
 from supernet.specialise import Training, TrainSettings
 from supernet.training import evaluate
@@ -19,14 +20,14 @@ READS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal"}
 
 
 class Waits(TorchDispatchMode):
-    """Counts what would make the host wait."""
+    """Counts what would make the host wait; given `dtypes`, for tensors of these alone."""
 
-    def __init__(self):
+    def __init__(self, *dtypes):
         super().__init__()
-        self.count = 0
+        self.dtypes, self.count = dtypes, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func._schema.name in READS
+        self.count += func._schema.name in READS and (not self.dtypes or args[0].dtype in self.dtypes)
         return func(*args, **(kwargs or {}))
 
 
@@ -63,6 +64,20 @@ def test_a_weight_step_of_a_search_reads_nothing(sharing):
     with Waits() as waits:
         search.weights.step(1, probs, batch)
     assert waits.count == 0
+
+
+def test_the_steps_of_a_search_read_nothing_of_the_network_between_two_checks():
+    space = tiny_space(blocks=2)
+    costs = tiny_costs(space)
+    budget = ObjectiveSettings(kind="budget", reference=0.6 * costs.maximum)
+    settings = SearchSettings(num_steps=40, batch_size=8, arch_every=100, check_every=20, objective=budget)
+    search = Search(Supernet(space), costs, settings, TinyData(space, torch.float32), seed=0)
+    reads = []
+    for _ in range(20):
+        with Waits(torch.float32, torch.bool) as waits:  # alpha and costs are float64
+            search.step()
+        reads.append(waits.count)
+    assert reads == [0] * 19 + [1]
 
 
 def test_an_evaluation_reads_nothing_but_its_sums():
