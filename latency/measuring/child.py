@@ -15,6 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import NoReturn, TextIO
 
@@ -24,8 +25,8 @@ from latency.measuring.checkpoint import Checkpoint
 from latency.measuring.job import Job, JobResult
 from latency.measuring.phases import ForkedPhases, Phases, Report, SharedPhases
 from latency.measuring.process import ERRORS_FILE, FAILURE_FILE, JOB_FILE, RESULT_FILE
-from latency.measuring.sentinels import PREFIX, judge_sentinel
-from latency.measuring.summary import summarise
+from latency.measuring.sentinels import PREFIX, SentinelStats, judge_sentinel
+from latency.measuring.summary import Summary, summarise
 from latency.measuring.timing import HostClock, Samples, sample
 from supernet.errors import InputError, RunError, error_to_plain
 from supernet.plain import read_json, to_json
@@ -97,8 +98,14 @@ def run(job: Job, folder: FilePath, report: Report) -> JobResult:
         report("measuring", min(1.0, seconds / plan.seconds))
         checkpoint.save(of_items(samples), seconds)
 
+    def judged(samples: Mapping[str, Samples]) -> tuple[dict[str, SentinelStats], Summary]:
+        kernels = {key.removeprefix(PREFIX): judge_sentinel(samples[key]) for key in sentinels}
+        slow = frozenset[int]().union(*(kernel.slow for kernel in kernels.values()))
+        found = summarise(of_items(samples), whole, slow)
+        return kernels, replace(found, slow=found.slow | slow)
+
     def settled(samples: Mapping[str, Samples]) -> bool:
-        errors = [stats.relative_error for stats in summarise(of_items(samples), whole).stats.values()]
+        errors = [stats.relative_error for stats in judged(samples)[1].stats.values()]
         return math.sqrt(statistics.fmean(error**2 for error in errors)) <= plan.tolerance
 
     samples = sample(
@@ -113,14 +120,15 @@ def run(job: Job, folder: FilePath, report: Report) -> JobResult:
         after_round=after_round,
     )
     calls = [ok for key in phases.items for ok in samples[key].clean]
-    summary = summarise(of_items(samples), whole)
+    kernels, summary = judged(samples)
     return JobResult(
         stats=summary.stats,
-        sentinels={key.removeprefix(PREFIX): judge_sentinel(samples[key]) for key in sentinels},
+        sentinels=kernels,
         clean_share=sum(calls) / len(calls),
         moved=summary.moved,
         num_rounds=num_rounds,
         num_phases=summary.num_phases,
+        num_slow=len(summary.slow),
         parity=phases.parity,
         prepare_seconds=phases.prepare_seconds,
         measure_seconds=time.monotonic() - start - phases.prepare_seconds,

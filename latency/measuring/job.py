@@ -14,7 +14,7 @@ from latency.errors import NotRunnable
 from latency.graphs.model import Choice
 from latency.measuring.machine import not_installed
 from latency.measuring.sentinels import SentinelStats
-from latency.measuring.summary import Stats
+from latency.measuring.summary import MAX_SLOWER, Stats
 from latency.measuring.timing import Plan
 from latency.runtimes.base import load_runtime
 from latency.runtimes.options import CpuOptions
@@ -88,9 +88,10 @@ class JobResult:
         stats: Per item.
         sentinels: Per reference kernel, without prefix.
         clean_share: Undisturbed calls among all.
-        moved: By how much slower the machine was in its slowest phase than in its fastest, as a fraction.
+        moved: By how much slower the machine was in the slowest phase that counts than in the fastest, as a fraction.
         num_rounds: Interleaved rounds.
         num_phases: Phases of rounds that count, each in fresh processes; also those of an interrupted run.
+        num_slow: Phases that do not, for a reference kernel or all items together were too slow in them.
         parity: For items with `check`: largest difference from the module's outputs, relative to the largest output.
         prepare_seconds: Time spent making models runnable.
         measure_seconds: Time spent timing.
@@ -102,6 +103,7 @@ class JobResult:
     moved: Unbounded
     num_rounds: int
     num_phases: int
+    num_slow: int
     parity: dict[str, Unbounded]
     prepare_seconds: float
     measure_seconds: float
@@ -163,16 +165,13 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
     """
     if result.clean_share < MIN_CLEAN_SHARE:
         return f"only {result.clean_share:.0%} of the calls ran undisturbed ({MIN_CLEAN_SHARE:.0%} are needed)"
+    if result.num_slow > result.num_phases:
+        return (
+            f"in {result.num_slow} of {result.num_slow + result.num_phases} phases a reference kernel, or all items "
+            f"together, were slower by more than {MAX_SLOWER:.0%} than in the fastest (half of them may be)"
+        )
     if result.num_phases < 2:
         return f"{result.num_phases} phases in which every item had an undisturbed call (2 are needed)"
-    for name, sentinel in result.sentinels.items():
-        if sentinel.drift > MAX_MOVED:
-            return (
-                f"the reference kernel {name!r} slowed down by {sentinel.drift:.1%} within the run "
-                f"({MAX_MOVED:.0%} allowed)"
-            )
-    if result.moved > MAX_MOVED:
-        return f"all items together slowed down by {result.moved:.1%} within the run ({MAX_MOVED:.0%} allowed)"
     bad = [key for key in keys if not result.stats[key].relative_error <= max_error]
     if bad:
         worst = max(bad, key=lambda key: result.stats[key].relative_error)
@@ -184,6 +183,3 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
 
 
 MIN_CLEAN_SHARE = 0.3
-MAX_MOVED = 0.15
-"""What slows down all items alike is taken out of their figures. If they, or a reference kernel, slow down by more than
-this from phase to phase, it was hardly all alike."""

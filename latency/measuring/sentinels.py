@@ -1,7 +1,7 @@
 """Reference kernels that tell how disturbed the processor is: always the same work, timed among the items.
 
 One stays in the nearest caches, one streams more weights than they hold: neighbours on the machine disturb the
-two differently. They judge a run (accept or refuse); dividing by them made results worse, so nothing is rescaled.
+two differently. They say which phases count; dividing by them made results worse, so nothing is rescaled.
 """
 
 from collections.abc import Callable
@@ -57,14 +57,16 @@ class SentinelStats:
 
     Attributes:
         latency_ms: Its fastest undisturbed call.
-        drift: By how much slower it was in its slowest phase than in its fastest.
+        drift: By how much slower it was in the slowest phase that counts than in its fastest.
+        slow: Phases in which it was so much slower that they do not count, see `summary.MAX_SLOWER`.
     """
 
     latency_ms: float
     drift: Unbounded
+    slow: frozenset[int] = frozenset()
 
 
 def judge_sentinel(samples: Samples) -> SentinelStats:
     """Reduce the calls of one sentinel, which stays the same program through all phases."""
     summary = summarise({"": samples})
-    return SentinelStats(summary.stats[""].latency_ms, summary.moved)
+    return SentinelStats(summary.stats[""].latency_ms, summary.moved, summary.slow)

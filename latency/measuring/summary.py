@@ -8,13 +8,17 @@ which item had its luckiest one is chance: how far below the usual they lie is t
 import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from latency.measuring.timing import Samples
 from supernet.plain import Unbounded
 
 MIN_ITEMS = 5
 """With fewer items in a phase, what they do together cannot be told from what each does."""
+
+MAX_SLOWER = 0.15
+"""What slows down all items alike is taken out of their figures. A phase in which they are slower by more than this
+than in the fastest one was hardly slower for all of them alike, and is left out."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,20 @@ class Summary:
 
     Attributes:
         stats: Per item.
-        moved: By how much slower the machine was in its slowest phase than in its fastest, as a fraction.
-        num_phases: Phases in which every item had undisturbed calls; the others count for nothing.
+        moved: By how much slower the machine was in the slowest phase that counts than in the fastest, as a fraction.
+        num_phases: Phases that count: every item had undisturbed calls, and they were not slow.
+        slow: Phases in which all items together were slower by more than `MAX_SLOWER` than in the fastest.
     """
 
     stats: dict[str, Stats]
     moved: float
     num_phases: int
+    slow: frozenset[int] = frozenset()
 
 
-def summarise(samples: Mapping[str, Samples], level: Collection[str] = ()) -> Summary:
+def summarise(
+    samples: Mapping[str, Samples], level: Collection[str] = (), left_out: Collection[int] = frozenset()
+) -> Summary:
     """Reduce the calls of a run; each item has at least one.
 
     log(time of an item in a phase) = the item's + the phase's + noise. The phase's is the median over the items.
@@ -69,13 +77,18 @@ def summarise(samples: Mapping[str, Samples], level: Collection[str] = ()) -> Su
     Args:
         samples: Of all items.
         level: Items whose fastest calls tell how far below the usual time the undisturbed one is; all by default.
+        left_out: Phases that are known to count for nothing.
     """
     logs = {key: _phases(one) for key, one in samples.items()}
-    phases = sorted(set.intersection(*(set(one) for one in logs.values())))
+    phases = sorted(set.intersection(*(set(one) for one in logs.values())) - set(left_out))
     if len(phases) < 2:
         return Summary({key: _stats(one, None) for key, one in samples.items()}, math.inf, len(phases))
     usual = {key: statistics.fmean(one[phase] for phase in phases) for key, one in logs.items()}
     state = {phase: statistics.median(logs[key][phase] - usual[key] for key in logs) for phase in phases}
+    slow = frozenset(phase for phase in phases if state[phase] - min(state.values()) > math.log1p(MAX_SLOWER))
+    if slow:
+        found = summarise(samples, level, {*left_out, *slow})
+        return replace(found, slow=found.slow | slow)
     below = statistics.median(_fastest(samples[key]) - usual[key] for key in level or logs)
     few = len(logs) < MIN_ITEMS
     stats = {}

@@ -7,7 +7,6 @@ from latency_cases import made_up_result, stats
 
 from latency.errors import NotRunnable
 from latency.measuring.job import Item, Job, noise_reason, plan_for, require_runnable
-from latency.measuring.sentinels import SentinelStats
 from latency.target import load_target, read_target
 from supernet.errors import InputError
 from supernet.plain import read_json, to_json
@@ -48,8 +47,8 @@ def test_what_cannot_run_here_names_the_target() -> None:
         ({}, ""),
         ({"clean_share": 0.2}, "only 20% of the calls ran undisturbed"),
         ({"num_phases": 1}, "1 phases in which every item had an undisturbed call"),
-        ({"sentinels": {"cache": SentinelStats(0.1, 0.4)}}, "'cache' slowed down by 40.0%"),
-        ({"moved": 0.2}, "all items together slowed down by 20.0%"),
+        ({"num_slow": 5}, ""),
+        ({"num_slow": 6}, "in 6 of 11 phases a reference kernel, or all items together, were slower by more than 15%"),
         ({"stats": {"a": stats(1.0, error=0.04), "b": stats(2.0)}}, "1 of 2 items are known worse than to 3.0%"),
     ],
 )
