@@ -25,6 +25,7 @@ from orchestrator.data.storage import Storage
 from orchestrator.plan.confusion import confusion_of
 from orchestrator.plan.continued import stored_config
 from orchestrator.plan.result import TrialResult
+from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     CONFIG_FILE,
@@ -33,7 +34,6 @@ from orchestrator.plan.trials import (
     PROGRAM_FILE,
     WEIGHTS_FILE,
     Job,
-    plan_trials,
 )
 from orchestrator.registry.queue import open_registry
 from orchestrator.registry.store import Registry
@@ -223,7 +223,7 @@ def registry_for(name: str, key: str, storage: str, address: str | None) -> tupl
     store, config = root.child(name), {"name": name}
     if store.exists(CONFIG_FILE):
         job = Job({**stored_config(store), "storage": root.uri}, "")
-        if key in {trial.key for trial in plan_trials(job.run)}:
+        if key in {trial.key for trial in known_trials(job)}:
             raise InputError(f"key {key!r}: sweep {name!r} has a trial of that name; use another --key")
         config = dict(job.config)
         if address is None:

@@ -31,15 +31,8 @@ from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.forecast import storage_bytes
 from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import (
-    CONFIG_FILE,
-    TABLES_FOLDER,
-    WARMUP_FILE,
-    Job,
-    Trial,
-    plan_trials,
-    stored_results,
-)
+from orchestrator.plan.stored import known_trials, num_left, stored_results
+from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
 from orchestrator.registry.queue import Registering
 from orchestrator.report.front import front_png, front_rows, report_html
 from orchestrator.report.live import LiveView
@@ -63,6 +56,12 @@ class SweepEnd:
     job: Job
     results: list[TrialResult]
     resumed: int
+
+    @property
+    def unplaced(self) -> dict[str, int]:
+        """Points that could not be placed, by target: it has no cost table."""
+        left = num_left(self.job, [result.trial for result in self.results])
+        return left if self.job.run.sweep.points else {}
 
 
 def prepare(config: RunConfig, console: Console) -> Job:
@@ -113,10 +112,9 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     """
     from orchestrator.trial.files import files_of
 
-    trials, before = plan_trials(job.run), stored_results(job)
-    left = [trial for trial in trials if trial.key not in before or not before[trial.key].done]
+    left = num_left(job, _finished(job))
     if left and not os.environ.get("RAY_ADDRESS"):
-        require_here(job.target(name) for name in dict.fromkeys(trial.target for trial in left))
+        require_here(job.target(name) for name in left)
     if left:
         require_space(job.store, storage_bytes(job.run))
     say = partial(console.print, highlight=False, soft_wrap=True)
@@ -126,22 +124,26 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         Registering(job, registrar, files_of, lambda text: say(escape(text))) as registering,
     ):
         # Again: the driver that held the sweep until now has gone on. One whose file is damaged is made again.
-        before = {key: result for key, result in stored_results(job).items() if result.done}
-        pending = [trial for trial in trials if trial.key not in before]
+        before = _finished(job)
         unregistered = registering.ready(before)
-        for trial in trials:
+        for trial in known_trials(job):
             if trial.key in unregistered:
                 registering.add(trial, before[trial.key])
-        failed = _run_trials(job, pending, len(trials), len(before), registering, console) if pending else {}
-        registering.finish(lambda: write_report(job, _results(job, trials, failed)))
-    return SweepEnd(job, _results(job, trials, failed), len(before))
+        left = num_left(job, before)
+        failed = _run_trials(job, left, len(before), registering, console) if left else {}
+        registering.finish(lambda: write_report(job, _results(job, failed)))
+    return SweepEnd(job, _results(job, failed), len(before))
 
 
-def _results(job: Job, trials: Iterable[Trial], failed: Mapping[str, TrialResult]) -> list[TrialResult]:
+def _finished(job: Job) -> dict[str, TrialResult]:
+    return {key: result for key, result in stored_results(job).items() if result.done}
+
+
+def _results(job: Job, failed: Mapping[str, TrialResult]) -> list[TrialResult]:
     """Return the result of each trial: what is stored, or why there is none."""
     found = {**failed, **stored_results(job)}
     missing = {"status": "failed", "reason": "not finished"}
-    return [found.get(trial.key) or job.result(trial, **missing) for trial in trials]
+    return [found.get(trial.key) or job.result(trial, **missing) for trial in known_trials(job)]
 
 
 def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
@@ -176,34 +178,34 @@ def _registrar() -> Iterator[ThreadPoolExecutor]:
 
 
 def _run_trials(
-    job: Job, pending: list[Trial], total: int, done: int, registering: Registering, console: Console
+    job: Job, left: Mapping[str, int], done: int, registering: Registering, console: Console
 ) -> dict[str, TrialResult]:
-    """Run the pending trials on Ray; return the failed ones by key."""
+    """Run what is left on Ray, so many trials by target; return the failed ones by key."""
     run = job.run
     needed = int(run.workers.min * run.workers.cpus + 0.999)
-    targets = list(dict.fromkeys(trial.target for trial in pending))
     measured = [target.name for target in run.load_targets() if target.measured]
     with connect(measured, min_cpus=needed) as connection:
         from orchestrator.cluster.progress import reader, start_board
 
         board = start_board()
         freed = contextlib.nullcontext(0) if connection.embedded else leftovers_freed(job.store, connection.session)
-        with LiveView(console, reader(board), total, done, registering.curves) as view, freed as num_left:
+        total = done + sum(left.values())
+        with LiveView(console, reader(board), total, done, registering.curves) as view, freed as num_freed:
             view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
             for note in room_notes(living_nodes(), run.workers, embedded=connection.embedded):
                 view.say(f"[yellow]{escape(note)}[/yellow]")
-            if num_left:
-                view.say(f"freed {num_left} placement groups and guards that a killed driver of this sweep had left")
-            absent = {name for name in targets if name in measured} - set(announced(targets))
-            costs = _costs(job, [name for name in targets if name not in absent], view)
+            if num_freed:
+                view.say(f"freed {num_freed} placement groups and guards that a killed driver of this sweep had left")
+            absent = [name for name in left if name in measured and name not in announced(left)]
+            present = [name for name in left if name not in absent]
+            costs = _costs(job, present, view)
             _warm_up(job, view)
             for name in absent:
                 view.say(f"[yellow]{name}: no node measures it yet; its trials come last and wait for one[/yellow]")
-            first = [trial for trial in pending if trial.target not in absent]
-            last = [trial for trial in pending if trial.target in absent]
-            failed = _run_on_tune(job, first, costs, run.max_concurrent, registering, view)
+            failed = _run_on_tune(job, present, costs, run.max_concurrent, registering, view)
             # These wait for their devices beside each other, and a device that never comes holds up no other.
-            return failed | _run_on_tune(job, last, costs, max(run.max_concurrent, len(last)), registering, view)
+            at_once = max(run.max_concurrent, sum(left[name] for name in absent))
+            return failed | _run_on_tune(job, absent, costs, at_once, registering, view)
 
 
 def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTable]:
@@ -239,18 +241,26 @@ def _warm_up(job: Job, view: LiveView) -> None:
 
 def _run_on_tune(
     job: Job,
-    trials: list[Trial],
+    targets: Sequence[str],
     costs: Mapping[str, CostTable],
     max_concurrent: int,
     registering: Registering,
     view: LiveView,
 ) -> dict[str, TrialResult]:
-    """Run trials and hand their results on; return the failed ones by key."""
-    if not trials:
+    """Run what is left on some targets and hand the results on; return the failed ones by key."""
+    if not targets:
         return {}
+    from orchestrator.trial.placing import trials_left
     from orchestrator.trial.tuning import tune_trials
 
     failed: dict[str, TrialResult] = {}
+    if job.run.sweep.points:  # a point can be placed on a table alone, a budget waits for it in its trial
+        costs = {**costs, **_costs(job, [name for name in targets if name not in costs], view)}
+
+    def expected() -> Iterator[Trial]:
+        for trial in trials_left(job, targets, costs, lambda text: view.say(escape(text))):
+            registering.keys.add(trial.key)
+            yield trial
 
     def take(trial: Trial, result: TrialResult) -> None:
         if not result.done:
@@ -258,7 +268,7 @@ def _run_on_tune(
         registering.add(trial, result)
         view.finished(trial.key, describe(result))
 
-    tune_trials(job, trials, costs, take, max_concurrent)
+    tune_trials(job, expected(), costs, take, max_concurrent)
     return failed
 
 
@@ -272,15 +282,17 @@ def describe(result: TrialResult) -> str:
 
 
 def require_success(end: SweepEnd) -> None:
-    """Raise if a trial failed.
+    """Raise if a trial failed, or a point could not be placed.
 
     Raises:
         RunError: Naming the trials and their reasons; some ask for something first, such as to remove a damaged file.
     """
-    failed = [result for result in end.results if not result.done]
+    failed, told = [result for result in end.results if not result.done], []
     if failed:
         reasons = "; ".join(f"{result.trial}: {result.reason}" for result in failed)
-        raise RunError(
-            f"{len(failed)} of {len(end.results)} trials failed ({reasons}); once their reasons are seen to, the same "
-            f"command tries them again"
-        )
+        told.append(f"{len(failed)} of {len(end.results)} trials failed ({reasons})")
+    if end.unplaced:
+        names = ", ".join(f"{number} on {name}" for name, number in end.unplaced.items())
+        told.append(f"points could not be placed without a cost table ({names})")
+    if told:
+        raise RunError(f"{'; '.join(told)}; once the reasons are seen to, the same command tries again")

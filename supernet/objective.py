@@ -50,10 +50,12 @@ class Objective:
 
     Attributes:
         limited: Whether `reference` is a limit that networks must keep, or only what a weight is relative to.
+        trades: Whether a greater `weight` asks for cheaper networks.
         multiplier: Factor of the cost term; what a restart must restore.
     """
 
     limited: ClassVar[bool] = False
+    trades: ClassVar[bool] = False
 
     def __init__(self, settings: ObjectiveSettings, costs: CostTable) -> None:
         self.settings, self.costs, self.reference = settings, costs, settings.reference
@@ -77,6 +79,8 @@ class Objective:
 
 class AddLinear(Objective):
     """CE + weight * (E - reference) / reference."""
+
+    trades = True
 
     def __call__(self, cross_entropy: Tensor, expected_cost: Tensor) -> Tensor:
         """See `Objective`."""

@@ -42,6 +42,28 @@ def best_within(scores: Tensor, costs: CostTable, budget: float) -> Path:
     Raises:
         InputError: If no path of candidates in use fits.
     """
+    front_cost, _, history = _unbeaten(scores, costs, budget)
+    state, path = len(front_cost) - 1, []
+    for parents, choices in reversed(history):
+        path.append(int(choices[state]))
+        state = int(parents[state])
+    return tuple(reversed(path))
+
+
+def best_front(scores: Tensor, costs: CostTable) -> tuple[np.ndarray, np.ndarray]:
+    """Return costs and scores of the best paths within all budgets, see `best_within`; both rise.
+
+    Returns:
+        Two arrays of shape (num_paths,): the paths that no other beats in both cost and score, cheapest first.
+    """
+    front_cost, front_score, _ = _unbeaten(scores, costs, math.inf)
+    return front_cost, front_score
+
+
+def _unbeaten(
+    scores: Tensor, costs: CostTable, budget: float
+) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Return costs and scores of unbeaten paths, and per position the parents and choices that lead to them."""
     points = scores.detach().double().cpu().numpy()
     usable = [[j for j in range(len(row)) if points[i, j] > -math.inf] for i, row in enumerate(costs.candidates)]
     least = [min(row[j] for j in js) for row, js in zip(costs.candidates, usable, strict=True)]
@@ -64,11 +86,7 @@ def best_within(scores: Tensor, costs: CostTable, budget: float) -> Path:
         keep = order[np.concatenate([[True], best[1:] > best[:-1]])]
         history.append((keep // len(js), js[keep % len(js)]))
         front_cost, front_score = cost[keep], score[keep]
-    state, path = len(front_cost) - 1, []
-    for parents, choices in reversed(history):
-        path.append(int(choices[state]))
-        state = int(parents[state])
-    return tuple(reversed(path))
+    return front_cost, front_score, history
 
 
 def draw_uniform(usable: Tensor, count: int, draws: torch.Generator) -> list[Path]:

@@ -17,7 +17,7 @@ REPORTS = (("picture", "front.png"), ("report ", "report.html"))
 
 def front(name: SweepName, storage: Storage = STORAGE, json: Json = False) -> None:
     """Show the measured networks of a sweep, and which of them are on their target's front."""
-    from orchestrator.plan.trials import stored_results
+    from orchestrator.plan.stored import stored_results
 
     job = stored_job(name, storage)
     results = list(stored_results(job).values())

@@ -67,7 +67,13 @@ def _check_parts(config: RunConfig, place: str) -> None:
 def _check_objective(config: RunConfig, place: str) -> None:
     kind = config.search.objective.kind
     limited = OBJECTIVES[kind].limited
-    if bool(config.sweep.latency_weights) == limited:
+    if config.sweep.points and not (limited or OBJECTIVES[kind].trades):
+        able = sorted(name for name, objective in OBJECTIVES.items() if objective.limited or objective.trades)
+        raise InputError(
+            f"{place}: sweep.points goes with search.objective.kind {' or '.join(able)}; a weight of {kind!r} moves no "
+            "network along the front"
+        )
+    if not config.sweep.points and bool(config.sweep.latency_weights) == limited:
         weighted = " or ".join(sorted(name for name, objective in OBJECTIVES.items() if not objective.limited))
         raise InputError(
             f"{place}: sweep.latency_weights goes with search.objective.kind {weighted}, budgets with the others; "

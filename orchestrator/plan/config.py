@@ -18,6 +18,7 @@ from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError, nearest
 from supernet.loop import SearchSettings
+from supernet.objective import OBJECTIVES
 from supernet.plain import STRICT, Count, CountOrNone, Name, NotNegative, Positive, Share, Text
 from supernet.specialise import TrainSettings
 
@@ -110,7 +111,7 @@ Values = Field(min_length=1, max_length=MAX_VALUES)
 
 
 class SweepConfig(Strict):
-    """What every target is searched for: limits in its unit, or fractions, or weights.
+    """What every target is searched for: limits in its unit, or fractions, or weights, or as many as fill its front.
 
     Attributes:
         budgets_ms: Limits in milliseconds: a list for all targets that have a latency, or a list per target name.
@@ -118,21 +119,24 @@ class SweepConfig(Strict):
         budget_fractions: Limits as fractions of the space's range on each target: 0 is the smallest network,
             1 the largest.
         latency_weights: Weights of the latency term, for objectives without a limit.
+        points: Trials per target at most, each placed where the front has its widest gap: a budget, or a weight where
+            the objective has no limit.
     """
 
     budgets_ms: Annotated[dict[str, Annotated[list[Budget], Values]] | None, BeforeValidator(_for_all)] = None
     budget_counts: Annotated[dict[str, Annotated[list[Counted], Values]] | None, BeforeValidator(_for_all)] = None
     budget_fractions: Annotated[list[Annotated[Positive, Field(ge=1e-6, le=1)]], Values] | None = None
     latency_weights: Annotated[list[Annotated[Positive, Field(ge=1e-6, le=1e6)]], Values] | None = None
+    points: Annotated[Count, Field(ge=2, le=MAX_VALUES)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> "SweepConfig":
         limits = bool(self.budgets_ms or self.budget_counts)
-        if limits + bool(self.budget_fractions) + bool(self.latency_weights) != 1:
+        if limits + bool(self.budget_fractions) + bool(self.latency_weights) + bool(self.points) != 1:
             given = [name for name in type(self).model_fields if getattr(self, name)]
             raise ValueError(
                 "give exactly one of budgets_ms (beside it budget_counts for targets that count), budget_fractions, "
-                f"latency_weights; got {given or 'none'}"
+                f"latency_weights, points; got {given or 'none'}"
             )
         return self
 
@@ -304,3 +308,14 @@ class RunConfig(Strict):
     def search_settings(self) -> SearchSettings:
         """Settings of a trial's search under the sweep's mode."""
         return replace(self.search, train_weights=self.mode == "independent")
+
+    @property
+    def weighted(self) -> bool:
+        """Whether trials weigh latency against loss, and none has a limit."""
+        return not OBJECTIVES[self.search.objective.kind].limited
+
+    @property
+    def fills_pool(self) -> bool:
+        """Whether paths are judged once for all trials: to derive from within limits, or to place points by."""
+        wanted = bool(self.sweep.points) or not self.weighted
+        return self.mode == "shared" and self.derive.uses_pool and wanted

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.data.storage import Storage
-from orchestrator.plan.trials import CONFIG_FILE, STARTS_FOLDER, WARMUP_FILE, WARMUP_KEY, Job, plan_trials
+from orchestrator.plan.stored import known_trials
+from orchestrator.plan.trials import CONFIG_FILE, STARTS_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
 from supernet.errors import InputError
 from supernet.plain import parse_json, read
 
@@ -50,7 +51,7 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
         InputError: If something that has begun would have other settings, with the differences and the remedies.
     """
     warm, begun = _begun(job)
-    planned = {trial.key for trial in plan_trials(job.run)}
+    planned = {trial.key for trial in known_trials(job)}
     found: list[str] = []
     refused: list[str] = []
     asked = json.loads(json.dumps(job.config))
@@ -85,7 +86,7 @@ def _begun(job: Job) -> tuple[bool, set[str]]:
 
 
 def _targets(job: Job, begun: set[str]) -> set[str]:
-    return {trial.target for trial in plan_trials(job.run) if trial.key in begun}
+    return {trial.target for trial in known_trials(job) if trial.key in begun}
 
 
 def _defined(stored: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> bool:

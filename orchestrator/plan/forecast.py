@@ -42,6 +42,7 @@ def forecast(run: RunConfig) -> dict[str, Any]:
     Times are for this machine's processor at the configured number of workers.
     """
     space, trials = load_space(run.space), plan_trials(run)
+    num_trials = (run.sweep.points or 0) * len(run.targets) + len(trials)
     params, macs, supernet = params_table(space), macs_table(space), Supernet(space).train()
     image_seconds = _image_seconds(supernet)
     cores = os.cpu_count() or 1
@@ -58,13 +59,15 @@ def forecast(run: RunConfig) -> dict[str, Any]:
     trial = search + train + JOB_SECONDS + MEASURE_SECONDS + 2 * run.measure.network_seconds
     targets = [target for target in run.load_targets() if target.measured]
     tables = len(targets) * (run.measure.table_seconds + MEASURE_SECONDS)
-    total = tables + warmup + JOB_SECONDS + trial * len(trials) / run.max_concurrent
+    total = tables + warmup + JOB_SECONDS + trial * num_trials / run.max_concurrent
     return {
         "name": run.name,
         "space": space.name,
         "num_architectures": space.num_architectures,
         "targets": [target.name for target in run.load_targets()],
         "not_here": not_here(run.load_targets()),
+        "num_trials": num_trials,
+        "placed_by": _placed_by(run),
         "trials": [{"key": t.key, "target": t.target, "kind": t.kind, "value": t.value} for t in trials],
         "mode": run.mode,
         "workers": run.workers.model_dump(),
@@ -80,6 +83,17 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "total_seconds": round(total, 1),
         "worker_hours": round(total / 3600 * run.workers.max, 2),
     }
+
+
+def _placed_by(run: RunConfig) -> str:
+    """Return how points are placed, in words; empty where trials are listed."""
+    if not run.sweep.points:
+        return ""
+    known = "judged paths" if run.fills_pool else "the tables"
+    return (
+        f"up to {run.sweep.points} {'weights' if run.weighted else 'budgets'} per target: the ends of its front, then "
+        f"its widest gaps, by {known} first and by finished trials after"
+    )
 
 
 def storage_bytes(run: RunConfig) -> int:
@@ -164,7 +178,8 @@ def forecast_table(found: dict[str, Any]) -> Table:
     rows = {
         "space": f"{found['space']}, {found['num_architectures']:,} architectures",
         "largest network": f"{largest['num_params']:,} parameters, {largest['num_macs']:,} MACs",
-        "trials": f"{len(found['trials'])}: " + ", ".join(trial["key"] for trial in found["trials"]),
+        "trials": f"{found['num_trials']}: "
+        + (found["placed_by"] or ", ".join(trial["key"] for trial in found["trials"])),
         "mode": f"{found['mode']}, {found['workers']['max']} workers",
         "memory": f"{found['supernet_mib'] + largest_step:.0f} MiB a worker beside the process itself: "
         f"{found['supernet_mib']:.0f} for the supernet, {largest_step:.0f} for a step of its largest path "

@@ -4,7 +4,7 @@ Why here: the driver, the trials and the report must name a trial and its budget
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -15,12 +15,13 @@ from orchestrator.plan.config import ALL_TARGETS, RunConfig
 from orchestrator.plan.result import TrialResult
 from supernet.cost import CostTable
 from supernet.errors import InputError, nearest
-from supernet.plain import check_name, read, read_json, read_sealed
+from supernet.plain import check_name, read
 from supernet.presets import load_space
 from supernet.space import Space
 
 # Files of a sweep.
 CONFIG_FILE, WARMUP_FILE, POOL_FILE, TABLES_FOLDER = "config.json", "warmup.pt", "pool.parquet", "tables"
+POINTS_FILE = "points.json"
 STARTS_FOLDER, WARMUP_KEY = "starts", "warmup"
 
 # Files of a trial, in the order in which they appear.
@@ -36,6 +37,9 @@ CONFUSION_FILE, PICTURE_FILE = "confusion.json", "architecture.png"
 COUNTING = "limits of targets that count (macs, params) stand under budget_counts"
 TIMED = "limits of targets that have a latency stand under budgets_ms"
 
+LONG_VALUE = 1.234e-5
+"""A placed value whose name is as long as any."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -45,7 +49,7 @@ class Trial:
         key: Stable name within the sweep.
         target: Name of the target.
         kind: What `value` is: `ms` or `count` (a budget), `fraction` (a budget in the space's range) or `weight`.
-        value: The number that the user gave.
+        value: The number that the user gave, or that was placed.
     """
 
     key: str
@@ -78,8 +82,15 @@ def trial_key(target: str, kind: str, value: float, place: str) -> str:
     return check_name(f"{target}-{letter}{number.normalize():f}{unit}", place)
 
 
+def limit_kind(target: Target) -> str:
+    """Return the kind of trials with a limit in the target's own unit."""
+    return "ms" if target.unit == "ms" else "count"
+
+
 def plan_trials(config: RunConfig, place: str = "") -> list[Trial]:
-    """Return the trials of a sweep, targets in the user's order, smallest value first.
+    """Return the trials that a sweep's configuration lists, targets in the user's order, smallest value first.
+
+    Points are placed as the sweep goes (`stored.known_trials` has them): here they are none.
 
     Args:
         config: The sweep.
@@ -98,12 +109,14 @@ def plan_trials(config: RunConfig, place: str = "") -> list[Trial]:
     trials = []
     for target in targets:
         for kind, values in (
-            ("ms" if target.unit == "ms" else "count", limits.get(target.name)),
+            (limit_kind(target), limits.get(target.name)),
             ("fraction", sweep.budget_fractions),
             ("weight", sweep.latency_weights),
         ):
             keyed = [(trial_key(target.name, kind, value, where), value) for value in sorted(values or [])]
             trials += [Trial(key, target.name, kind, value) for key, value in keyed]
+        if sweep.points:
+            trial_key(target.name, limit_kind(target), LONG_VALUE, where)
     keys = [trial.key for trial in trials]
     if len(set(keys)) != len(keys):
         twice = sorted({key for key in keys if keys.count(key) > 1})
@@ -205,32 +218,3 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, read back by `Job(**...)`."""
         return asdict(self)
-
-
-def stored_results(job: Job) -> dict[str, TrialResult]:
-    """Return the finished results of a sweep by trial key, with the model URI where registered.
-
-    A file that is damaged fails its trial, and no other.
-    """
-    found = {}
-    for trial in plan_trials(job.run):
-        store = job.trial_store(trial)
-        if store.exists(RESULT_FILE):
-            place = f"{store.uri}/{RESULT_FILE}"
-            try:
-                result: TrialResult = read_sealed(TrialResult, store.read(RESULT_FILE), place)
-                if (result.sweep, result.trial) != (job.run.name, trial.key):
-                    raise InputError(f"{place}: belongs to trial {result.trial!r} of sweep {result.sweep!r}")
-            except InputError as error:
-                result = job.result(trial, status="failed", reason=f"{error}; `onepath sweep` makes it again")
-            found[trial.key] = replace(result, model_uri=_registered_uri(store))
-    return found
-
-
-def _registered_uri(store: Storage) -> str:
-    """Return where a trial's network is registered; empty where that is not known, and the next sweep finds out."""
-    try:
-        known = read_json(dict[str, str], store.read(REGISTERED_FILE), REGISTERED_FILE)
-    except (InputError, FileNotFoundError):
-        return ""
-    return str(known.get("model_uri", ""))

@@ -19,13 +19,8 @@ from orchestrator.data.format import SPLITS, read_manifest
 from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import (
-    CONFIG_FILE,
-    REGISTERED_FILE,
-    Job,
-    Trial,
-    plan_trials,
-)
+from orchestrator.plan.stored import known_trials
+from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, Job, Trial
 from orchestrator.registry.server import RegistryAway
 from supernet.errors import InputError, RunError
 
@@ -72,7 +67,7 @@ class Registering:
         self.pause, self.patience = pause, patience
         self.registry: Any = None
         self.waiting: list[Future[None]] = []
-        self.keys = {trial.key for trial in plan_trials(job.run)}
+        self.keys = {trial.key for trial in known_trials(job)}
         self._point: Future[None] | None = None
         self._last_point = 0.0
         self._stopped, self._away, self._give_up_at = threading.Event(), False, math.inf

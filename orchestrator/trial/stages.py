@@ -23,7 +23,6 @@ from orchestrator.plan.trials import (
     WEIGHTS_FILE,
     Job,
     Trial,
-    plan_trials,
 )
 from orchestrator.trial.deriving import Measure, derive_path
 from orchestrator.trial.inheriting import first_supernet, stored_weights
@@ -73,7 +72,7 @@ def run_warmup(job: Job, place: Place) -> None:
         search.load_state_dict(state.search)
     _note_start(job, WARMUP_KEY, "search", search.step_index, place)
     _run_search(search, "warm-up", "supernet", place)
-    if run.mode == "shared" and run.derive.uses_pool and any(trial.kind != "weight" for trial in plan_trials(run)):
+    if run.fills_pool:
         fill_pool(job, supernet, data, place)
     if place.sync.rank == 0:
         buffer = io.BytesIO()

@@ -1,15 +1,17 @@
-"""Ray Tune: runs the pending trials, and hands over each result as it comes.
+"""Ray Tune: runs trials as they are made, and hands over each result as it comes.
 
-Why here: the only file that knows Ray Tune. The trials are light driver functions; what they do stands in
-`trial`. A trial is not compared with trials of other targets or budgets, so no scheduler stops any. Ray's own
-record of the experiment is not used to continue: what is stored in the trials' folders is.
+Why here: the only file that knows Ray Tune. The trials are light driver functions; what they do stands in `trial`, and
+which one is next in `placing`. A trial is not compared with trials of other targets or budgets, so no scheduler stops
+any. Ray's own record of the experiment is not used to continue: what is stored in the trials' folders is.
 """
 
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ray import tune
+from ray.tune.search import Searcher
 
 from orchestrator.cluster.session import HEAD_RESOURCE
 from orchestrator.plan.result import TrialResult
@@ -18,6 +20,32 @@ from supernet.cost import CostTable
 from supernet.plain import read, to_plain
 
 Take = Callable[[Trial, TrialResult], None]
+
+
+class OneByOne(Searcher):  # type: ignore[misc]
+    """Suggests the next trial whenever Tune has room for one; what becomes of it, the iterator finds stored."""
+
+    def __init__(self, trials: Iterator[Trial]) -> None:
+        super().__init__()
+        self.trials = trials
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return nothing: the trials are made in this process only."""
+        return {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """Return the next trial as configuration."""
+        trial = next(self.trials, None)
+        return Searcher.FINISHED if trial is None else {"trial": to_plain(trial)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Do nothing."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: Ray's record is not used to continue."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Do nothing, as nothing is saved."""
 
 
 class HandOver(tune.Callback):  # type: ignore[misc]
@@ -44,17 +72,20 @@ class HandOver(tune.Callback):  # type: ignore[misc]
 
 
 def tune_trials(
-    job: Job, trials: Sequence[Trial], costs: Mapping[str, CostTable], take: Take, max_concurrent: int
+    job: Job, trials: Iterator[Trial], costs: Mapping[str, CostTable], take: Take, max_concurrent: int
 ) -> None:
     """Run trials in the given order.
 
     Args:
         job: The sweep.
-        trials: What is left of it.
+        trials: What is left of it; asked for the next one, in this process, whenever one more may run.
         costs: By target, where they are known already.
         take: Called in this process with each trial and its result, failed ones too.
         max_concurrent: At most so many at once.
     """
+    first = next(trials, None)
+    if first is None:
+        return
     run = job.run
     plain, known = job.to_dict(), to_plain(costs)
 
@@ -68,20 +99,21 @@ def tune_trials(
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"CPU": 0, HEAD_RESOURCE: 0.001}),
         param_space={
-            "trial": tune.grid_search([to_plain(trial) for trial in trials]),
             "sweep": run.name,
             "objective": run.search.objective.kind,
             "seed": run.seed,
             "units": {target.name: target.unit for target in run.load_targets()},
         },
         tune_config=tune.TuneConfig(
+            search_alg=OneByOne(itertools.chain([first], trials)),
+            num_samples=-1,  # until there is no further one
             max_concurrent_trials=max_concurrent,
             reuse_actors=True,  # a new process for each trial takes seconds to import what the last one has
             trial_name_creator=lambda trial: trial.config["trial"]["key"],
             trial_dirname_creator=lambda trial: trial.config["trial"]["key"],
         ),
         run_config=tune.RunConfig(
-            name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{trials[0].target}",
+            name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{first.target}",
             storage_path=job.store.child("ray").uri,
             # Only a process that dies is tried again: what fails in it is a result with a reason.
             failure_config=tune.FailureConfig(max_failures=run.checkpoint.max_failures),

@@ -24,7 +24,8 @@ from orchestrator.data.format import MANIFEST_NAME, Manifest, read_manifest
 from orchestrator.data.shards import read_group
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.trials import RESULT_FILE, Job, plan_trials, stored_results
+from orchestrator.plan.stored import Points, read_points, stored_results
+from orchestrator.plan.trials import POINTS_FILE, RESULT_FILE, Job, Trial, plan_trials
 from supernet.errors import InputError, RunError
 from supernet.plain import to_plain, to_sealed
 from supernet.presets import read_preset
@@ -103,6 +104,14 @@ def try_result(rng: random.Random, tmp_path: Path) -> None:
     assert found == result
 
 
+def try_points(rng: random.Random, tmp_path: Path) -> None:
+    job = Job({**the_job().config, "sweep": {"points": 4}, "storage": str(tmp_path)}, "")
+    points = Points(tuple(Trial(f"macs-{n}M", "macs", "count", n * 1e6) for n in (1, 9, 4)), ("macs",))
+    job.store.write(POINTS_FILE, damaged_json(to_sealed(points).encode(), rng))
+    with naming(Path(job.store.uri) / POINTS_FILE):
+        assert read_points(job) == points
+
+
 @functools.cache
 def a_table() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
@@ -151,6 +160,6 @@ def try_shard(rng: random.Random, tmp_path: Path) -> None:
         assert content(tmp_path, manifest) == content(the_images(), manifest)
 
 
-@pytest.mark.parametrize("attempt", [try_result, try_table, try_manifest, try_shard])
+@pytest.mark.parametrize("attempt", [try_result, try_points, try_table, try_manifest, try_shard])
 def test_a_damaged_file_ends_in_a_clear_error_or_is_what_was_written(attempt: Attempt, tmp_path: Path) -> None:
     survive(attempt, tmp_path)

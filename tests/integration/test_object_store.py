@@ -19,8 +19,10 @@ from orchestrator.cluster.lease import held
 from orchestrator.data.batches import ImageData
 from orchestrator.data.build import build
 from orchestrator.data.storage import Storage
+from orchestrator.plan.trials import POINTS_FILE
 from orchestrator.trial.records import starts_of
 from supernet.errors import InputError, RunError
+from supernet.plain import parse_json
 
 
 @pytest.fixture(scope="module")
@@ -99,23 +101,34 @@ def test_a_killed_sweep_goes_on_from_the_bucket(bucket, tmp_path):
     for stage, num_steps in {"warmup": 60, "search": 150, "train": 60}.items():
         definition[stage]["num_steps"] = num_steps
     definition |= {"workers": 1, "mlflow": {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"}}
+    definition["sweep"] = {"points": 2}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(definition))
     command = [sys.executable, "-m", "orchestrator.cli.main", "sweep", "small.yaml", "--storage", f"{bucket}/sweeps"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     store = Storage(f"{bucket}/sweeps/small")
-    runs, registry = store.child("train", "params-f0.4"), "checkpoint_manager_snapshot.json"
+    registry = "checkpoint_manager_snapshot.json"
+
+    def begun() -> bool:
+        """Whether the first point has a checkpoint that is registered; one that is only being written may be lost."""
+        if not store.exists(POINTS_FILE):
+            return False
+        runs = store.child("train", points()[0])
+        return runs.exists(registry) and b"search-" in runs.read(registry)
+
+    def points() -> list[str]:
+        return [trial["key"] for trial in parse_json(store.read(POINTS_FILE), POINTS_FILE)["value"]["trials"]]
 
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log) as driver,
     ):
         end = time.monotonic() + 300
-        # Registered: one that was only being written may be lost with the driver.
-        while not (runs.exists(registry) and b"search-" in runs.read(registry)):
+        while not begun():
             assert driver.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < end
             time.sleep(0.2)
         driver.kill()
+    (cheapest,) = points()  # stored before it started
 
     def onepath(*arguments: str) -> subprocess.CompletedProcess[str]:
         whole = [*command[:3], *arguments]
@@ -126,11 +139,16 @@ def test_a_killed_sweep_goes_on_from_the_bucket(bucket, tmp_path):
     assert "warm-up" not in continued.stdout  # it was finished before the kill
     assert store.exists("front.png")
     assert store.exists("report.html")
-    first, second = starts_of(store, "params-f0.4")
+    assert points()[0] == cheapest
+    assert len(points()) == 2
+    first, second = starts_of(store, cheapest)
     assert (first.phase, first.step) == ("search", 0)
     assert (second.phase, second.step) > ("search", 0)
     again = onepath(*command[3:])
     assert "is finished" in again.stdout
-    (row,) = json.loads(onepath("front", "small", "--storage", f"{bucket}/sweeps", "--json").stdout)
-    assert row["top1"] > 0.5
-    assert row["model_uri"].startswith("models:/")
+    rows = json.loads(onepath("front", "small", "--storage", f"{bucket}/sweeps", "--json").stdout)
+    cheap, dear = sorted(rows, key=lambda row: row["cost"])
+    assert cheap["trial"] == cheapest
+    assert cheap["budget"] < 2 * cheap["cost"] < dear["cost"] <= dear["budget"]
+    assert dear["top1"] > 0.5
+    assert all(row["model_uri"].startswith("models:/") for row in rows)

@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 from orchestrator.plan.check import check_run, load_run, resolved
 from orchestrator.plan.result import TrialResult
+from orchestrator.plan.stored import stored_results
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     CONFIG_FILE,
@@ -26,7 +27,6 @@ from orchestrator.plan.trials import (
     WEIGHTS_FILE,
     Job,
     plan_trials,
-    stored_results,
 )
 from orchestrator.registry.queue import Registering, open_registry
 from orchestrator.sweep import run_sweep

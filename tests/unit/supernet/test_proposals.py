@@ -10,7 +10,14 @@ from supernet.cost import CostTable, macs_table
 from supernet.errors import InputError
 from supernet.gates import ArchitectureParameters
 from supernet.presets import load_space
-from supernet.proposals import candidates_within, draw_close, draw_uniform, most_probable, most_probable_within
+from supernet.proposals import (
+    best_front,
+    candidates_within,
+    draw_close,
+    draw_uniform,
+    most_probable,
+    most_probable_within,
+)
 from supernet.rng import generator
 
 
@@ -53,6 +60,19 @@ def test_the_knapsack_is_the_best_of_all_paths(integer):
             assert paths[path][0] == pytest.approx(best, rel=1e-9)
         with pytest.raises(InputError, match="the cheapest remaining path takes"):
             most_probable_within(probs, costs, totals[0] - 1e-6)
+
+
+@pytest.mark.parametrize("integer", [False, True])
+def test_the_front_is_that_of_all_paths(integer):
+    for seed in range(50):
+        probs, costs = problem(seed, integer=integer)
+        found_costs, scores = best_front(probs.log(), costs)
+        best, wanted = -math.inf, []
+        for cost, score in sorted((cost, -math.log(chance)) for chance, cost in every_path(probs, costs).values()):
+            if -score > best + 1e-12:
+                best = -score
+                wanted.append((cost, best))
+        assert list(zip(found_costs.tolist(), scores.tolist(), strict=True)) == [pytest.approx(pair) for pair in wanted]
 
 
 def test_with_budget_to_spare_the_knapsack_is_the_most_probable_path():

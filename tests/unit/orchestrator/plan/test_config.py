@@ -82,6 +82,12 @@ def quickstart(**changes):
             {"sweep": {"budget_counts": {"ort-cpu-1t": [4]}}},
             "mine.sweep.budgets_ms: no budget for torch-cpu-1t, ort-cpu",
         ),
+        ({"sweep": {"points": 1}}, "mine.sweep.points: 1"),
+        ({"sweep": {"points": 8, "budgets_ms": [1.0]}}, "got ['budgets_ms', 'points']"),
+        (
+            {"sweep": {"points": 8}, "search": {"num_steps": 9, "objective": {"kind": "mul_log"}}},
+            "mine: sweep.points goes with search.objective.kind add_linear or budget; a weight of 'mul_log' moves no",
+        ),
         ({"targets": ["macs"], "sweep": {"budget_counts": {"macs": [0.5]}}}, "mine.sweep.budget_counts.macs[0]: 0.5"),
     ],
 )
@@ -89,6 +95,24 @@ def test_wrong_input_is_refused_with_its_place(changes, message):
     with pytest.raises(InputError) as error:
         check_run(quickstart(**changes), "mine")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "sweep", "kind", "strategy", "fills"),
+    [
+        ("shared", {"budget_fractions": [0.5]}, "budget", "pool", True),
+        ("shared", {"budget_fractions": [0.5]}, "budget", "judged", False),
+        ("independent", {"budget_fractions": [0.5]}, "budget", "pool", False),
+        ("shared", {"latency_weights": [0.1]}, "add_linear", "pool", False),
+        ("shared", {"points": 4}, "add_linear", "pool", True),
+        ("shared", {"points": 4}, "budget", "judged-pool", True),
+    ],
+)
+def test_a_pool_is_filled_where_trials_derive_or_are_placed_by_it(mode, sweep, kind, strategy, fills):
+    search = {"num_steps": 9, "batch_size": 64, "objective": {"kind": kind}}
+    run = check_run(quickstart(mode=mode, sweep=sweep, search=search, derive={"strategy": strategy}), "x")
+    assert run.fills_pool == fills
+    assert run.weighted == (kind != "budget")
 
 
 def test_mode_decides_whether_trials_train_weights():

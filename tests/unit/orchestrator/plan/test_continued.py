@@ -6,7 +6,8 @@ import pytest
 
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.continued import check_continued, stored_config
-from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, STARTS_FOLDER, Job, plan_trials
+from orchestrator.plan.stored import Points, write_points
+from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, STARTS_FOLDER, Job, Trial, plan_trials
 from supernet.errors import InputError
 from supernet.presets import read_preset
 
@@ -78,6 +79,18 @@ def test_what_has_begun_keeps_its_settings(change, warmup, trial, allowed, tmp_p
     (section,) = change
     assert f"\n  {section}" in str(error.value)
     assert "put them back to continue it, use another name" in str(error.value)
+
+
+def test_more_or_fewer_points_may_be_asked_for_and_lists_may_not_follow_them(tmp_path):
+    job, point = job_of(tmp_path, sweep={"points": 4}), Trial("ort-cpu-1t-b2", "ort-cpu-1t", "ms", 2.0)
+    write_points(job, Points((point,)))
+    job.store.write_json(CONFIG_FILE, job.config)
+    job.trial_store(point).write_json(RESULT_FILE, {})
+    stored = stored_config(job.store)
+    for number in (2, 9):
+        assert check_continued(stored, job_of(tmp_path, sweep={"points": number})) == [f"sweep.points: 4 -> {number}"]
+    with pytest.raises(InputError, match="has begun with other settings"):
+        check_continued(stored, job_of(tmp_path, sweep={"budgets_ms": [3.0]}))
 
 
 def test_a_flipped_bit_in_the_stored_configuration_has_a_remedy_that_loses_nothing(tmp_path):

@@ -46,3 +46,16 @@ def test_targets_that_are_not_here_are_named(found):
     reason = "program 'no-such-program-xyz' not found; install it or correct options.command"
     assert found["not_here"] == {"board": reason}
     assert json.loads(json.dumps(found)) == found
+
+
+def test_points_count_as_trials_and_are_said_to_be_placed(found):
+    placed = forecast(check_run(definition(sweep={"points": 8}), "mine"))
+    assert placed["trials"] == []
+    assert placed["num_trials"] == 24  # on three targets
+    assert placed["total_seconds"] > 2 * found["total_seconds"] > 0
+    table = Console(width=400)
+    with table.capture() as captured:
+        table.print(forecast_table(placed))
+    assert "24: up to 8 budgets per target: the ends of its front, then its widest gaps, by" in captured.get()
+    assert found["num_trials"] == len(found["trials"]) == 6
+    assert found["placed_by"] == ""

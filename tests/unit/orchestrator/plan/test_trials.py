@@ -1,13 +1,12 @@
-"""Names and budgets of trials, and what a restart finds."""
+"""Names and budgets of trials."""
 
 import pytest
 
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import REGISTERED_FILE, RESULT_FILE, Job, Trial, plan_trials, stored_results, trial_key
+from orchestrator.plan.trials import Job, Trial, plan_trials, trial_key
 from supernet.cost import CostTable
 from supernet.errors import InputError
-from supernet.plain import check_name, to_sealed
+from supernet.plain import check_name
 from supernet.presets import read_preset
 
 
@@ -59,6 +58,12 @@ def test_a_name_that_cannot_be_made_is_refused_when_trials_are_planned():
         config(targets=[target])
 
 
+def test_points_are_no_trials_before_they_are_placed():
+    assert plan_trials(config(sweep={"points": 8})) == []
+    with pytest.raises(InputError, match=r"mine\.sweep: 'x+-b0\.00001234'"):
+        config(targets=[{"name": "x" * 95, "runtime": "torch"}], sweep={"points": 8})
+
+
 def test_same_value_twice_is_refused():
     with pytest.raises(InputError, match="stands twice"):
         plan_trials(config(sweep={"budgets_ms": [2.0, 2.0]}))
@@ -69,18 +74,6 @@ def test_same_value_twice_is_refused():
 )
 def test_budget_of_a_trial(kind, value, budget):
     assert Trial("k", "t", kind, value).reference(COSTS) == pytest.approx(budget)
-
-
-def test_only_trials_with_a_result_are_finished(tmp_path):
-    job = Job(resolved(config(storage=str(tmp_path))), "")
-    first, second, *_ = plan_trials(job.run)
-    assert stored_results(job) == {}
-    result = TrialResult("quickstart", first.key, first.target, "budget", 0, cost=1.5, top1=0.9)
-    job.trial_store(first).write(RESULT_FILE, to_sealed(result).encode())
-    assert stored_results(job) == {first.key: result}
-    job.trial_store(first).write_json(REGISTERED_FILE, {"model_uri": "models:/a/1"})
-    assert stored_results(job)[first.key].model_uri == "models:/a/1"
-    assert second.key not in stored_results(job)
 
 
 def test_unknown_target_of_a_job():

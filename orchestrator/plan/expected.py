@@ -1,0 +1,111 @@
+"""The front that a sweep expects of a target before its trials: what each budget, or weight, should lead to.
+
+Why here: points are placed by it. From judged paths and a cost table alone; it must not know trials, files or Ray.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.plan.placement import Point
+from supernet.cost import CostTable
+from supernet.pool import Judged, fit_losses
+from supernet.proposals import best_front
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+NUM_VALUES = 257
+"""Values that may be placed: more than fit between the ends of any table without being nearer than its error."""
+
+TABLE_ERROR = 0.03
+"""Costs of two points differ by at least so much where they are predicted milliseconds; counts are exact."""
+
+ROOM = 0.10
+"""The lowest budget is so much above the cheapest network: what it may be measured over its prediction and be believed.
+Counts need no room."""
+
+WEIGHTS = (1e-6, 1e6)
+"""What a weight may be."""
+
+LEAST = 1e-12
+
+STEEPEST, FLATTEST = 10.0, 0.01
+"""Without judged paths, weights lie between so many times that of a loss which falls evenly from chance to nothing."""
+
+
+def table_error(costs: CostTable) -> float:
+    """Return the share by which the costs of two points must differ to be told apart."""
+    return TABLE_ERROR if costs.unit == "ms" else 0.0
+
+
+def expected_front(
+    costs: CostTable, pool: Sequence[Judged], *, weighted: bool, reference: float, num_classes: int
+) -> list[Point]:
+    """Return what the values that may be asked for lead to, cheapest network first.
+
+    The ends of the front are the networks worth having: the cheapest there is, and the cheapest of those that the
+    additive model of the judged paths expects the least loss of. Without judged paths the dear end is the dearest
+    network, and nothing is known of quality: it rises with the logarithm of the cost.
+
+    Args:
+        costs: Of the target.
+        pool: Judged paths, or none.
+        weighted: Whether values are weights of `add_linear`; otherwise budgets.
+        reference: Cost that weights are relative to.
+        num_classes: Of the images: what loss guessing has.
+    """
+    known = _known(costs, pool) if pool else None
+    if weighted:
+        return _of_weights(costs, known, reference, num_classes)
+    return _of_budgets(costs, known)
+
+
+def _known(costs: CostTable, pool: Sequence[Judged]) -> tuple[Floats, Floats]:
+    """Return costs and expected losses of the paths that no other beats in both by the model, exactly."""
+    model = fit_losses(pool, [len(row) for row in costs.candidates])
+    found, scores = best_front(-model.effects, costs)
+    return found, model.constant - scores
+
+
+def _of_budgets(costs: CostTable, known: tuple[Floats, Floats] | None) -> list[Point]:
+    low = costs.minimum * (1.0 + (ROOM if costs.unit == "ms" else 0.0))
+    high = max(low, costs.maximum if known is None else float(known[0][-1]))
+    budgets = sorted({rounded_up(value) for value in np.geomspace(low, high, NUM_VALUES).tolist()})
+    if known is None:
+        return [Point(budget, budget, math.log(budget)) for budget in budgets]
+    found, losses = known
+    best = np.searchsorted(found, budgets, side="right") - 1
+    return [Point(b, float(found[i]), -float(losses[i])) for b, i in zip(budgets, best.tolist(), strict=True)]
+
+
+def _of_weights(
+    costs: CostTable, known: tuple[Floats, Floats] | None, reference: float, num_classes: int
+) -> list[Point]:
+    """Return what weights lead to: the path with the least loss + weight * cost / reference, steepest weight first."""
+    if known is None:
+        even = math.log(num_classes) * reference / max(costs.maximum - costs.minimum, LEAST)
+        weights = _weights(STEEPEST * even, FLATTEST * even)
+        between = np.geomspace(costs.minimum, costs.maximum, len(weights)).tolist()
+        return [Point(weight, cost, math.log(cost)) for weight, cost in zip(weights, between, strict=True)]
+    found, losses = known
+    steep = (losses[0] - losses[1:]) / (found[1:] - found[0]) * reference
+    flat = (losses[:-1] - losses[-1]) / (found[-1] - found[:-1]) * reference
+    # Beyond these the ends of the front are what is best.
+    weights = _weights(1.1 * float(steep.max()), float(flat.min()) / 1.1) if len(found) > 1 else [1.0]
+    best = [int((losses + weight * found / reference).argmin()) for weight in weights]
+    return [Point(w, float(found[i]), -float(losses[i])) for w, i in zip(weights, best, strict=True)]
+
+
+def _weights(high: float, low: float) -> list[float]:
+    """Return weights from high to low, as far as they may be set."""
+    between = np.geomspace(high, low, NUM_VALUES).clip(*WEIGHTS).tolist()
+    return sorted({float(f"{value:.4g}") for value in between}, reverse=True)
+
+
+def rounded_up(value: float) -> float:
+    """Return the least number of four digits that is not below a positive value."""
+    step = 10.0 ** (math.floor(math.log10(value)) - 3)
+    found = float(f"{math.ceil(value / step - LEAST) * step:.4g}")
+    return found if found >= value else float(f"{found + step:.4g}")

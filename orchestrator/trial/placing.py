@@ -1,0 +1,117 @@
+"""The trials that are left of a sweep, one by one as there is room for them: a list in its order, or points of a front.
+
+Why here: what is stored decides, never what Ray remembers. A point is stored before its trial starts, so a restart
+goes on with the same ones. Where a point goes stands in `plan.placement`; it must not know how trials are run.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.plan.expected import expected_front, table_error
+from orchestrator.plan.placement import Point, next_point
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.stored import Points, known_trials, read_points, results_of, write_points
+from orchestrator.plan.trials import Job, Trial, limit_kind, trial_key
+from orchestrator.trial.pooling import read_pool
+from supernet.cost import CostTable
+from supernet.pool import Judged
+
+
+def trials_left(
+    job: Job, targets: Collection[str], costs: Mapping[str, CostTable], say: Callable[[str], None]
+) -> Iterator[Trial]:
+    """Return the unfinished trials of some targets, each made when it is asked for.
+
+    Args:
+        job: The sweep.
+        targets: Names.
+        costs: By target. Points can be placed on these alone.
+        say: Takes a line for the user.
+
+    Raises:
+        RunError: If the pool of judged paths is damaged.
+    """
+    if job.run.sweep.points:
+        there = {name: costs[name] for name in targets if name in costs}
+        return iter(Placing(job, there, say))
+    trials = [trial for trial in known_trials(job) if trial.target in targets]
+    done = _done(job, trials)
+    return iter([trial for trial in trials if trial.key not in done])
+
+
+def _done(job: Job, trials: Iterable[Trial]) -> dict[str, TrialResult]:
+    return {key: result for key, result in results_of(job, trials).items() if result.done}
+
+
+@dataclass(frozen=True)
+class _Front:
+    """What is expected of one target, and by how much costs of two points must differ."""
+
+    expected: list[Point]
+    nearest: float
+
+
+class Placing:
+    """Points of several targets, by turns: first those that were placed before and are not finished, then new ones.
+
+    What is expected comes from the sweep's pool of judged paths; where it has none, from the tables alone.
+
+    Args:
+        job: The sweep.
+        costs: By target.
+        say: Takes a line for the user.
+    """
+
+    def __init__(self, job: Job, costs: Mapping[str, CostTable], say: Callable[[str], None]) -> None:
+        self.job, self.say = job, say
+        pool = read_pool(job.store) if job.run.fills_pool else ()
+        self.fronts = {name: _Front(self._expected(table, pool), table_error(table)) for name, table in costs.items()}
+        self._given: set[str] = set()
+
+    def _expected(self, costs: CostTable, pool: Sequence[Judged]) -> list[Point]:
+        middle = Trial("", costs.name, "weight", 1.0).reference(costs)
+        return expected_front(
+            costs, pool, weighted=self.job.run.weighted, reference=middle, num_classes=self.job.space.num_classes
+        )
+
+    def __iter__(self) -> Iterator[Trial]:
+        """Yield trials until each target has its points, or no room for more."""
+        while (trial := self._next()) is not None:
+            self._given.add(trial.key)
+            yield trial
+
+    def _next(self) -> Trial | None:
+        points = read_points(self.job)
+        while True:
+            done = _done(self.job, points.trials)
+            for trial in points.trials:
+                if trial.target in self.fronts and trial.key not in done and trial.key not in self._given:
+                    return trial
+            more = self._placed(points, done)
+            if more == points:
+                return None
+            write_points(self.job, more)
+            points = more
+
+    def _placed(self, points: Points, done: Mapping[str, TrialResult]) -> Points:
+        """Return the points with one more, of the target that has the fewest; or with a target that is full."""
+        for name in sorted(self.fronts, key=lambda name: len(points.of(name))):
+            mine, front = points.of(name), self.fronts[name]
+            if name in points.full or len(mine) >= (self.job.run.sweep.points or 0):
+                continue
+            found = [point for trial in mine if trial.key in done and (point := _point(trial, done[trial.key]))]
+            place = next_point(front.expected, [trial.value for trial in mine], found, front.nearest)
+            if place is None:
+                self.say(f"{name}: its front has room for {len(mine)} points, of {self.job.run.sweep.points} asked for")
+                return replace(points, full=(*points.full, name))
+            kind = "weight" if self.job.run.weighted else limit_kind(self.job.target(name))
+            trial = Trial(trial_key(name, kind, place.value, "sweep.points"), name, kind, place.value)
+            return replace(points, trials=(*points.trials, trial))
+        return points
+
+
+def _point(trial: Trial, result: TrialResult) -> Point | None:
+    """Return a finished trial as a point; by its validation accuracy, for the test split chooses nothing."""
+    if result.cost is None or result.validation_top1 is None:
+        return None
+    return Point(trial.value, result.cost, result.validation_top1)
