@@ -23,8 +23,8 @@ TABLE_ERROR = 0.03
 """Costs of two points differ by at least so much where they are predicted milliseconds; counts are exact."""
 
 ROOM = 0.10
-"""The lowest budget is so much above the cheapest network: what it may be measured over its prediction and be believed.
-Counts need no room."""
+"""The lowest budget is so much above the cheapest network: it may be measured so much over its prediction and still be
+believed, and a search needs something to choose."""
 
 WEIGHTS = (1e-6, 1e6)
 """What a weight may be."""
@@ -70,7 +70,7 @@ def _known(costs: CostTable, pool: Sequence[Judged]) -> tuple[Floats, Floats]:
 
 
 def _of_budgets(costs: CostTable, known: tuple[Floats, Floats] | None) -> list[Point]:
-    low = costs.minimum * (1.0 + (ROOM if costs.unit == "ms" else 0.0))
+    low = costs.minimum * (1.0 + ROOM)
     high = max(low, costs.maximum if known is None else float(known[0][-1]))
     budgets = sorted({rounded_up(value) for value in np.geomspace(low, high, NUM_VALUES).tolist()})
     if known is None:

@@ -37,7 +37,7 @@ def test_a_budget_is_expected_to_lead_to_the_best_path_of_the_model_within_it(co
         assert -point.quality == pytest.approx(model.loss(best))
     values = [point.value for point in points]
     assert values == sorted(set(values))
-    assert values[0] == rounded_up(costs.minimum * (1 + ROOM if costs.unit == "ms" else 1))
+    assert values[0] == rounded_up(costs.minimum * (1 + ROOM))
     best = min(PATHS, key=model.loss)
     assert values[-1] == rounded_up(costs.total(best)), "nothing dearer is worth having"
 
@@ -70,7 +70,7 @@ def test_a_space_of_one_network_has_one_point():
     alone = CostTable("t", "1", 640.0, ((0.0,), (0.0,)))
     pool = [Judged((0, 0), 0.5, 1.0)] * 2
     for judged in (pool, ()):
-        assert [point.cost for point in expected(alone, judged)] == [640.0]
+        assert [point.value for point in expected(alone, judged)] == [704.0]
         assert {point.cost for point in expected(alone, judged, weighted=True)} == {640.0}
 
 
