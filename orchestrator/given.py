@@ -37,7 +37,7 @@ from orchestrator.plan.trials import (
 )
 from orchestrator.registry.queue import open_registry
 from orchestrator.registry.store import Registry
-from orchestrator.trial.deliver import share_right, tally, top1
+from orchestrator.trial.deliver import tally, top1
 from orchestrator.trial.files import delivered_file, makers_of, preprocessing
 from orchestrator.trial.records import checksum
 from supernet.cost import count_cost
@@ -99,8 +99,7 @@ def judge_and_measure(
     file = files[delivered_file(given.target)]
     answer = partial(answers, file, given.target)
     tallied = tally(answer, data.once("test", CHUNK))
-    right = share_right(tallied)
-    confusion = confusion_of(data.manifest.origin.source, data.manifest.class_names, tallied)
+    confusion = confusion_of(data.manifest.origin.source, data.manifest.class_names, tallied.counts)
     files |= _written({CONFUSION_FILE: to_json(confusion).encode()}, folder)
     found = measure(file, given.target)
     plain = {
@@ -112,11 +111,12 @@ def judge_and_measure(
         "cost": found.latency_ms,
         "cost_median": found.median_ms,
         "cost_error": found.error_ms,
-        "top1": right,
+        "top1": tallied.top1,
+        "top5": tallied.top5,
         "num_test_images": data.num_examples("test"),
         "validation_top1": top1(answer, data.once("validation", CHUNK)),
         "num_validation_images": data.num_examples("validation"),
-        "torch_top1": _torch_top1(file, files, right, data),
+        "torch_top1": _torch_top1(file, files, tallied.top1, data),
         "file": file.name,
         "file_sha256": checksum(file.read_bytes()),
         "file_bytes": file.stat().st_size,

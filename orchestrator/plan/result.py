@@ -67,6 +67,7 @@ class TrialResult:
         cost_median: Median of the same repetitions.
         cost_error: Standard error of `cost`, from the spread over fresh processes.
         top1: Accuracy of the delivered file on the test split, by the target's own runtime, 0..1. It chooses nothing.
+        top5: As `top1`, of the five highest outputs; None with five classes or fewer, where it would always be 1.
         num_test_images: Images of the test split.
         validation_top1: As `top1`, on the validation split: what networks are chosen by.
         num_validation_images: Images of the validation split.
@@ -104,6 +105,7 @@ class TrialResult:
     cost_median: float | None = _shown(mlflow="metric", in_ms="latency_median_ms")
     cost_error: float | None = _shown(mlflow="metric", in_ms="latency_error_ms")
     top1: Share | None = _shown(mlflow="metric", column="top-1", reads="accuracy")
+    top5: Share | None = _shown(mlflow="metric", column="top-5", reads="accuracy", wide=True)
     num_test_images: Count | None = _shown(mlflow="metric", column="test images", reads="count", wide=True)
     validation_top1: Share | None = _shown(mlflow="metric", column="validation", reads="accuracy", wide=True)
     num_validation_images: Count | None = _shown(mlflow="metric")
@@ -134,6 +136,7 @@ class TrialResult:
         """95 % intervals of the accuracies whose number of images is known, by the name of the accuracy."""
         pairs = {
             "top1": (self.top1, self.num_test_images),
+            "top5": (self.top5, self.num_test_images),
             "validation_top1": (self.validation_top1, self.num_validation_images),
         }
         return {name: wilson(share, number) for name, (share, number) in pairs.items() if share is not None and number}

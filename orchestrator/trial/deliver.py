@@ -138,15 +138,15 @@ def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes)
 
     answer = of_file if target.measured else of_program
     chunk = max(1, CHUNK_BYTES // (4 * int(np.prod(data.input_size)))) if target.measured else 64
-    tallied = tally(answer, data.once("test", chunk))
-    found = share_right(tallied)
+    found = tally(answer, data.once("test", chunk))
     return Evaluation(
         file_sha256=checksum(content),
         program_sha256=checksum(program),
-        top1=found,
+        top1=found.top1,
+        top5=found.top5,
         validation_top1=top1(answer, data.once("validation", chunk)),
-        torch_top1=found if file == PROGRAM_FILE else top1(of_program, data.once("test", 64)),
-        confusion=confusion_of(data.manifest.origin.source, data.manifest.class_names, tallied),
+        torch_top1=found.top1 if file == PROGRAM_FILE else top1(of_program, data.once("test", 64)),
+        confusion=confusion_of(data.manifest.origin.source, data.manifest.class_names, found.counts),
     )
 
 
@@ -165,20 +165,36 @@ def unlike_files(store: Storage, target: Target, network: nn.Module, input_size:
     return found
 
 
-def tally(answer: Answer, batches: Iterable[tuple[Tensor, Tensor]]) -> Counter[tuple[int, int]]:
-    """Count images by their label and the class of their highest output."""
-    found: Counter[tuple[int, int]] = Counter()
+@dataclass(frozen=True)
+class Tally:
+    """Images, counted by what a network says of them.
+
+    Attributes:
+        counts: By their label and the class of their highest output.
+        top1: Share whose highest output is their label, 0..1.
+        top5: Share whose label is among their five highest outputs; None with five classes or fewer, where all are.
+    """
+
+    counts: Mapping[tuple[int, int], int]
+    top1: float
+    top5: float | None
+
+
+def tally(answer: Answer, batches: Iterable[tuple[Tensor, Tensor]]) -> Tally:
+    """Count images by what a network says of them; of equal outputs the lower class counts as the higher one."""
+    counts: Counter[tuple[int, int]] = Counter()
+    in_five = num_classes = 0
     for images, labels in batches:
-        found.update(zip(labels.tolist(), answer(images.numpy()).argmax(1).tolist(), strict=True))
-    return found
-
-
-def share_right(tallied: Mapping[tuple[int, int], int]) -> float:
-    """Return the share of images whose highest output is their label."""
-    right = sum(number for (label, answer), number in tallied.items() if label == answer)
-    return right / max(sum(tallied.values()), 1)
+        outputs = answer(images.numpy())
+        num_classes = outputs.shape[1]
+        five = (-outputs).argsort(1, kind="stable")[:, :5]
+        counts.update(zip(labels.tolist(), five[:, 0].tolist(), strict=True))
+        in_five += int((five == labels.numpy()[:, None]).sum())
+    total = max(sum(counts.values()), 1)
+    right = sum(number for (label, first), number in counts.items() if label == first)
+    return Tally(counts, right / total, in_five / total if num_classes > 5 else None)
 
 
 def top1(answer: Answer, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
     """Return the share of images whose highest output is their label."""
-    return share_right(tally(answer, batches))
+    return tally(answer, batches).top1

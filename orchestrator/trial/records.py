@@ -111,6 +111,7 @@ class Evaluation:
         file_sha256: Checksum of the delivered file.
         program_sha256: Checksum of the torch export.
         top1: Of the delivered file on its target, on the test split, 0..1.
+        top5: The same, of the five highest outputs; None with five classes or fewer.
         validation_top1: The same on the validation split.
         torch_top1: Of the torch export, which may be the delivered file, on the test split.
         confusion: Of the delivered file, on the test split.
@@ -119,6 +120,7 @@ class Evaluation:
     file_sha256: str
     program_sha256: str
     top1: float
+    top5: float | None
     validation_top1: float
     torch_top1: float
     confusion: Confusion

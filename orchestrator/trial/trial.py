@@ -109,6 +109,7 @@ def _measure(
         cost_median=cost.median,
         cost_error=cost.error,
         top1=evaluation.top1,
+        top5=evaluation.top5,
         num_test_images=outcome.num_test_images,
         validation_top1=evaluation.validation_top1,
         num_validation_images=outcome.num_validation_images,

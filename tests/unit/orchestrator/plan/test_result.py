@@ -27,6 +27,7 @@ DONE = TrialResult(
     cost_median=1.5,
     cost_error=0.02,
     top1=0.9123456789012345,
+    top5=0.99,
     num_test_images=360,
     validation_top1=0.98,
     num_validation_images=180,

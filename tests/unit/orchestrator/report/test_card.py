@@ -10,7 +10,7 @@ from orchestrator.plan.confusion import confusion_of
 from orchestrator.report.card import MAX_TEXT, is_card, model_card, plain_text, version_card
 
 RESULT = make_result("t", model_uri="models:/night-ort-cpu-1t/3", file="model.onnx", file_sha256="ab" * 32)
-RESULT = replace(RESULT, file_bytes=12345, cost_median=1.3)
+RESULT = replace(RESULT, file_bytes=12345, cost_median=1.3, top5=0.99)
 
 
 def about(*names: str) -> dict[str, Any]:
@@ -25,6 +25,7 @@ def test_a_card_says_what_was_measured_and_how_to_load_it() -> None:
         "# night-ort-cpu-1t, version 3\n",
         "Tells 3 classes of images apart on `ort-cpu-1t`, within a budget of 1.500 ms.",
         "| top-1, test split | 91.2 % (88-94), 95 % interval, 360 images |",
+        "| top-5, test split | 99.0 % (97.3-99.6) |",
         "| on ort-cpu-1t | 1.250 ms ± 0.010 ms, median 1.300 ms; batch 1, 1 thread, fp32, onnxruntime |",
         "| file | `model.onnx`, 12.3 kB, SHA-256 `abababababababab…` |",
         "Images from `digits`.\nFingerprint `0123456789abcdef`; input 1x8x8, squeezed to size.",
@@ -39,12 +40,12 @@ def test_a_card_says_what_was_measured_and_how_to_load_it() -> None:
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    counted = replace(RESULT, unit="1", cost=5e6, cost_error=0.0, budget=None, file="", data="", doubt="")
+    counted = replace(RESULT, unit="1", cost=5e6, cost_error=0.0, budget=None, file="", data="", doubt="", top5=None)
     card = version_card(counted, about("a", "b"), None)
     assert "cost was counted, not measured" in card
     assert "| on ort-cpu-1t | 5 M |" in card
     assert "Fingerprint `not known`" in card
-    for absent in ("Accuracy per class", "In doubt", "confus", "None", "SHA-256", "within a budget"):
+    for absent in ("Accuracy per class", "In doubt", "confus", "None", "SHA-256", "within a budget", "top-5"):
         assert absent not in card, absent
 
 

@@ -11,7 +11,7 @@ from latency.target import load_target
 from orchestrator.data.storage import Storage
 from orchestrator.plan.confusion import Confusion
 from orchestrator.plan.trials import ONNX_FILE, PROGRAM_FILE
-from orchestrator.trial.deliver import Delivered, share_right, tally, top1, unlike_files
+from orchestrator.trial.deliver import Delivered, tally, top1, unlike_files
 from orchestrator.trial.records import Evaluation, checksum
 from supernet.network import build_network
 from supernet.presets import load_space
@@ -25,15 +25,32 @@ def test_top1_is_the_share_of_images_whose_highest_output_is_their_label() -> No
     assert top1(lambda images: images, batches) == pytest.approx(2 / 3)
     assert top1(lambda images: np.zeros_like(images), []) == 0.0
     tallied = tally(lambda images: images, batches)
-    assert tallied == {(1, 1): 1, (1, 0): 1, (0, 0): 1}
-    assert share_right(tallied) == pytest.approx(2 / 3)
+    assert tallied.counts == {(1, 1): 1, (1, 0): 1, (0, 0): 1}
+    assert tallied.top1 == pytest.approx(2 / 3)
+    assert tallied.top5 is None, "of two classes both are among the first five"
+
+
+@pytest.mark.parametrize("num_classes", [5, 6, 40])
+def test_top5_is_that_of_torch_and_is_told_where_it_says_something(num_classes: int) -> None:
+    generator = torch.Generator().manual_seed(num_classes)
+    outputs = torch.randn(200, num_classes, generator=generator)
+    labels = torch.randint(num_classes, (200,), generator=generator)
+    found = tally(lambda images: images, zip(outputs.split(64), labels.split(64), strict=True))
+    five = (outputs.topk(5).indices == labels[:, None]).any(1).double().mean().item()
+    assert found.top5 == (None if num_classes == 5 else pytest.approx(five))
+    assert found.top1 == pytest.approx((outputs.argmax(1) == labels).double().mean().item())
+
+
+def test_of_equal_outputs_the_lower_class_counts_as_the_higher() -> None:
+    found = tally(lambda images: images, [(torch.zeros(8, 8), torch.arange(8))])
+    assert (found.top1, found.top5) == (1 / 8, 5 / 8)
 
 
 @pytest.mark.parametrize(
     ("found", "said"), [(0.93, ""), (0.95, ""), (0.9299, "model.onnx (int8) has a top-1 of 93.0%")]
 )
 def test_a_loss_of_accuracy_is_said(found: float, said: str) -> None:
-    evaluation = Evaluation(checksum(b"f"), checksum(b"p"), found, 0.9, found, Confusion("digits", (), ()))
+    evaluation = Evaluation(checksum(b"f"), checksum(b"p"), found, None, 0.9, found, Confusion("digits", (), ()))
     text = Delivered(ONNX_FILE, 1, evaluation, None, "").loss(0.94, 0.01, "int8")
     assert text.startswith(said)
     assert bool(text) == bool(said)
