@@ -29,7 +29,7 @@ from orchestrator.plan.check import check_run, require_here, resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.forecast import storage_bytes
-from orchestrator.plan.news import News
+from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
 from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
@@ -233,9 +233,9 @@ def _warm_up(job: Job, view: LiveView) -> None:
     from orchestrator.cluster.progress import poster
     from orchestrator.trial.search_job import warm_up
 
-    poster()(News("supernet", "workers", waits_for=job.run.workers.wanted))
+    poster()(News(SHARED_KEY, "workers", waits_for=job.run.workers.wanted))
     warm_up(job)
-    view.forget("supernet")
+    view.forget(SHARED_KEY)
     view.say(f"supernet: warmed up over {job.run.warmup.num_steps} steps")
 
 

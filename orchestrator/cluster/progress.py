@@ -35,17 +35,17 @@ class Speed:
 
 
 class Board:
-    """The latest news per key. Runs as a Ray actor."""
+    """The latest news per subject. Runs as a Ray actor."""
 
     def __init__(self) -> None:
         self._news: dict[str, News] = {}
 
     def post(self, news: News) -> None:
-        """Replace the news of a key."""
-        self._news[news.key] = news
+        """Replace the news of a subject."""
+        self._news[news.subject] = news
 
     def read(self) -> dict[str, News]:
-        """Return the latest news per key."""
+        """Return the latest news per subject."""
         return self._news
 
 

@@ -26,6 +26,9 @@ from supernet.errors import InputError, RunError
 
 CURVE_SECONDS = 5.0
 
+Point = tuple[str, dict[str, float], int]
+"""Of curves: the trial, or "" for the sweep itself, metrics by name, and the step."""
+
 
 def open_registry(job: Job, *, create: bool = True) -> Any:
     """Return the registry of a sweep: the configured server, or the embedded one beside the sweeps."""
@@ -69,6 +72,7 @@ class Registering:
         self.waiting: list[Future[None]] = []
         self.keys = {trial.key for trial in known_trials(job)}
         self._point: Future[None] | None = None
+        self._points: list[Point] = []
         self._last_point = 0.0
         self._stopped, self._away, self._give_up_at = threading.Event(), False, math.inf
 
@@ -107,11 +111,12 @@ class Registering:
         busy = self._point is not None and not self._point.done()
         if busy or self._away or now - self._last_point < CURVE_SECONDS:
             return
-        if found := list(points(news, self.keys)):  # what has no figures delays none that has
+        known, self._points = self._points, list(points(news, self.keys))
+        if fresh := [point for point in self._points if point not in known]:  # what has no figures delays none that has
             self._last_point = now
-            self._point = self.executor.submit(self._add_points, found)
+            self._point = self.executor.submit(self._add_points, fresh)
 
-    def _add_points(self, found: Sequence[tuple[str, Mapping[str, float], int]]) -> None:
+    def _add_points(self, found: Sequence[Point]) -> None:
         with contextlib.suppress(RunError):  # the next network tells of it; a point of a curve is not worth a wait
             for trial, metrics, step in found:
                 self.registry.log_progress(self.job.run.name, trial, metrics, step)
@@ -186,16 +191,21 @@ def again(job: Job) -> str:
     return f"onepath sweep {shlex.quote(f'{job.store.uri}/{CONFIG_FILE}')} --storage {shlex.quote(job.root.uri)}"
 
 
-def points(news: Mapping[str, News], keys: Collection[str]) -> Iterator[tuple[str, dict[str, float], int]]:
-    """Yield (trial, or "" for the sweep itself, metrics, step) of what has figures.
+def points(news: Mapping[str, News], keys: Collection[str]) -> Iterator[Point]:
+    """Yield what has figures, those of several ranks at once.
 
-    Work that all trials share, such as the warm-up, belongs to no trial: its curves are the sweep's.
+    Work that all trials share, such as the warm-up, belongs to no trial: its curves are the sweep's. Those of ranks are
+    named so that MLflow shows them as system metrics.
 
     Args:
-        news: By key.
+        news: By subject.
         keys: Of the sweep's trials.
     """
-    for key, item in news.items():
-        metrics = {f"{item.phase}_{name}": value for name, value in item.numbers.items()}
-        if metrics:
-            yield key if key in keys else "", metrics, item.step
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for item in news.values():
+        prefix = f"{item.phase}_" if item.rank is None else f"system/rank{item.rank}/"
+        if item.numbers:
+            metrics = found.setdefault((item.key if item.key in keys else "", item.step), {})
+            metrics.update({f"{prefix}{name}": value for name, value in item.numbers.items()})
+    for (trial, step), metrics in found.items():
+        yield trial, metrics, step

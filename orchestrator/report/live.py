@@ -56,7 +56,7 @@ class LiveView:
 
     Args:
         console: Where to.
-        read: Returns the latest news per key.
+        read: Returns the latest news per subject; what ranks take of their machines is passed on and not shown.
         total: Trials in all.
         done: Trials that were finished before.
         seen: Called with all news at every look.
@@ -132,8 +132,9 @@ class LiveView:
 
     def look(self) -> None:
         """Take the latest news and show them."""
-        news = {key: item for key, item in self.read().items() if key not in self._over}
+        news = {subject: item for subject, item in self.read().items() if item.key not in self._over}
         self.seen(news)
+        news = {item.key: item for item in news.values() if item.rank is None}
         for key in self._shown.keys() - news.keys():
             self._bars.remove_task(self._shown.pop(key).task)
         for key, item in news.items():

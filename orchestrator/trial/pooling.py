@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.data.batches import ImageData
 from orchestrator.data.storage import Storage
-from orchestrator.plan.news import News
+from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.trials import POOL_FILE, Job
 from orchestrator.trial.place import Place
 from orchestrator.trial.records import damaged, is_intact, read_beside, write_beside
@@ -45,7 +45,7 @@ def judge_of(job: Job, key: str, supernet: Supernet, data: ImageData, place: Pla
 
 def fill_pool(job: Job, supernet: Supernet, data: ImageData, place: Place) -> None:
     """Judge the pool's paths on all ranks and store them, going on from what is stored."""
-    judge = judge_of(job, "supernet", supernet, data, place)
+    judge = judge_of(job, SHARED_KEY, supernet, data, place)
     if place.sync.rank:
         judge.serve()
         return

@@ -6,6 +6,7 @@ Why here: how a job is started, what is lost when it fails, and what the workers
 
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from orchestrator.cluster.progress import poster
 from orchestrator.cluster.room import worker_resources
 from orchestrator.cluster.session import HEAD_RESOURCE, signals_kept
 from orchestrator.cluster.tasks import last_line, result_of
+from orchestrator.cluster.usage import Usage, usage_told
 from orchestrator.plan.config import RunConfig
+from orchestrator.plan.news import SHARED_KEY
 from orchestrator.plan.trials import WARMUP_KEY, Job, Trial
 from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
 from orchestrator.trial.place import Place
@@ -72,18 +75,20 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
         saver=TrainSaver(Due(job.run.checkpoint.every_steps, job.run.checkpoint.every_seconds, sync), sync),
         post=poster(),
     )
-    if spec["trial"] is None:
-        run_warmup(job, place)
-        return
-    trial, costs = read(Trial, spec["trial"], "trial"), read(CostTable, spec["costs"], "costs")
+    trial, costs = read(Trial | None, spec["trial"], "trial"), read(CostTable | None, spec["costs"], "costs")
+    with usage_told(trial.key if trial else SHARED_KEY, sync.rank, place.post, Usage(place.device)):
+        if trial is None:
+            run_warmup(job, place)
+        else:
+            run_trial_stages(job, trial, costs, place, partial(_measured, job, trial, costs))
 
-    def measure(architectures: Sequence[Architecture]) -> list[float]:
-        if not job.target(trial.target).measured:
-            return [costs.total(job.space.path(architecture)) for architecture in architectures]
-        found = measure_on_target(job, trial.target, architectures, key=trial.key)
-        return [measurement.latency_ms for measurement in found]
 
-    run_trial_stages(job, trial, costs, place, measure)
+def _measured(job: Job, trial: Trial, costs: CostTable, architectures: Sequence[Architecture]) -> list[float]:
+    """Return what architectures cost on the trial's target: measured, or as its table counts."""
+    if not job.target(trial.target).measured:
+        return [costs.total(job.space.path(architecture)) for architecture in architectures]
+    found = measure_on_target(job, trial.target, architectures, key=trial.key)
+    return [measurement.latency_ms for measurement in found]
 
 
 def warm_up(job: Job) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from orchestrator.cluster.progress import Speed
 from orchestrator.data.batches import ImageData
-from orchestrator.plan.news import News
+from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     OUTCOME_FILE,
@@ -71,7 +71,7 @@ def run_warmup(job: Job, place: Place) -> None:
     if isinstance(state, Searching):
         search.load_state_dict(state.search)
     _note_start(job, WARMUP_KEY, "search", search.step_index, place)
-    _run_search(search, "warm-up", "supernet", place)
+    _run_search(search, "warm-up", SHARED_KEY, place)
     if run.fills_pool:
         fill_pool(job, supernet, data, place)
     if place.sync.rank == 0:

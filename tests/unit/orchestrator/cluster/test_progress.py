@@ -7,11 +7,17 @@ from orchestrator.plan.config import WorkersConfig
 from orchestrator.plan.news import News
 
 
-def test_the_board_keeps_the_latest_news_of_each_key():
+def test_the_board_keeps_the_latest_news_of_each_key_and_of_each_of_its_ranks():
     board = Board()
     for news in (News("a", "search", 1, 10), News("b", "wait", waits_for="a device"), News("a", "search", 2, 10)):
         board.post(news)
-    assert board.read() == {"a": News("a", "search", 2, 10), "b": News("b", "wait", waits_for="a device")}
+    for step in (10, 20):
+        board.post(News("a", "system", step, rank=1))
+    assert board.read() == {
+        "a": News("a", "search", 2, 10),
+        "b": News("b", "wait", waits_for="a device"),
+        "a/rank1": News("a", "system", 20, rank=1),
+    }
 
 
 def test_speed_counts_the_images_since_the_last_look():

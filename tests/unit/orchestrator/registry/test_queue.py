@@ -25,6 +25,20 @@ def test_the_warm_up_has_curves_of_the_sweeps_own_and_trials_theirs():
     ]
 
 
+def test_what_ranks_take_of_their_machines_are_system_metrics_of_their_trial():
+    told = {"memory_usage_megabytes": 900.0}
+    news = [News("a", "search", 20, 150, {"loss": 0.5})]
+    news += [
+        News(key, "system", 1_800_000_010, numbers=told, rank=rank) for key in ("a", "supernet") for rank in (0, 1)
+    ]
+    system = {"system/rank0/memory_usage_megabytes": 900.0, "system/rank1/memory_usage_megabytes": 900.0}
+    assert list(points({item.subject: item for item in news}, {"a"})) == [
+        ("a", {"search_loss": 0.5}, 20),
+        ("a", system, 1_800_000_010),
+        ("", system, 1_800_000_010),
+    ]
+
+
 class Curves:
     """A registry that keeps the points it is given."""
 
@@ -42,5 +56,9 @@ def test_work_without_figures_delays_no_curve(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as thread, Registering(job, thread, lambda *_: {}, print) as registering:
         registering.registry = curves = Curves()
         registering.curves({"ort-cpu-1t": News("ort-cpu-1t", "latency table", 3, 100)})
+        registering.curves({"supernet": News("supernet", "warm-up", 20, 40, {"loss": 2.0})})
+        assert registering._point is not None
+        registering._point.result()
+        registering._last_point = -1e9
         registering.curves({"supernet": News("supernet", "warm-up", 20, 40, {"loss": 2.0})})
     assert curves.points == [("quickstart", "", {"warm-up_loss": 2.0}, 20)]

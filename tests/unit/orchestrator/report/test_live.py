@@ -25,7 +25,7 @@ class Log:
 
     def look(self, *news, after=0.0):
         self.time += after
-        self.news |= {item.key: item for item in news}
+        self.news |= {item.subject: item for item in news}
         start = len(self.out.getvalue())
         self.view.look()
         return self.out.getvalue()[start:].splitlines()
@@ -88,6 +88,17 @@ def test_finished_trials_are_counted_and_silent():
     log.view.finished("trial-a", "trial-a: top-1 90 %")
     assert log.out.getvalue().splitlines()[-1] == "0:00 1/2 trial-a: top-1 90 %"
     assert log.look(search(2), after=600.0) == []
+    assert log.seen[-1] == {}
+
+
+def test_what_ranks_take_of_their_machines_is_passed_on_and_not_shown():
+    log = Log()
+    usage = News("trial-a", "system", 1_800_000_000, numbers={"memory_usage_megabytes": 900.0}, rank=0)
+    assert log.look(usage) == []
+    assert log.seen[-1] == {"trial-a/rank0": usage}
+    assert log.look(search(1)) == ["0:00 trial-a: search 1/1000  loss 1.23  expected ms 5"]
+    log.view.forget("trial-a")
+    log.look()
     assert log.seen[-1] == {}
 
 
