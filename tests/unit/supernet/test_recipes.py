@@ -1,7 +1,7 @@
 """The settings that are presets."""
 
 from supernet.objective import ObjectiveSettings
-from supernet.recipes import modern_training, paper_search, paper_training, paper_warmup
+from supernet.recipes import fine_tuning, modern_training, paper_search, paper_training, paper_warmup
 
 
 def test_the_papers_schedule():
@@ -19,3 +19,10 @@ def test_the_modern_recipe_follows_the_batch():
     assert (large.num_steps, small.num_steps) == (10 * 1252, 10 * 5005)
     assert (large.learning_rate, small.learning_rate) == (0.5, 0.125)
     assert large.warmup_steps == 626
+
+
+def test_fine_tuning_is_short_and_gentle():
+    short, long = fine_tuning(3), modern_training(3)
+    assert (short.num_steps, short.warmup_steps) == (3 * 1252, 187)
+    assert short.learning_rate == long.learning_rate / 10
+    assert (short.inherit, short.mixup, short.cutmix) == (True, 0.0, 0.0)

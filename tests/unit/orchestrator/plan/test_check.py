@@ -9,7 +9,7 @@ from orchestrator.plan.check import check_run, load_run, resolved
 from supernet.errors import InputError
 from supernet.objective import ObjectiveSettings
 from supernet.presets import preset_names, read_preset
-from supernet.recipes import NUM_SEARCH_IMAGES, modern_training, paper_search, paper_training, paper_warmup
+from supernet.recipes import NUM_SEARCH_IMAGES, fine_tuning, paper_search, paper_training, paper_warmup
 
 
 def quickstart(**changes):
@@ -34,7 +34,8 @@ def test_the_presets_for_imagenet_are_the_recipes():
     )
     final = replace(paper_training(**images), learning_rate=0.05 * 4, warmup_steps=6015, recalibration_batches=50)
     assert paper.train == final
-    assert fast.train == replace(modern_training(20, **images), recalibration_batches=50)
+    assert fast.train == replace(fine_tuning(3, **images), recalibration_batches=50)
+    assert fast.warmup.num_steps == 2 * warmup.num_steps, "80 epochs"
 
 
 def test_unknown_preset_names_the_known_ones():
