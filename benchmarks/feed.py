@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,6 +37,8 @@ from orchestrator.data.pixels import decode
 from orchestrator.data.storage import Storage
 
 SIZE = 224
+COVERED = SIZE * 256 // 224
+"""Pixels of the shorter side that evaluation crops from."""
 SIDES = {"224": (224, 224), "500": (375, 500), "1500": (1000, 1500)}
 ROUNDS = 5
 APPETITE = (2000, 4000)
@@ -56,10 +59,16 @@ def photo(height: int, width: int, seed: int) -> bytes:
 def reduced(encoded: bytes) -> np.ndarray[Any, Any]:
     """Decode by Pillow at the smallest of JPEG's scales that covers what evaluation crops from."""
     with Image.open(io.BytesIO(encoded)) as image:
-        side = SIZE * 256 // 224
-        scale = side / min(image.size)
+        scale = COVERED / min(image.size)
         image.draft("RGB", (int(image.width * scale), int(image.height * scale)))
         return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+
+
+def simplejpeg(encoded: bytes, covered: int = 0) -> np.ndarray[Any, Any]:
+    """Decode by simplejpeg, at the smallest of JPEG's scales that covers so many pixels a side; 0 for in full."""
+    from simplejpeg import decode_jpeg as decoder
+
+    return np.ascontiguousarray(decoder(encoded, min_height=covered, min_width=covered).transpose(2, 0, 1))
 
 
 DECODERS: dict[str, Callable[[bytes], Any]] = {
@@ -67,6 +76,8 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
     "pillow, reduced": reduced,
     "torchvision": decode_jpeg,
 }
+if find_spec("simplejpeg"):  # no part of onepath: `pip install simplejpeg` to compare
+    DECODERS |= {"simplejpeg": simplejpeg, "simplejpeg, reduced": partial(simplejpeg, covered=COVERED)}
 
 
 def rate(work: Callable[[], int]) -> float:
