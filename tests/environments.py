@@ -1,6 +1,7 @@
 """Fresh Python environments that hold a few distributions and what these require, and nothing else.
 
-They are cheap: packages are links to those of this environment. With ONEPATH_FRESH=pip they are installed instead.
+They are cheap: packages are links to those of this environment. With ONEPATH_FRESH=pip the same versions are installed
+instead.
 """
 
 import os
@@ -8,11 +9,12 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable
-from importlib.metadata import distribution, version
+from importlib.metadata import distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from repository import ROOT
 
 
 def required(names: Iterable[str]) -> set[str]:
@@ -34,9 +36,8 @@ def fresh_python(folder: Path, names: Iterable[str]) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
     python = folder / "bin" / "python"
     if os.environ.get("ONEPATH_FRESH") == "pip":
-        pinned = [f"{name}=={version(name)}" for name in names]
-        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", *pinned]
-        subprocess.run(command, check=True, timeout=3600)
+        install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
+        subprocess.run([*install, "-c", str(ROOT / "constraints.txt"), *names], check=True, timeout=3600)
         return python
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
     for name in required(names):
