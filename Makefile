@@ -31,8 +31,9 @@ test: $(INSTALLED)  ## Lint, type-check and run the tests
 	$(BIN)/python -m pytest tests/fuzz -n logical --maxprocesses 4
 	$(BIN)/python -m pytest tests/integration $(SLOW:%=--ignore=%)
 
-slow: $(INSTALLED)  ## Run what wants a quiet machine or PostgreSQL: real measurements, nodes that die
+slow: $(INSTALLED)  ## Run what wants a quiet machine, PostgreSQL or 6 GB from pip: real measurements, nodes that die
 	$(BIN)/python -m pytest $(SLOW)
+	ONEPATH_FRESH=pip $(BIN)/python -m pytest tests/integration/test_fresh_environments.py
 
 unit: $(INSTALLED)  ## Run the unit tests (a minute or two)
 	$(BIN)/python -m pytest $(UNIT)
