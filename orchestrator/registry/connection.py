@@ -76,6 +76,14 @@ class Connection:
         return kind(f"MLflow at {self.tracking_uri}: {error}")
 
 
+def doubled(error: Exception) -> bool:
+    """Whether an error of MLflow's says that another process made the same entry at the same moment: it is there now.
+
+    MLflow looks before it inserts, and hands on what the database says of the second one.
+    """
+    return any(word in str(error) for word in ("IntegrityError", "UniqueViolation"))
+
+
 def _quiet_mlflow() -> Any:
     """Import MLflow so that nothing of it reaches the terminal."""
     for name, value in QUIET.items():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.result import TrialResult
+from orchestrator.registry.connection import doubled
 from orchestrator.registry.values import ROLE_TAG, SWEEP_TAG, TRIAL_TAG, metrics_of, params_of
 from supernet.errors import InputError, nearest
 
@@ -29,7 +30,7 @@ class Runs:
     """
 
     def __init__(self, mlflow: Any, client: Any, experiment_id: str) -> None:
-        self._entities = mlflow.entities
+        self._mlflow, self._entities = mlflow, mlflow.entities
         self._client = client
         self._experiment_id = experiment_id
         self._last_step: dict[tuple[str, str], int] = {}
@@ -101,7 +102,13 @@ class Runs:
             images = self._entities.Dataset(f"{sweep}-{split}", fingerprint, "onepath", source, profile=profile)
             context = self._entities.InputTag("mlflow.data.context", split)
             inputs.append(self._entities.DatasetInput(images, [context]))
-        self._client.log_inputs(run_id, datasets=inputs)
+        while True:
+            try:
+                self._client.log_inputs(run_id, datasets=inputs)
+                return
+            except self._mlflow.exceptions.MlflowException as error:
+                if not doubled(error):
+                    raise
 
     def close_sweep(self, sweep: str, files: Mapping[str, bytes]) -> None:
         """Keep files in the sweep's run, by their paths in it, and mark it as finished."""

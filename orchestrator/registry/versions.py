@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.plan.result import TrialResult
 from orchestrator.registry.choice import Registered, aliases_of, is_automatic
-from orchestrator.registry.connection import Connection
+from orchestrator.registry.connection import Connection, doubled
 from orchestrator.registry.model import FILES, checksum
 from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, from_tags
 from orchestrator.report.card import is_card, model_card
@@ -216,9 +216,7 @@ class Versions:
 
 def _overtaken(error: Any) -> bool:
     """Whether another process set the same alias at the same time, or deleted the version it was to name."""
-    # MLflow reads before it inserts, and hands on what the database says of the second one.
-    doubled = any(word in str(error) for word in ("IntegrityError", "UniqueViolation"))
-    return doubled or error.error_code == "RESOURCE_DOES_NOT_EXIST"
+    return doubled(error) or error.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
 def _shown(
