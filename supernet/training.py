@@ -94,6 +94,12 @@ def _decay_groups(module: nn.Module, weight_decay: float, decay_norms: bool) -> 
     return [*groups, {"params": plain, "weight_decay": 0.0}] if plain else groups
 
 
+def learning_rate(optimiser: torch.optim.Optimizer) -> float:
+    """Return the rate of the last step, without any group's own factor."""
+    group = optimiser.param_groups[0]
+    return float(group["lr"] / group.get("rate", 1.0))
+
+
 def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
     """Set the learning rate of every group, times its own `rate` where it has one."""
     for group in optimiser.param_groups:

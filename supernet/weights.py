@@ -30,6 +30,7 @@ from supernet.training import (
     Precision,
     ScheduleName,
     WeightDecay,
+    learning_rate,
     precision_context,
     set_learning_rate,
 )
@@ -79,9 +80,8 @@ class WeightTraining:
 
     @property
     def learning_rate(self) -> float:
-        """Rate of the last step, without any group's own factor."""
-        group = self.optimiser.param_groups[0]
-        return float(group["lr"] / group.get("rate", 1.0))
+        """Rate of the last step."""
+        return learning_rate(self.optimiser)
 
     def step(self, step: int, probs: Tensor, batch: Batch) -> Tensor:
         """Make one step and return the mean loss of this rank's images, a scalar on the device.

@@ -42,6 +42,7 @@ from supernet.loop import Search, StepRecord
 from supernet.network import Supernet
 from supernet.space import Architecture, Path, architecture_to_json
 from supernet.specialise import Training, specialise
+from supernet.training import learning_rate
 
 LOOK_EVERY = 20
 """Training steps between two looks at the loss; each waits for the device once."""
@@ -154,7 +155,8 @@ def _finish(key: str, path: Path, training: Training, place: Place, *, begun: bo
         loss = training.step()
         step = training.step_index
         if place.sync.rank == 0 and (step % LOOK_EVERY == 0 or training.done):
-            numbers = {"loss": float(loss), "images_per_second": speed.at(step)}
+            numbers = {"loss": float(loss), "learning_rate": learning_rate(training.optimiser)}
+            numbers["images_per_second"] = speed.at(step)
             place.post(News(key, "train", step, training.settings.num_steps, numbers))
         if place.saver.due(step):
             place.saver.save(state, f"train-{step:06d}")
