@@ -3,6 +3,7 @@
 Why here: the only file that draws progress. It reads news and knows neither Ray nor how they are made.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,7 +19,10 @@ from orchestrator.plan.news import News
 Read = Callable[[], Mapping[str, News]]
 
 LINE_SECONDS = 60.0
-"""In a log: between two lines about one phase of one key, both at most and at least."""
+"""In a log: between two lines about what is running."""
+
+TOLD_SECONDS = 240.0
+"""In a log: every piece of work is told of once in so long, several in a line where there are many."""
 
 SILENT_SECONDS = 60.0
 """Work that sends no news for so long is said to; it posts every few seconds, except where it is restarted."""
@@ -39,16 +43,14 @@ class _Shown:
         task: Its bar.
         since: When its phase, or what it waits for, began.
         seen_at: When the latest news came.
-        said: Phase and what was waited for in the last line; None before the first.
-        said_at: When that was.
+        said_at: When a line last told of it.
     """
 
     news: News
     task: TaskID
     since: float
     seen_at: float
-    said: tuple[str, str] | None = None
-    said_at: float = 0.0
+    said_at: float = -math.inf
 
 
 class LiveView:
@@ -77,7 +79,7 @@ class LiveView:
         self.console, self.read, self.total, self.done, self.now = console, read, total, done, now
         self.seen = seen
         self.seconds = seconds if console.is_terminal else max(seconds, 1.0)
-        self._started = now()
+        self._started, self._line_at = now(), -math.inf
         self._over: set[str] = set()
         self._shown: dict[str, _Shown] = {}
         self._stop = threading.Event()
@@ -138,21 +140,21 @@ class LiveView:
         for key in self._shown.keys() - news.keys():
             self._bars.remove_task(self._shown.pop(key).task)
         for key, item in news.items():
-            shown = self._take(key, item)
-            if not self.console.is_terminal:
-                self._line(shown)
+            self._take(key, item)
+        if not self.console.is_terminal:
+            self._log()
 
-    def _take(self, key: str, item: News) -> _Shown:
+    def _take(self, key: str, item: News) -> None:
         """Bring what is shown of a key up to date."""
         now, shown = self.now(), self._shown.get(key)
         if shown is None or shown.news.phase != item.phase or shown.news.num_steps != item.num_steps:
-            said, said_at = (shown.said, shown.said_at) if shown else (None, 0.0)
+            said_at = shown.said_at if shown else -math.inf
             if shown:
                 self._bars.remove_task(shown.task)
             task = self._bars.add_task(
                 key, total=item.num_steps or None, completed=item.step, phase="", count="", text=""
             )
-            shown = self._shown[key] = _Shown(item, task, now, now, said, said_at)
+            shown = self._shown[key] = _Shown(item, task, now, now, said_at)
         elif shown.news != item:
             if shown.news.waits_for != item.waits_for:
                 shown.since = now
@@ -164,7 +166,6 @@ class LiveView:
             count=f"{item.step}/{item.num_steps}" if item.num_steps else "",
             text=self._text(shown),
         )
-        return shown
 
     def _text(self, shown: _Shown) -> str:
         """Return what is waited for, how long there were no news, or the figures."""
@@ -177,19 +178,25 @@ class LiveView:
             return f"no news for {clock(now - shown.seen_at)}: a long step, or its workers are being restarted"
         return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in item.numbers.items())
 
-    def _line(self, shown: _Shown) -> None:
-        """Print a line where a phase began or something has waited for a while, and every minute of it."""
-        item, now = shown.news, self.now()
-        if item.waits_for and now - shown.since < WAIT_SECONDS:
+    def _log(self) -> None:
+        """Print the line of this minute: what was not told of for longest, and is no wait that may be none."""
+        now = self.now()
+        told = [s for s in self._shown.values() if not s.news.waits_for or now - s.since >= WAIT_SECONDS]
+        if not told or now - self._line_at < LINE_SECONDS:
             return
-        if shown.said == (item.phase, item.waits_for) and now - shown.said_at < LINE_SECONDS:
-            return
-        shown.said, shown.said_at = (item.phase, item.waits_for), now
+        told = sorted(told, key=lambda shown: shown.said_at)[: math.ceil(len(told) * LINE_SECONDS / TOLD_SECONDS)]
+        self._line_at = now
+        for shown in told:
+            shown.said_at = now
+        line = f"{clock(now - self._started)} {' | '.join(map(self._about, told))}"
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    def _about(self, shown: _Shown) -> str:
+        """Return where a piece of work is, with the time left and its figures."""
+        item = shown.news
         count = f" {item.step}/{item.num_steps}" if item.num_steps else ""
         left = _left(self._bars.tasks[self._bars.task_ids.index(shown.task)])
-        text = f"{item.key}: {item.phase}{count}{left}  {self._text(shown)}".rstrip()
-        stamp = clock(now - self._started)
-        self.console.print(f"{stamp} {text}", highlight=False, soft_wrap=True, markup=False)
+        return f"{item.key}: {item.phase}{count}{left}  {self._text(shown)}".rstrip()
 
 
 def _left(task: Task) -> str:
