@@ -6,14 +6,11 @@ skip. It decides by what is stored, never by what Ray remembers.
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 
@@ -28,19 +25,18 @@ from orchestrator.data.storage import Storage, require_space
 from orchestrator.plan.check import check_run, require_here, resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
-from orchestrator.plan.forecast import storage_bytes
+from orchestrator.plan.forecast import forecast_seconds, storage_bytes
+from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
 from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
 from orchestrator.registry.queue import Registering
-from orchestrator.report.front import front_png, front_rows, report_html
 from orchestrator.report.live import LiveView
 from orchestrator.report.rows import cost_text
-from orchestrator.report.trust import trust_of
+from orchestrator.report.written import write_report
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
-from supernet.plain import to_json, to_plain
 
 
 @dataclass(frozen=True)
@@ -112,7 +108,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     """
     from orchestrator.trial.files import files_of
 
-    left = num_left(job, _finished(job))
+    left, rank_devices = num_left(job, _finished(job)), job.run.workers.gpus or job.run.workers.cpus
     if left and not os.environ.get("RAY_ADDRESS"):
         require_here(job.target(name) for name in left)
     if left:
@@ -122,6 +118,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         held(job.store, job.config["name"], say),
         _registrar() as registrar,
         Registering(job, registrar, files_of, lambda text: say(escape(text))) as registering,
+        kept_ledger(job.store, rank_devices, lambda: forecast_seconds(job.run) if left else {}) as ledger,
     ):
         # Again: the driver that held the sweep until now has gone on. One whose file is damaged is made again.
         before = _finished(job)
@@ -130,8 +127,14 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
             if trial.key in unregistered:
                 registering.add(trial, before[trial.key])
         left = num_left(job, before)
-        failed = _run_trials(job, left, len(before), registering, console) if left else {}
-        registering.finish(lambda: write_report(job, _results(job, failed)))
+        failed = _run_trials(job, left, len(before), registering, ledger, console) if left else {}
+        ledger.idle()
+
+        def report() -> dict[str, bytes]:
+            ledger.idle()
+            return _kept_files(job, _results(job, failed))
+
+        registering.finish(report)
     return SweepEnd(job, _results(job, failed), len(before))
 
 
@@ -146,25 +149,12 @@ def _results(job: Job, failed: Mapping[str, TrialResult]) -> list[TrialResult]:
     return [found.get(trial.key) or job.result(trial, **missing) for trial in known_trials(job)]
 
 
-def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
-    """Write picture and page of the front beside the sweep; return them, and the tables that were measured for it."""
+def _kept_files(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
+    """Write the report, and return what the registry keeps of the sweep: it, and the tables measured for it."""
     tables = job.root.child(TABLES_FOLDER)
     names = [table_path("", job.space, target).name for target in job.run.load_targets() if target.measured]
-    files = {f"{TABLES_FOLDER}/{name}": tables.read(name) for name in names if tables.exists(name)}
-    if not any(result.done for result in results):
-        return files
-    rows, settings = front_rows(results), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
-    trust = trust_of(results, shared=job.run.mode == "shared")
-    files["trust.json"] = to_json({**to_plain(trust), "sentences": trust.sentences}).encode()
-    with tempfile.TemporaryDirectory(prefix="onepath-report-") as folder:
-        title = f"onepath sweep {job.run.name}"
-        sections = [("Trust in shared weights", "\n".join(trust.sentences)), ("Configuration", settings)]
-        page = report_html(rows, Path(folder) / "report.html", title=title, sections=sections)
-        for file in (front_png(rows, Path(folder) / "front.png"), page):
-            files[file.name] = file.read_bytes()
-    for name in ("trust.json", "front.png", "report.html"):
-        job.store.write(name, files[name])
-    return files
+    measured = {f"{TABLES_FOLDER}/{name}": tables.read(name) for name in names if tables.exists(name)}
+    return measured | write_report(job, results)
 
 
 @contextlib.contextmanager
@@ -178,7 +168,12 @@ def _registrar() -> Iterator[ThreadPoolExecutor]:
 
 
 def _run_trials(
-    job: Job, left: Mapping[str, int], done: int, registering: Registering, console: Console
+    job: Job,
+    left: Mapping[str, int],
+    done: int,
+    registering: Registering,
+    ledger: KeptLedger,
+    console: Console,
 ) -> dict[str, TrialResult]:
     """Run what is left on Ray, so many trials by target; return the failed ones by key."""
     run = job.run
@@ -190,7 +185,12 @@ def _run_trials(
         board = start_board()
         freed = contextlib.nullcontext(0) if connection.embedded else leftovers_freed(job.store, connection.session)
         total = done + sum(left.values())
-        with LiveView(console, reader(board), total, done, registering.curves) as view, freed as num_freed:
+
+        def seen(news: Mapping[str, News]) -> None:
+            registering.curves(news)
+            ledger.look(news)
+
+        with LiveView(console, reader(board), total, done, seen) as view, freed as num_freed:
             view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
             for note in room_notes(living_nodes(), run.workers, embedded=connection.embedded):
                 view.say(f"[yellow]{escape(note)}[/yellow]")

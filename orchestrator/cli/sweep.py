@@ -3,13 +3,16 @@
 Why so bare: the help must answer at once, so everything heavy is imported inside the command.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.front import show_front
 from orchestrator.cli.options import Json
-from orchestrator.cli.printing import print_json
+from orchestrator.cli.printing import print_json, say
+
+if TYPE_CHECKING:
+    from orchestrator.plan.trials import Job
 
 
 def sweep(
@@ -41,4 +44,21 @@ def sweep(
     if end.resumed == len(end.results):
         console.print(f"sweep {run.name!r} is finished: nothing left to do, this is its front", soft_wrap=True)
     show_front(job, end.results, json=json)
+    if not json:
+        _show_ledger(job, [result.trial for result in end.results])
     require_success(end)
+
+
+def _show_ledger(job: "Job", trials: list[str]) -> None:
+    """Print where the time of a sweep went, over all its runs."""
+    from rich.console import Console
+
+    from orchestrator.plan.ledgers import stored_ledger
+    from orchestrator.report.ledger import ledger_notes, ledger_table
+
+    ledger = stored_ledger(job.store)
+    if not ledger.spent:
+        return
+    Console().print(ledger_table(ledger))
+    for line in ledger_notes(ledger, trials):
+        say(line)

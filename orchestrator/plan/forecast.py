@@ -42,31 +42,16 @@ def forecast(run: RunConfig) -> dict[str, Any]:
     Times are for this machine's processor at the configured number of workers.
     """
     space, trials = load_space(run.space), plan_trials(run)
-    num_trials = (run.sweep.points or 0) * len(run.targets) + len(trials)
     params, macs, supernet = params_table(space), macs_table(space), Supernet(space).train()
     image_seconds = _image_seconds(supernet)
-    cores = os.cpu_count() or 1
-    share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
-    warmup, source = run.warmup.num_steps * run.warmup.batch_size * share, inherited(run)
-    saved = source.warmup.num_steps * source.warmup.batch_size * share if source else 0.0
-    arch_every = run.search.arch_every if run.search_settings.train_weights else 1
-    arch_batch = run.search.arch_batch_size or run.search.batch_size
-    weights = run.search.batch_size if run.search_settings.train_weights else 0
-    # An architecture step runs every candidate forward once: about as long as a weight step per two candidates.
-    candidates = max((len(p.candidates) for p in space.positions), default=1)
-    search = run.search.num_steps * (weights + arch_batch / max(arch_every, 1) * candidates / 2) * share
-    train = run.train.num_steps * run.train.batch_size * share
-    trial = search + train + JOB_SECONDS + MEASURE_SECONDS + 2 * run.measure.network_seconds
-    targets = [target for target in run.load_targets() if target.measured]
-    tables = len(targets) * (run.measure.table_seconds + MEASURE_SECONDS)
-    total = tables + warmup + JOB_SECONDS + trial * num_trials / run.max_concurrent
+    times = _times(run, image_seconds)
     return {
         "name": run.name,
         "space": space.name,
         "num_architectures": space.num_architectures,
         "targets": [target.name for target in run.load_targets()],
         "not_here": not_here(run.load_targets()),
-        "num_trials": num_trials,
+        "num_trials": _num_trials(run),
         "placed_by": _placed_by(run),
         "trials": [{"key": t.key, "target": t.target, "kind": t.kind, "value": t.value} for t in trials],
         "mode": run.mode,
@@ -75,14 +60,63 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "supernet_mib": _mib(4 * WEIGHT_COPIES * sum(p.numel() for p in supernet.parameters())),
         "step_mib": _step_mib(run, supernet),
         "images_per_second_per_core": round(1 / image_seconds, 1),
+        **times,
+        "worker_hours": round(times["total_seconds"] / 3600 * run.workers.max, 2),
+    }
+
+
+def forecast_seconds(run: RunConfig) -> dict[str, float]:
+    """Return the seconds that each phase of a sweep is to take, over all trials, and in all as `wall`.
+
+    A short one of `forecast`, to hold against what the sweep took. Empty for ranks with GPUs: times are for this
+    machine's processor.
+    """
+    if run.workers.gpus:
+        return {}
+    times = _times(run, _image_seconds(Supernet(load_space(run.space)).train(), seconds=1.0))
+    return {**times["phase_seconds"], "wall": times["total_seconds"]}
+
+
+def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
+    """Return how long a sweep and its parts take where a weight step takes so long per image and core."""
+    num_trials, source = _num_trials(run), inherited(run)
+    cores = os.cpu_count() or 1
+    share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
+    warmup = run.warmup.num_steps * run.warmup.batch_size * share
+    saved = source.warmup.num_steps * source.warmup.batch_size * share if source else 0.0
+    arch_every = run.search.arch_every if run.search_settings.train_weights else 1
+    arch_batch = run.search.arch_batch_size or run.search.batch_size
+    weights = run.search.batch_size if run.search_settings.train_weights else 0
+    # An architecture step runs every candidate forward once: about as long as a weight step per two candidates.
+    candidates = max((len(p.candidates) for p in load_space(run.space).positions), default=1)
+    search = run.search.num_steps * (weights + arch_batch / max(arch_every, 1) * candidates / 2) * share
+    train = run.train.num_steps * run.train.batch_size * share
+    measure = MEASURE_SECONDS + 2 * run.measure.network_seconds
+    trial = search + train + JOB_SECONDS + measure
+    tables = len([t for t in run.load_targets() if t.measured]) * (run.measure.table_seconds + MEASURE_SECONDS)
+    total = tables + warmup + JOB_SECONDS + trial * num_trials / run.max_concurrent
+    phases = {
+        "latency table": tables,
+        "warm-up": warmup,
+        "search": search * num_trials,
+        "train": train * num_trials,
+        "measure": measure * num_trials,
+        "workers": JOB_SECONDS * (1 + num_trials),
+    }
+    return {
         "table_seconds": round(tables, 1),
         "warmup_seconds": round(warmup, 1),
         "warmup_from": source.store.uri if source else None,
         "warmup_saved_seconds": round(saved, 1),
         "trial_seconds": round(trial, 1),
         "total_seconds": round(total, 1),
-        "worker_hours": round(total / 3600 * run.workers.max, 2),
+        "phase_seconds": {phase: round(seconds, 1) for phase, seconds in phases.items()},
     }
+
+
+def _num_trials(run: RunConfig) -> int:
+    """Return how many trials there are; of points, how many there may be at most."""
+    return (run.sweep.points or 0) * len(run.targets) + len(plan_trials(run))
 
 
 def _placed_by(run: RunConfig) -> str:
@@ -155,6 +189,7 @@ def _mib(size: int) -> float:
 
 def _image_seconds(supernet: Supernet, seconds: float = 2.0) -> float:
     """Return the time of one weight step per image on one core of this machine, mean over random paths."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     space = supernet.space
     generator = torch.Generator().manual_seed(0)
@@ -167,6 +202,7 @@ def _image_seconds(supernet: Supernet, seconds: float = 2.0) -> float:
         draws = [int(torch.randint(len(p.candidates), (), generator=generator)) for p in space.positions]
         F.cross_entropy(supernet(images, tuple(draws)), labels).backward()  # type: ignore[no-untyped-call]
         count += 1
+    torch.set_num_threads(threads)
     return (time.perf_counter() - start) / ((count - 2) * 16)
 
 

@@ -22,6 +22,7 @@ class News:
         numbers: Figures of the step by name, units in the name: `loss`, `expected_ms`.
         waits_for: What keeps it from going on, such as `a node that measures ort-cpu-1t`; empty while it goes on.
         rank: The training rank whose machine the figures are of, `step` seconds after 1970; None of the work itself.
+        num_ranks: Ranks that hold their processors for it; None where the sender does not know.
     """
 
     key: str
@@ -31,6 +32,7 @@ class News:
     numbers: Mapping[str, float] = field(default_factory=dict)
     waits_for: str = ""
     rank: int | None = None
+    num_ranks: int | None = None
 
     @property
     def subject(self) -> str:

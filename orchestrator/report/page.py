@@ -4,7 +4,8 @@ Why here: the page is what is sent around and looked at years later, so it holds
 Its text stands in `page.html.j2`. It must not know MLflow, ray or where rows come from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,32 @@ TEMPLATE = Path(__file__).with_name("page.html.j2")
 TARGET_COLOURS = ("#1f6f8b", "#e07a5f", "#3d9970", "#8e6bbf", "#c9a227", "#d1495b", "#5c6f7b", "#2f4b7c")
 
 
+@dataclass(frozen=True)
+class PageTable:
+    """A table of the page.
+
+    Attributes:
+        heading: Above it.
+        grid: Rows of cells, all equally long; the first is the heading, the first column names the rows.
+        notes: Lines below it.
+        marked: Cells (row, column) that stand out.
+    """
+
+    heading: str
+    grid: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+    marked: Collection[tuple[int, int]] = ()
+
+
 def report_html(
     rows: Sequence[Row],
     path: str | Path,
     *,
     title: str = "onepath sweep",
+    tables: Sequence[PageTable] = (),
     sections: Sequence[tuple[str, str]] = (),
 ) -> Path:
-    """Write the page: fronts with budgets, predicted against measured latency, the table, further sections.
+    """Write the page: fronts with budgets, predicted against measured latency, the trials, further tables and sections.
 
     Costs that are counted were not predicted: the second figure leaves them out, and is left out where all are.
 
@@ -41,6 +60,7 @@ def report_html(
         rows: From `front_rows`.
         path: The HTML file to write.
         title: Heading and title of the page.
+        tables: Further tables.
         sections: Further (heading, text) pairs; the text is shown as it stands.
 
     Returns:
@@ -66,6 +86,7 @@ def report_html(
         comparison="".join(drawn[len(targets) :]),
         columns=columns(wide=True),
         rows=rows,
+        tables=tables,
         sections=sections,
     )
     path = Path(path)

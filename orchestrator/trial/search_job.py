@@ -6,6 +6,7 @@ Why here: how a job is started, what is lost when it fails, and what the workers
 
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from orchestrator.cluster.session import HEAD_RESOURCE, signals_kept
 from orchestrator.cluster.tasks import last_line, result_of
 from orchestrator.cluster.usage import Usage, usage_told
 from orchestrator.plan.config import RunConfig
-from orchestrator.plan.news import SHARED_KEY
+from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.trials import WARMUP_KEY, Job, Trial
 from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
 from orchestrator.trial.place import Place
@@ -69,18 +70,22 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
     workers = job.run.workers
     torch.set_num_threads(max(1, int(workers.cpus)))
     sync: Sync = default_sync()
+    post = poster()
     place = Place(
         sync=sync,
         device=ray.train.torch.get_device(),
         saver=TrainSaver(Due(job.run.checkpoint.every_steps, job.run.checkpoint.every_seconds, sync), sync),
-        post=poster(),
+        post=lambda news: post(replace(news, num_ranks=sync.num_ranks)),
     )
     trial, costs = read(Trial | None, spec["trial"], "trial"), read(CostTable | None, spec["costs"], "costs")
-    with usage_told(trial.key if trial else SHARED_KEY, sync.rank, place.post, Usage(place.device)):
+    key = trial.key if trial else SHARED_KEY
+    with usage_told(key, sync.rank, place.post, Usage(place.device)):
         if trial is None:
             run_warmup(job, place)
         else:
             run_trial_stages(job, trial, costs, place, partial(_measured, job, trial, costs))
+    if sync.rank == 0:  # what follows until the job has ended is none of the ranks'
+        post(News(key, "workers", num_ranks=0))
 
 
 def _measured(job: Job, trial: Trial, costs: CostTable, architectures: Sequence[Architecture]) -> list[float]:

@@ -1,0 +1,48 @@
+"""What a sweep leaves for people to look at: picture, page and figures, written beside it from what is stored.
+
+Why here: the one list of what a report consists of, made again at every end of it. It must not know MLflow or Ray.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from orchestrator.plan.ledgers import stored_ledger
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import Job
+from orchestrator.report.front import front_png, front_rows, report_html
+from orchestrator.report.ledger import ledger_grid, ledger_notes
+from orchestrator.report.page import PageTable
+from orchestrator.report.trust import trust_of
+from supernet.plain import to_json, to_plain
+
+
+def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
+    """Write the report of a sweep beside it, and return its files by name.
+
+    Args:
+        job: The sweep.
+        results: One per trial.
+    """
+    ledger = stored_ledger(job.store)
+    files = {"ledger.json": to_json(ledger.to_plain()).encode()}
+    if any(result.done for result in results):
+        rows, settings = front_rows(results), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
+        trust = trust_of(results, shared=job.run.mode == "shared")
+        files["trust.json"] = to_json({**to_plain(trust), "sentences": trust.sentences}).encode()
+        spent = PageTable("Where the time went", ledger_grid(ledger), ledger_notes(ledger, [r.trial for r in results]))
+        with tempfile.TemporaryDirectory(prefix="onepath-report-") as folder:
+            page = report_html(
+                rows,
+                Path(folder) / "report.html",
+                title=f"onepath sweep {job.run.name}",
+                tables=[spent],
+                sections=[("Trust in shared weights", "\n".join(trust.sentences)), ("Configuration", settings)],
+            )
+            for file in (front_png(rows, Path(folder) / "front.png"), page):
+                files[file.name] = file.read_bytes()
+    for name, content in files.items():
+        job.store.write(name, content)
+    return files
