@@ -24,6 +24,7 @@ from orchestrator.plan.trials import (
     Job,
     Trial,
 )
+from orchestrator.trial.curve import Curve, KeptCurve, NoCurve
 from orchestrator.trial.deriving import Measure, derive_path
 from orchestrator.trial.inheriting import first_supernet, stored_weights
 from orchestrator.trial.phases import Finishing, Searching, read_state, to_state
@@ -72,7 +73,7 @@ def run_warmup(job: Job, place: Place) -> None:
     if isinstance(state, Searching):
         search.load_state_dict(state.search)
     _note_start(job, WARMUP_KEY, "search", search.step_index, place)
-    _run_search(search, "warm-up", SHARED_KEY, place)
+    _run_search(search, "warm-up", SHARED_KEY, place, NoCurve())
     if run.fills_pool:
         fill_pool(job, supernet, data, place)
     if place.sync.rank == 0:
@@ -135,7 +136,9 @@ def _search_path(
     if state:
         search.load_state_dict(state.search)
     _note_start(job, trial.key, "search", search.step_index, place)
-    _run_search(search, "search", trial.key, place)
+    whole = search.settings.num_steps
+    curve = KeptCurve(job.trial_store(trial), whole, search.step_index) if place.sync.rank == 0 else NoCurve()
+    _run_search(search, "search", trial.key, place, curve)
     if place.sync.rank == 0:
         alpha = {name: tensor.tolist() for name, tensor in search.alpha.state_dict().items()}
         job.trial_store(trial).write_json(SEARCH_FILE, {"num_steps": search.step_index, **alpha})
@@ -197,17 +200,19 @@ def _trial_search(
     return Search(supernet, costs, settings, data, seed=job.run.seed, sync=place.sync)
 
 
-def _run_search(search: Search, phase: str, key: str, place: Place) -> None:
+def _run_search(search: Search, phase: str, key: str, place: Place, curve: Curve) -> None:
     """Make the remaining steps of a search, saving and telling where it is."""
     num_steps = search.settings.num_steps
     speed = Speed(search.settings.batch_size, search.step_index)
     while not search.done:
         record = search.step()
         step = search.step_index
+        curve.add(record)
         if place.sync.rank == 0 and (step % search.settings.check_every == 0 or search.done or step <= 1):
             numbers = _numbers(search, record) | {"images_per_second": speed.at(step)}
             place.post(News(key, phase, step, num_steps, numbers))
         if place.saver.due(step) or search.done:
+            curve.keep()
             place.saver.save(lambda: to_state(Searching(search.state_dict())), f"search-{step:06d}")
 
 

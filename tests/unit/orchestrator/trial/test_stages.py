@@ -12,6 +12,7 @@ from orchestrator.cluster.devices import target_costs
 from orchestrator.data.augment import preset
 from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.curves import CURVE_FILE, stored_curve
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     EVALUATION_FILE,
@@ -33,7 +34,7 @@ from supernet.errors import RunError
 from supernet.sync import Alone
 
 CONFIG = ROOT / "benchmarks" / "small_sweep.yaml"
-FILES = (ARCHITECTURE_FILE, SEARCH_FILE, OUTCOME_FILE, WEIGHTS_FILE)
+FILES = (ARCHITECTURE_FILE, SEARCH_FILE, CURVE_FILE, OUTCOME_FILE, WEIGHTS_FILE)
 DELIVERED = (*FILES, *MADE, EVALUATION_FILE)
 
 
@@ -145,6 +146,14 @@ def test_a_cut_after_any_save_changes_nothing_and_rank_zeros_statistics_are_not_
     found, names = play(job_of(folder, f"cut-{cut_after}"), cut_after)
     assert len(set(names)) == len(names), "a checkpoint was written twice although it was registered"
     assert found == undisturbed[0]
+
+
+def test_the_curve_of_a_search_has_its_steps_with_cost_and_entropy(folder, undisturbed):
+    job = job_of(folder, "undisturbed")
+    (trial,) = plan_trials(job.run)
+    curve = stored_curve(job.trial_store(trial))
+    assert [point.step for point in curve] == list(range(1, 11))
+    assert all(point.expected_cost > 0 and 0 < point.entropy <= job.space.max_entropy for point in curve)
 
 
 def test_every_start_is_listed(folder):
