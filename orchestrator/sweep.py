@@ -25,6 +25,7 @@ from orchestrator.data.storage import Storage, require_space
 from orchestrator.plan.check import check_run, require_here, resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
+from orchestrator.plan.cross import CROSS_KEY, missing_columns, stored_columns
 from orchestrator.plan.forecast import forecast_seconds, storage_bytes
 from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
@@ -32,6 +33,7 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
 from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
 from orchestrator.registry.queue import Registering
+from orchestrator.report.cross import latencies_on
 from orchestrator.report.live import LiveView
 from orchestrator.report.rows import cost_text
 from orchestrator.report.written import write_report
@@ -127,8 +129,14 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
             if trial.key in unregistered:
                 registering.add(trial, before[trial.key])
         left = num_left(job, before)
-        failed = _run_trials(job, left, len(before), registering, ledger, console) if left else {}
+        failed: dict[str, TrialResult] = {}
+        if left or missing_columns(job, list(before.values())):
+            failed = _run_trials(job, left, len(before), registering, ledger, console)
         ledger.idle()
+        columns = stored_columns(job)
+        for key, result in stored_results(job).items():
+            if row := latencies_on(columns, result):
+                registering.add_figures(key, {f"latency_ms_on_{target}": value for target, value in row.items()})
 
         def report() -> dict[str, bytes]:
             ledger.idle()
@@ -152,7 +160,7 @@ def _results(job: Job, failed: Mapping[str, TrialResult]) -> list[TrialResult]:
 def _kept_files(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
     """Write the report, and return what the registry keeps of the sweep: it, and the tables measured for it."""
     tables = job.root.child(TABLES_FOLDER)
-    names = [table_path("", job.space, target).name for target in job.run.load_targets() if target.measured]
+    names = [table_path("", job.space, job.target(name)).name for name in job.measured]
     measured = {f"{TABLES_FOLDER}/{name}": tables.read(name) for name in names if tables.exists(name)}
     return measured | write_report(job, results)
 
@@ -178,9 +186,9 @@ def _run_trials(
     """Run what is left on Ray, so many trials by target; return the failed ones by key."""
     run = job.run
     needed = int(run.workers.min * run.workers.cpus + 0.999)
-    measured = [target.name for target in run.load_targets() if target.measured]
-    with connect(measured, min_cpus=needed) as connection:
+    with connect(job.measured, min_cpus=needed) as connection:
         from orchestrator.cluster.progress import reader, start_board
+        from orchestrator.trial.crossing import fill_cross_table
 
         board = start_board()
         freed = contextlib.nullcontext(0) if connection.embedded else leftovers_freed(job.store, connection.session)
@@ -196,16 +204,20 @@ def _run_trials(
                 view.say(f"[yellow]{escape(note)}[/yellow]")
             if num_freed:
                 view.say(f"freed {num_freed} placement groups and guards that a killed driver of this sweep had left")
-            absent = [name for name in left if name in measured and name not in announced(left)]
+            absent = [name for name in left if name in job.measured and name not in announced(left)]
             present = [name for name in left if name not in absent]
             costs = _costs(job, present, view)
-            _warm_up(job, view)
+            if left:
+                _warm_up(job, view)
             for name in absent:
                 view.say(f"[yellow]{name}: no node measures it yet; its trials come last and wait for one[/yellow]")
             failed = _run_on_tune(job, present, costs, run.max_concurrent, registering, view)
             # These wait for their devices beside each other, and a device that never comes holds up no other.
             at_once = max(run.max_concurrent, sum(left[name] for name in absent))
-            return failed | _run_on_tune(job, absent, costs, at_once, registering, view)
+            failed |= _run_on_tune(job, absent, costs, at_once, registering, view)
+            fill_cross_table(job, view.say, embedded=connection.embedded)
+            view.forget(CROSS_KEY)
+            return failed
 
 
 def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTable]:

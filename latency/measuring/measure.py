@@ -1,10 +1,10 @@
-"""Measures one whole network or model file on a target, in a fresh process.
+"""Measures whole networks or model files on a target, in a fresh process.
 
 The same answer from a shell, a notebook or a Ray worker: the process sets its own threads, allocator and cores.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
@@ -80,7 +80,7 @@ def measure_network(
             save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, file)
         choices = space.kept(space.path(architecture))
         item = Item("model", choices=choices, input_shape=space.input_size, weights=file, whole=True, check=True)
-        return _measure(item, space, target, images, FilePath(name), seconds, progress, run)
+        return _measure([item], space, target, images, FilePath(name), seconds, progress, run)["model"]
 
 
 def measure_file(
@@ -101,15 +101,36 @@ def measure_file(
         NotRunnable: If this machine cannot run the target.
         RunError: If the measuring process fails.
     """
-    path = FilePath(file).resolve()
-    if not path.is_file():
-        raise InputError(f"{file}: no such file")
+    return measure_files({"model": file}, target, images=images, seconds=seconds, progress=progress, run=run)["model"]
+
+
+def measure_files(
+    files: Mapping[str, FilePath | str],
+    target: Target,
+    *,
+    images: NDArray[np.float32] | None = None,
+    seconds: float = 3.0,
+    progress: Progress = lambda text, share: None,
+    run: Callable[[Job, Progress], JobResult] = run_job,
+) -> dict[str, Measurement]:
+    """Measure model files in the same interleaved rounds: what the machine does meanwhile leaves their ratios alone.
+
+    Args: as `measure_network`, but for
+        files: By a key of each.
+        seconds: Measuring time wanted for each.
+
+    Raises: as `measure_file`.
+    """
+    for file in files.values():
+        if not FilePath(file).is_file():
+            raise InputError(f"{file}: no such file")
+    items = [Item(key, file=str(FilePath(file).resolve())) for key, file in files.items()]
     with tempfile.TemporaryDirectory(prefix="onepath-model-") as name:
-        return _measure(Item("model", file=str(path)), None, target, images, FilePath(name), seconds, progress, run)
+        return _measure(items, None, target, images, FilePath(name), seconds * len(items), progress, run)
 
 
 def _measure(
-    item: Item,
+    items: Sequence[Item],
     space: Space | None,
     target: Target,
     images: NDArray[np.float32] | None,
@@ -117,23 +138,24 @@ def _measure(
     seconds: float,
     progress: Progress,
     run: Callable[[Job, Progress], JobResult],
-) -> Measurement:
+) -> dict[str, Measurement]:
     if not target.measured:
         raise InputError(f"target {target.name}: its costs are counted or published; there is nothing to measure")
     if images is not None:
         np.save(folder / "images.npy", images, allow_pickle=False)
     plan = plan_for(target, seconds, visit_ms=20.0)
-    job = Job(target, (item,), space, plan, images=str(folder / "images.npy") if images is not None else "")
-    return _measurement(run(job, progress))
+    job = Job(target, tuple(items), space, plan, images=str(folder / "images.npy") if images is not None else "")
+    result = run(job, progress)
+    return {item.key: _measurement(result, item.key) for item in items}
 
 
-def _measurement(result: JobResult) -> Measurement:
-    stats = result.stats["model"]
+def _measurement(result: JobResult, key: str) -> Measurement:
+    stats = result.stats[key]
     return Measurement(
         latency_ms=stats.latency_ms,
         error_ms=stats.error_ms,
         median_ms=stats.median_ms,
         num_samples=stats.num_samples,
-        parity=result.parity.get("model"),
-        noise=noise_reason(result, ["model"], MAX_ERROR),
+        parity=result.parity.get(key),
+        noise=noise_reason(result, [key], MAX_ERROR),
     )

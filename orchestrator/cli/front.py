@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.options import STORAGE, Json, Storage, SweepName, stored_job
-from orchestrator.cli.printing import print_json, say
+from orchestrator.cli.printing import print_json, print_table, say
 from supernet.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,16 +30,26 @@ def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> N
     """Print a front's table or JSON, and say what to type next."""
     from rich.console import Console
 
+    from orchestrator.plan.cross import stored_columns
+    from orchestrator.report.cross import TITLE, cross_grid, cross_notes, latencies_on
     from orchestrator.report.front import front_notes, front_rows, front_table
     from orchestrator.report.trust import trust_of
 
-    rows = front_rows(results)
+    rows, columns = front_rows(results), stored_columns(job)
     if json:
-        print_json([row.to_plain() for row in rows])
+        print_json([row.to_plain() | {"latency_ms_on": latencies_on(columns, row.result)} for row in rows])
         return
     Console().print(front_table(rows))
+    if columns:
+        heading, *grid = cross_grid(columns, results)
+        print_table(TITLE, tuple(heading), [tuple(cells) for cells in grid])
     trust = trust_of(results, shared=job.run.mode == "shared")
-    for line in (*front_notes(rows), *trust.sentences, *_next(job, [result for result in results if result.done])):
+    for line in (
+        *front_notes(rows),
+        *cross_notes(columns, results),
+        *trust.sentences,
+        *_next(job, [result for result in results if result.done]),
+    ):
         say(line)
 
 

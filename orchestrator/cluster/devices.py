@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 
@@ -34,6 +34,8 @@ from supernet.space import Architecture, read_space
 
 _kept: list[MeasuringProcess] = []
 """The measuring process of this process's last target: the next measurement starts at once if it is of the same one."""
+
+Found = TypeVar("Found")
 
 ATTEMPTS = 3
 WAITING = "waiting for "
@@ -62,14 +64,19 @@ def _measure(
             where, Architecture.parse(text), goal, seconds=seconds, progress=tell, run=kept_process(goal).run
         )
 
-    return [quietest(partial(measure, text)) for text in architectures]
+    return [quietest(partial(measure, text), noise_of) for text in architectures]
 
 
-def quietest(measure: Callable[[], Measurement]) -> Measurement:
-    """Measure again while the machine is too noisy, a few times."""
+def noise_of(found: Measurement) -> str:
+    """Return why a measurement cannot be believed, or nothing."""
+    return found.noise
+
+
+def quietest(measure: Callable[[], Found], noise: Callable[[Found], str]) -> Found:
+    """Measure again while there is noise in what was found, a few times."""
     for _ in range(ATTEMPTS - 1):
         found = measure()
-        if not found.noise:
+        if not noise(found):
             return found
     return measure()
 

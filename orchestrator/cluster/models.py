@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency.measuring.answers import answers
-from latency.measuring.measure import Measurement, measure_file
+from latency.measuring.measure import Measurement, measure_file, measure_files
 from latency.target import read_target
-from orchestrator.cluster.devices import kept_process, on_target, quietest, teller
+from orchestrator.cluster.devices import kept_process, noise_of, on_target, quietest, teller
 from orchestrator.cluster.progress import poster
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import Job
@@ -53,7 +53,42 @@ def _measure(name: str, content: bytes, target: Mapping[str, Any], seconds: floa
     with tempfile.TemporaryDirectory(prefix="onepath-file-") as folder:
         file = Path(folder) / name
         file.write_bytes(content)
-        return quietest(lambda: measure_file(file, goal, seconds=seconds, progress=tell, run=kept_process(goal).run))
+        run = kept_process(goal).run
+        return quietest(lambda: measure_file(file, goal, seconds=seconds, progress=tell, run=run), noise_of)
+
+
+def measure_models(job: Job, target: str, name: str, contents: Mapping[str, bytes], key: str) -> dict[str, Measurement]:
+    """Measure model files on their target in the same rounds; as `measure_model`.
+
+    Args:
+        job: The sweep.
+        target: Name of the target, a measured one.
+        name: Of each file.
+        contents: Of the files, by a key of each.
+        key: Of the news about it.
+    """
+    plain = name, dict(contents), job.target(target).to_dict(), job.run.measure.network_seconds, key
+    found: dict[str, Measurement] = on_target(job, target, _measure_all, *plain, news=News(key, "measure"))
+    return found
+
+
+def _measure_all(
+    name: str, contents: Mapping[str, bytes], target: Mapping[str, Any], seconds: float, key: str
+) -> dict[str, Measurement]:
+    goal, tell = read_target(target, "target"), teller(poster(), key, "measure")
+    with tempfile.TemporaryDirectory(prefix="onepath-files-") as folder:
+        files = {}
+        for number, (network, content) in enumerate(contents.items()):
+            files[network] = Path(folder) / str(number) / name
+            files[network].parent.mkdir()
+            files[network].write_bytes(content)
+        run = kept_process(goal).run
+        return quietest(lambda: measure_files(files, goal, seconds=seconds, progress=tell, run=run), first_noise)
+
+
+def first_noise(found: Mapping[str, Measurement]) -> str:
+    """Return why measurements of the same rounds cannot be believed, or nothing."""
+    return next((one.noise for one in found.values() if one.noise), "")
 
 
 def _ask(name: str, content: bytes, target: Mapping[str, Any], images: NDArray[np.float32]) -> NDArray[np.float32]:

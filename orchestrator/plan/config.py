@@ -19,7 +19,7 @@ from supernet.derive import DeriveSettings
 from supernet.errors import InputError, nearest
 from supernet.loop import SearchSettings
 from supernet.objective import OBJECTIVES
-from supernet.plain import STRICT, Count, CountOrNone, Name, NotNegative, Positive, Share, Text
+from supernet.plain import STRICT, Count, CountOrNone, Flag, Name, NotNegative, Positive, Share, Text
 from supernet.specialise import TrainSettings
 
 
@@ -206,11 +206,14 @@ class MeasureConfig(Strict):
         table_seconds: Time for the measurements of one latency table.
         network_seconds: Time for the measurement of one finished network.
         wait_minutes: How long work waits for a target that no node of the cluster announces, before its trial fails.
+        cross_table: Whether every network of the fronts is measured on every target at hand when all trials are
+            done, where there are several: `network_seconds` each.
     """
 
     table_seconds: Annotated[Positive, Field(le=YEAR_SECONDS)] = 60.0
     network_seconds: Annotated[Positive, Field(le=YEAR_SECONDS)] = 10.0
     wait_minutes: Annotated[NotNegative, Field(le=YEAR_SECONDS / 60)] = 15.0
+    cross_table: Flag = True
 
 
 class DeliverConfig(Strict):

@@ -172,6 +172,11 @@ class Job:
         """The sweep's targets by name."""
         return {target.name: target for target in self.run.load_targets()}
 
+    @property
+    def measured(self) -> list[str]:
+        """Names of the sweep's targets that have a latency to measure."""
+        return [name for name, target in self.targets.items() if target.measured]
+
     @cached_property
     def space(self) -> Space:
         """The sweep's space with the data's classes."""

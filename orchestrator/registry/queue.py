@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,11 @@ class Registering:
     def add(self, trial: Trial, result: TrialResult) -> None:
         """Register a result, or record its failure, when its turn comes."""
         self.waiting.append(self.executor.submit(self._patiently, lambda: self._register(trial, result)))
+
+    def add_figures(self, trial: str, figures: Mapping[str, float]) -> None:
+        """Give a trial's registered network further figures, when their turn comes."""
+        act = partial(self.registry.add_figures, self.job.run.name, trial, figures)
+        self.waiting.append(self.executor.submit(self._patiently, act))
 
     def _patiently(self, act: Callable[[], None]) -> None:
         while True:

@@ -91,6 +91,15 @@ class Runs:
         ]
         self._client.log_batch(run_id, points)
 
+    def add(self, run_id: str, figures: Mapping[str, float], model_id: str) -> None:
+        """Give a logged model, and the run it came from, figures that they do not have already."""
+        known, now = self._client.get_run(run_id).data.metrics, time.time_ns() // 1_000_000
+        new = {name: value for name, value in figures.items() if known.get(name) != value}
+        points = [
+            self._entities.Metric(name, value, now, 0, model_id=model_id, run_id=run_id) for name, value in new.items()
+        ]
+        self._client.log_batch(run_id, points)
+
     def link_data(self, sweep: str, fingerprint: str, counts: Mapping[str, int]) -> None:
         """Give the sweep's run the data set, split by split, as what it worked on."""
         self._link(self.of_sweep(sweep).info.run_id, sweep, fingerprint, counts)

@@ -115,6 +115,18 @@ class Registry:
             self._client.set_tag(run_id, "onepath.reason", result.reason[:5000])
             self._client.set_terminated(run_id, "FAILED")
 
+    def add_figures(self, sweep: str, trial: str, figures: Mapping[str, float]) -> None:
+        """Give a trial's registered network, and its run, further figures; those that it has already stay as they are.
+
+        Args:
+            sweep: Name of the sweep.
+            trial: Key of the trial; where no network of it is registered, nothing is done.
+            figures: By their names in MLflow.
+        """
+        with self._calls():
+            for version in self._versions.of(sweep, trial)[:1]:
+                self._runs.add(version.run_id, figures, version.source.split("/")[-1])
+
     def register(self, result: TrialResult, files: Mapping[str, Path]) -> str:
         """Make the trial's network a version of the registered model `<sweep>-<target>`, exactly once.
 

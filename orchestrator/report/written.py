@@ -4,14 +4,16 @@ Why here: the one list of what a report consists of, made again at every end of 
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
+from orchestrator.plan.cross import Column, stored_columns
 from orchestrator.plan.ledgers import stored_ledger
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import Job
+from orchestrator.report.cross import TITLE, cross_grid, cross_notes, cross_plain, home_cells
 from orchestrator.report.front import front_png, front_rows, report_html
 from orchestrator.report.ledger import ledger_grid, ledger_notes
 from orchestrator.report.page import PageTable
@@ -26,19 +28,22 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
         job: The sweep.
         results: One per trial.
     """
-    ledger = stored_ledger(job.store)
+    ledger, columns = stored_ledger(job.store), stored_columns(job)
     files = {"ledger.json": to_json(ledger.to_plain()).encode()}
+    if columns:
+        files["cross_table.json"] = to_json(cross_plain(columns, results)).encode()
     if any(result.done for result in results):
         rows, settings = front_rows(results), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
         trust = trust_of(results, shared=job.run.mode == "shared")
         files["trust.json"] = to_json({**to_plain(trust), "sentences": trust.sentences}).encode()
         spent = PageTable("Where the time went", ledger_grid(ledger), ledger_notes(ledger, [r.trial for r in results]))
+        cross = [_cross(columns, results)] if columns else []
         with tempfile.TemporaryDirectory(prefix="onepath-report-") as folder:
             page = report_html(
                 rows,
                 Path(folder) / "report.html",
                 title=f"onepath sweep {job.run.name}",
-                tables=[spent],
+                tables=[*cross, spent],
                 sections=[("Trust in shared weights", "\n".join(trust.sentences)), ("Configuration", settings)],
             )
             for file in (front_png(rows, Path(folder) / "front.png"), page):
@@ -46,3 +51,8 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
     for name, content in files.items():
         job.store.write(name, content)
     return files
+
+
+def _cross(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> PageTable:
+    marked = home_cells(columns, results)
+    return PageTable(TITLE, cross_grid(columns, results), cross_notes(columns, results), marked)

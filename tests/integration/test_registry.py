@@ -110,6 +110,20 @@ def test_registering_again_changes_nothing_and_another_result_replaces(registry:
     assert registry._client.get_model_version_by_alias("again-ort-cpu-1t", "best").tags["top1"] == "0.5"
 
 
+def test_figures_that_come_later_are_those_of_the_registered_network_once(registry: Registry, root: Path) -> None:
+    registry.open_sweep("later", {})
+    register(registry, make_result("t", sweep="later"), root / "files")
+    for latency_ms in (2.5, 2.5, 2.25):
+        registry.add_figures("later", "t", {"latency_ms_on_torch-cpu-1t": latency_ms})
+    registry.add_figures("later", "never-registered", {"latency_ms_on_torch-cpu-1t": 1.0})
+    (version,) = registry._versions.of("later", "t")
+    history = registry._client.get_metric_history(version.run_id, "latency_ms_on_torch-cpu-1t")
+    assert sorted(point.value for point in history) == [2.25, 2.5]
+    where = 'metrics."latency_ms_on_torch-cpu-1t" < 2.3'
+    (model,) = registry._client.search_logged_models([registry.experiment_id], where)
+    assert model.model_id == version.source.split("/")[-1]
+
+
 def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Registry, root: Path, tmp_path: Path) -> None:
     wide = registry.pull("night", "ort-cpu-1t", tmp_path / "wide", max_ms=2.5)
     assert (wide["trial"], wide["cost"]) == ("ort-wide", 2.5)

@@ -1,0 +1,161 @@
+"""The cross table: every network of the fronts on every target, measured in the same rounds, as plain data.
+
+Why here: it tells whether searching for a target paid (the paper's table 6: a network is fastest where it was searched
+for). It must not know how anything is measured or
+shown.
+"""
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import hypot, sqrt
+
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import Job
+from orchestrator.report.rows import front_rows
+from supernet.errors import InputError
+from supernet.plain import read_sealed, to_sealed
+
+FOLDER, CROSS_KEY = "cross", "cross table"
+ERRORS = 2.0
+"""Standard errors within which two figures are equal."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A network's latency on one target, in milliseconds, as `latency.measuring.measure.Measurement` has it."""
+
+    latency_ms: float
+    error_ms: float
+    median_ms: float
+
+
+@dataclass(frozen=True)
+class Column:
+    """All networks on one target, measured in the same interleaved rounds: their ratios hold on a noisy machine.
+
+    Attributes:
+        target: Name of the target.
+        architectures: What was measured, by trial.
+        figures: By trial.
+        noise: Why the machine was too disturbed for the figures to be believed, or empty.
+    """
+
+    target: str
+    architectures: dict[str, str]
+    figures: dict[str, Figure]
+    noise: str
+
+
+def store_column(job: Job, column: Column) -> None:
+    """Keep a column in the sweep's folder."""
+    job.store.child(FOLDER).write(f"{column.target}.json", to_sealed(column).encode())
+
+
+def stored_columns(job: Job) -> dict[str, Column]:
+    """Return the columns that a sweep's folder keeps, by target; a damaged one is none, and is measured again."""
+    found, folder = {}, job.store.child(FOLDER)
+    for target in job.measured:
+        name = f"{target}.json"
+        with contextlib.suppress(InputError, OSError):
+            column: Column = read_sealed(Column, folder.read(name), f"{folder.uri}/{name}")
+            found[target] = column
+    return found
+
+
+def is_of(column: Column | None, results: Sequence[TrialResult]) -> bool:
+    """Whether a column is of the networks of these results."""
+    return column is not None and column.architectures == {result.trial: result.architecture for result in results}
+
+
+def crossed(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Return the networks of a cross table: those on the front of their target."""
+    return [row.result for row in front_rows(results) if row.on_front]
+
+
+def missing_columns(job: Job, results: Sequence[TrialResult]) -> list[str]:
+    """Return the targets whose column of the cross table is not measured yet; none where a sweep has none.
+
+    Args:
+        job: The sweep.
+        results: Of its trials.
+    """
+    networks = crossed(results)
+    if not job.run.measure.cross_table or len(job.measured) < 2 or len(networks) < 2:
+        return []
+    columns = stored_columns(job)
+    return [target for target in job.measured if not is_of(columns.get(target), networks)]
+
+
+def row_of(columns: Mapping[str, Column], result: TrialResult) -> dict[str, Figure]:
+    """Return what one network takes on each target that it was measured on."""
+    return {
+        target: column.figures[result.trial]
+        for target, column in columns.items()
+        if column.architectures.get(result.trial) == result.architecture
+    }
+
+
+@dataclass(frozen=True)
+class Home:
+    """Whether a target's own networks are the fastest on it at their accuracy.
+
+    Attributes:
+        target: Name of the target.
+        num_own: Networks that were searched for it.
+        num_others: Networks that were searched for other targets.
+        beaten: By trial of the target, the fastest of the others that are at least as accurate, where it is faster than
+            every own network that is; accuracies and latencies within two standard errors are equal.
+    """
+
+    target: str
+    num_own: int
+    num_others: int
+    beaten: dict[str, str]
+
+    @property
+    def sentence(self) -> str:
+        """The same in words."""
+        others = f"{self.num_others} network{'s' * (self.num_others != 1)} of other targets"
+        if not self.num_own or not self.num_others:
+            return f"{self.target}: has no network of {'its own' if not self.num_own else 'another target'} to compare"
+        if not self.beaten:
+            return f"{self.target}: at home its own are the fastest at their accuracy ({self.num_own} against {others})"
+        pairs = ", ".join(f"{other} beats {own}" for own, other in self.beaten.items())
+        return f"{self.target}: {self.num_own - len(self.beaten)} of {self.num_own} are the fastest at home ({pairs})"
+
+
+def at_home(column: Column, results: Sequence[TrialResult]) -> Home:
+    """Return whether the own networks of a column's target are the fastest on it at their accuracy.
+
+    Each accuracy is that of the file which was delivered for the network's own target.
+
+    Args:
+        column: Of the target.
+        results: Of the networks; those that the column lacks are left out.
+    """
+    known = [result for result in results if result.trial in column.figures and result.top1 is not None]
+    own = [result for result in known if result.target == column.target]
+    others = [result for result in known if result.target != column.target]
+    beaten = {}
+    for mine in own:
+        rivals = [column.figures[r.trial] for r in own if _as_accurate(r, mine)]
+        faster = [r for r in others if _as_accurate(r, mine) and _faster(column.figures[r.trial], rivals)]
+        if faster:
+            beaten[mine.trial] = min(faster, key=lambda result: column.figures[result.trial].latency_ms).trial
+    return Home(column.target, len(own), len(others), beaten)
+
+
+def _as_accurate(result: TrialResult, other: TrialResult) -> bool:
+    assert result.top1 is not None, result
+    assert other.top1 is not None, other
+    return result.top1 >= other.top1 - ERRORS * hypot(_top1_error(result), _top1_error(other))
+
+
+def _top1_error(result: TrialResult) -> float:
+    share, number = result.top1 or 0.0, result.num_test_images
+    return sqrt(share * (1 - share) / number) if number else 0.0
+
+
+def _faster(figure: Figure, others: Iterable[Figure]) -> bool:
+    return all(figure.latency_ms < o.latency_ms - ERRORS * hypot(figure.error_ms, o.error_ms) for o in others)

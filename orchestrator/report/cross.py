@@ -1,0 +1,76 @@
+"""The cross table as a grid for terminal and page, as sentences, and as plain data.
+
+Why here: all of them say the same. Made from results and columns alone; it must not know where these are kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from orchestrator.plan.cross import Column, at_home, row_of
+from orchestrator.plan.result import TrialResult
+from orchestrator.report.rows import ms_text, percent_text
+from supernet.plain import to_plain
+
+TITLE = "Every network on every target (ms)"
+
+
+def cross_grid(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> list[list[str]]:
+    """Return a row per network and a column per target, in milliseconds; the heading first.
+
+    Args:
+        columns: By target.
+        results: Of all trials; those without a figure have no row.
+    """
+    grid = [["network", "top-1", *columns]]
+    for result in rows_of(columns, results):
+        row = row_of(columns, result)
+        cells = [f"{ms_text(row[t].latency_ms)} ± {ms_text(row[t].error_ms)}" if t in row else "-" for t in columns]
+        grid.append([result.trial, percent_text(result.top1), *cells])
+    return grid
+
+
+def home_cells(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> set[tuple[int, int]]:
+    """Return the cells (row, column) of `cross_grid` in which a network is on the target it was searched for."""
+    places = {target: number for number, target in enumerate(columns, 2)}
+    rows = enumerate(rows_of(columns, results), 1)
+    return {(number, places[result.target]) for number, result in rows if result.target in places}
+
+
+def rows_of(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Return the results that have a figure, by target and cost."""
+    known = [result for result in results if result.done and row_of(columns, result)]
+    return sorted(known, key=lambda result: (result.target, result.cost or 0.0))
+
+
+def cross_notes(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> list[str]:
+    """Return what the table says: whether each target's own networks are the fastest on it, and what is in doubt."""
+    if not columns:
+        return []
+    said = [at_home(column, results).sentence for column in columns.values()]
+    noisy = [f"{name}: noisy measurement: {column.noise}" for name, column in columns.items() if column.noise]
+    return [*said, *noisy]
+
+
+def cross_plain(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> dict[str, Any]:
+    """Return what `cross_table.json` holds."""
+    return {
+        "targets": list(columns),
+        "noise": {name: column.noise for name, column in columns.items()},
+        "networks": [
+            {
+                "trial": result.trial,
+                "target": result.target,
+                "architecture": result.architecture,
+                "top1": result.top1,
+                "on": {target: to_plain(figure) for target, figure in row_of(columns, result).items()},
+            }
+            for result in rows_of(columns, results)
+        ],
+        "home": [to_plain(at_home(column, results)) for column in columns.values()],
+        "sentences": cross_notes(columns, results),
+    }
+
+
+def latencies_on(columns: Mapping[str, Column], result: TrialResult) -> dict[str, float]:
+    """Return a network's latency on each target that it was measured on, in milliseconds."""
+    return {target: figure.latency_ms for target, figure in row_of(columns, result).items()}

@@ -1,0 +1,105 @@
+"""The cross table's step of a sweep: the networks of all fronts, as files, onto every target at hand.
+
+Why here: it makes the file that each network would be delivered as for another target. What is kept of it and what it
+says stands in `plan.cross`; it must not know Ray.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+
+from rich.markup import escape
+
+from latency.measuring.measure import Measurement
+from latency.target import Target
+from orchestrator.cluster.models import measure_models
+from orchestrator.cluster.progress import poster
+from orchestrator.cluster.session import announced
+from orchestrator.plan.check import not_here
+from orchestrator.plan.cross import CROSS_KEY, Column, Figure, crossed, missing_columns, store_column
+from orchestrator.plan.news import News
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.stored import known_trials, stored_results
+from orchestrator.plan.trials import Job, Trial
+from orchestrator.trial.files import delivered_file, kept_precision, makers_of, network_of, stored_outcome
+from orchestrator.trial.records import is_intact, read_beside
+from orchestrator.trial.stages import open_data
+from supernet.errors import InputError, RunError
+
+Say = Callable[[str], None]
+MeasureAll = Callable[[str, str, Mapping[str, bytes]], Mapping[str, Measurement]]
+"""From a target, the name of a file and the contents by trial, to what was measured in the same rounds."""
+
+
+def fill_cross_table(job: Job, say: Say, *, embedded: bool) -> None:
+    """Measure the networks of all fronts on every target at hand, where that is not done; no trial fails for it.
+
+    Args:
+        job: The sweep.
+        say: Takes a line for the terminal.
+        embedded: Whether the cluster is this machine alone.
+    """
+    results = [result for result in stored_results(job).values() if result.done]
+    missing = missing_columns(job, results)
+    if not missing:
+        return
+    poster()(News(CROSS_KEY, "export"))
+    away = set(missing) - set(announced(missing))
+    if embedded:
+        away |= not_here(job.target(name) for name in missing).keys()
+    reasons = dict.fromkeys(sorted(away), "no node measures it now")
+    here = [name for name in missing if name not in away]
+    for name, reason in fill_columns(job, results, here, partial(measure_models, job, key=CROSS_KEY)):
+        reasons[name] = reason
+    for name, reason in reasons.items():
+        text = f"not in the cross table ({escape(reason)}); the same command adds it" if reason else ""
+        say(f"{name}: [yellow]{text}[/yellow]" if text else f"{name}: every network of the fronts was measured on it")
+
+
+def fill_columns(
+    job: Job, results: Sequence[TrialResult], targets: Sequence[str], measure: MeasureAll
+) -> Iterator[tuple[str, str]]:
+    """Measure the networks of all fronts on targets, and store each column as soon as it is known.
+
+    Args:
+        job: The sweep.
+        results: Of its trials.
+        targets: That are at hand.
+        measure: Measures files on a target.
+
+    Yields:
+        Each target, with why it has no column, or nothing.
+    """
+    networks = crossed(results)
+    trials = {trial.key: trial for trial in known_trials(job)}
+    made: dict[tuple[str, str, str], bytes] = {}
+    for name in targets:
+        target = job.target(name)
+        file = delivered_file(target)
+        try:
+            contents = {}
+            for result in networks:
+                place = result.trial, file, kept_precision(target, file)
+                if place not in made:
+                    made[place] = file_for(job, trials[result.trial], target)
+                contents[result.trial] = made[place]
+            found = measure(name, file, contents)
+        except (InputError, RunError) as error:
+            yield name, str(error)
+            continue
+        figures = {trial: Figure(one.latency_ms, one.error_ms, one.median_ms) for trial, one in found.items()}
+        noise = next((one.noise for one in found.values() if one.noise), "")
+        store_column(job, Column(name, {r.trial: r.architecture for r in networks}, figures, noise))
+        yield name, ""
+
+
+def file_for(job: Job, trial: Trial, target: Target) -> bytes:
+    """Return a trial's network as it would be delivered for a target; its own file where that is the same.
+
+    Raises:
+        RunError: If what it is made from is damaged.
+    """
+    file, store = delivered_file(target), job.trial_store(trial)
+    if kept_precision(job.target(trial.target), file) == kept_precision(target, file) and is_intact(store, file):
+        return read_beside(store, file)
+    outcome, weights = stored_outcome(store)
+    return makers_of(network_of(job, outcome, weights), target, open_data(job), job.run.deliver.int8)[file]()
