@@ -29,7 +29,8 @@ def small_run(folder: Path) -> Path:
     run = {
         **definition,
         "name": "small",
-        "targets": ["ort-cpu-1t"],
+        "targets": ["ort-cpu-1t", "ort-cpu-2t"],
+        "sweep": {"budget_fractions": [0.4]},
         "workers": 1,
         "max_concurrent": 1,
         "warmup": {**definition["warmup"], "num_steps": 40},
@@ -99,20 +100,27 @@ def test_a_killed_sweep_goes_on_and_registers_nothing_twice(tmp_path):
     rows = json.loads(onepath(tmp_path, "front", "small", "--json").stdout)
     assert len(rows) == 2
     assert all(rows_keys >= KEYS for rows_keys in map(set, rows))
-    tight, wide = sorted(rows, key=lambda row: row["budget"])
-    assert tight["cost"] < wide["cost"]
-    assert {row["model_uri"] for row in rows} == {"models:/small-ort-cpu-1t/1", "models:/small-ort-cpu-1t/2"}
+    assert {row["model_uri"] for row in rows} == {"models:/small-ort-cpu-1t/1", "models:/small-ort-cpu-2t/1"}
+    assert all(set(row["latency_ms_on"]) == {"ort-cpu-1t", "ort-cpu-2t"} for row in rows)
+    (mine,) = (row for row in rows if row["target"] == "ort-cpu-1t")
 
-    pulled = onepath(tmp_path, "pull", "small", "--target", "ort-cpu-1t", "--max-ms", str(tight["cost"]), "--json")
-    assert json.loads(pulled.stdout)["architecture"] == tight["architecture"]
+    pulled = onepath(tmp_path, "pull", "small", "--target", "ort-cpu-1t", "--max-ms", str(mine["cost"]), "--json")
+    assert json.loads(pulled.stdout)["architecture"] == mine["architecture"]
     folder = tmp_path / "small-ort-cpu-1t"
     assert {"model.pt2", "model.onnx", "architecture.json", "weights.safetensors"} <= {p.name for p in folder.iterdir()}
     reproduce(folder, tmp_path / "onepath-runs")
     shown = onepath(tmp_path, "arch", "show", str(folder / "architecture.json"), "--json")
-    assert json.loads(shown.stdout)["num_params"] == tight["num_params"]
+    assert json.loads(shown.stdout)["num_params"] == mine["num_params"]
 
-    assert (tmp_path / "onepath-runs" / "small" / "front.png").stat().st_size > 10_000
-    assert (tmp_path / "onepath-runs" / "small" / "report.html").stat().st_size > 10_000
+    left = tmp_path / "onepath-runs" / "small"
+    assert (left / "front.png").stat().st_size > 10_000
+    assert (left / "report.html").stat().st_size > 10_000
+    ledger = json.loads((left / "ledger.json").read_text())
+    assert ledger["num_runs"] <= 2, "the third had nothing to do"
+    assert {"sweep", "cross table"} <= {spent["key"] for spent in ledger["spent"]}
+    assert {"search", "train", "measure", "workers"} <= {spent["phase"] for spent in ledger["spent"]}
+    assert ledger["device_hours"] > 0
+    assert "the work's time is overhead" in second.stdout
 
     changed = yaml.safe_load(run.read_text()) | {"seed": 7}
     run.write_text(yaml.safe_dump(changed))
