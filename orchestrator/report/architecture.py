@@ -1,13 +1,15 @@
-"""Draws an architecture the way the paper draws its networks: a row of boxes, one per block, into a PNG.
+"""Draws an architecture the way the paper draws its networks: a row of boxes, one per block, into a PNG or an SVG.
 
 Why apart from `cli.arch`: drawing is geometry. Height shows the kernel, width the expansion, colour both; what
 is written inside, below and above is the operator, the shape of its output and the resolution.
 """
 
 from dataclasses import dataclass
+from io import StringIO
 from itertools import accumulate, groupby
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,6 +24,8 @@ DARKER = {"#cfd4da": "#adb5bd", "#9ecae1": "#4f9bcb", "#a1d99b": "#52ab5c", "#fd
 OTHER_COLOUR, LINE_COLOUR = "#d4c5e8", "#495057"
 GAP, LARGE_EXPANSION = 0.42, 5
 FULL_KERNEL = 7
+SVG_METADATA = ("Creator", "Date", "Format", "Type")
+"""What matplotlib would write into each drawing besides."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,25 @@ def draw_network(space: Space, architecture: Architecture, file: Path) -> None:
         architecture: What to draw; dropped blocks are left out, as in the paper.
         file: Where to write.
     """
+    _figure(space, architecture).savefig(file, format="png", facecolor="white")
+
+
+def network_svg(space: Space, architecture: Architecture, name: str) -> str:
+    """Return the same drawing as an element of a page; all have one height and one scale.
+
+    Args:
+        space: Space of the architecture.
+        architecture: What to draw.
+        name: Of the drawing: what its parts are called by begins with it, so that no two on a page share a name.
+    """
+    content = StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        _figure(space, architecture).savefig(content, format="svg", metadata=dict.fromkeys(SVG_METADATA))
+    text = content.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _figure(space: Space, architecture: Architecture) -> Figure:
     blocks = block_costs(space, architecture)
     boxes = [_box(block) for block in blocks]
     *lefts, end = accumulate((box.width + GAP for box in boxes), initial=0.0)
@@ -68,7 +91,7 @@ def draw_network(space: Space, architecture: Architecture, file: Path) -> None:
     axes.set_ylim(-2.75, 2.2)
     axes.axis("off")
     FigureCanvasAgg(figure)
-    figure.savefig(file, format="png", facecolor="white")
+    return figure
 
 
 def _box(block: BlockCost) -> Box:

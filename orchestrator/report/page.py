@@ -4,12 +4,13 @@ Why here: the page is what is sent around and looked at years later, so it holds
 Its text stands in `page.html.j2`. It must not know MLflow, ray or where rows come from.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from orchestrator.plan.curves import Point
 from orchestrator.plan.result import columns
 from orchestrator.report.rows import (
     BUDGET_COLOUR,
@@ -20,6 +21,7 @@ from orchestrator.report.rows import (
     cost_label,
     cost_text,
     count_text,
+    percent_text,
     tick_text,
 )
 
@@ -49,10 +51,12 @@ def report_html(
     path: str | Path,
     *,
     title: str = "onepath sweep",
+    drawings: Mapping[str, str] | None = None,
+    curves: Mapping[str, Sequence[Point]] | None = None,
     tables: Sequence[PageTable] = (),
     sections: Sequence[tuple[str, str]] = (),
 ) -> Path:
-    """Write the page: fronts with budgets, predicted against measured latency, the trials, further tables and sections.
+    """Write the page: fronts with budgets, their architectures, predicted against measured latency, searches, trials.
 
     Costs that are counted were not predicted: the second figure leaves them out, and is left out where all are.
 
@@ -60,6 +64,8 @@ def report_html(
         rows: From `front_rows`.
         path: The HTML file to write.
         title: Heading and title of the page.
+        drawings: SVG of architectures by trial: those of the fronts are shown; a click on a point leads to its own.
+        curves: How the searches went, by trial.
         tables: Further tables.
         sections: Further (heading, text) pairs; the text is shown as it stands.
 
@@ -70,11 +76,14 @@ def report_html(
 
     targets = list(dict.fromkeys(row.result.target for row in rows))
     figures = [_front_figure(target, [row for row in rows if row.result.target == target]) for target in targets]
+    drawn_rows = [row for row in rows if row.on_front and row.result.trial in (drawings or {})]
+    searches = _search_figures(rows, curves or {})
     predicted = [row for row in rows if row.is_drawn and row.result.predicted_cost and row.result.unit == "ms"]
     if predicted:
         figures.append(_prediction_figure(predicted))
+    figures += searches
     drawn = [
-        figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False, "responsive": True})
+        figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displayModeBar": False})
         for number, figure in enumerate(figures)
     ]
     num_drawn, on_front = sum(row.is_drawn for row in rows), sum(row.on_front for row in rows)
@@ -83,7 +92,11 @@ def report_html(
         title=title,
         summary=f"{len(rows)} trials on {len(targets)} targets: {num_drawn} finished, {on_front} on a front",
         fronts=drawn[: len(targets)],
-        comparison="".join(drawn[len(targets) :]),
+        comparison="".join(drawn[len(targets) : len(drawn) - len(searches)]),
+        searches=drawn[len(drawn) - len(searches) :],
+        drawings=drawings,
+        networks={target: [row for row in drawn_rows if row.result.target == target] for target in targets},
+        caption=_caption,
         columns=columns(wide=True),
         rows=rows,
         tables=tables,
@@ -131,6 +144,7 @@ def _front_figure(target: str, rows: Sequence[Row]) -> Any:
             marker={"color": colour, "size": 10},
             name=name,
             text=[_hover(row) for row in members],
+            customdata=[row.result.trial for row in members],
             hoverinfo="text",
         )
     for budget in sorted({row.result.budget for row in rows if row.result.budget is not None}):
@@ -160,6 +174,7 @@ def _prediction_figure(rows: Sequence[Row]) -> Any:
             mode="markers",
             marker={"color": TARGET_COLOURS[number % len(TARGET_COLOURS)], "size": 9},
             name=target,
+            customdata=[row.result.trial for row in members],
             text=[_hover(row) for row in members],
             hoverinfo="text",
         )
@@ -171,6 +186,44 @@ def _prediction_figure(rows: Sequence[Row]) -> Any:
     figure.update_xaxes(type="log")
     figure.update_yaxes(type="log")
     return figure
+
+
+def _search_figures(rows: Sequence[Row], curves: Mapping[str, Sequence[Point]]) -> list[Any]:
+    """How the searches went: expected cost as a share of the budget, and entropy of alpha; none without curves."""
+    import plotly.graph_objects as go
+
+    drawn = [row.result for row in rows if curves.get(row.result.trial)]
+    targets = list(dict.fromkeys(row.result.target for row in rows))
+    costs, entropies, named = go.Figure(), go.Figure(), set[str]()
+    for result in drawn:
+        points, colour = curves[result.trial], TARGET_COLOURS[targets.index(result.target) % len(TARGET_COLOURS)]
+        whole = result.budget or points[0].expected_cost
+        for figure, values in (
+            (costs, [point.expected_cost / whole for point in points]),
+            (entropies, [point.entropy for point in points]),
+        ):
+            figure.add_scatter(
+                x=[point.step for point in points],
+                y=values,
+                mode="lines",
+                line={"color": colour, "width": 1.6},
+                name=result.target,
+                legendgroup=result.target,
+                showlegend=result.target not in named,
+                customdata=[result.trial] * len(points),
+                hovertemplate="%{customdata}, step %{x}: %{y:.3f}<extra></extra>",
+            )
+        named.add(result.target)
+    costs.add_hline(1.0, line={"color": BUDGET_COLOUR, "dash": "dot", "width": 1.5})
+    _style(costs, "step", "expected cost / budget")
+    _style(entropies, "step", "entropy of alpha (nats)")
+    return [costs, entropies] if drawn else []
+
+
+def _caption(row: Row) -> str:
+    result = row.result
+    budget = f", budget {cost_text(result.budget, result.unit)}" if result.budget else ""
+    return f"{percent_text(result.top1)} at {cost_text(result.cost, result.unit)}{budget}"
 
 
 def _style(figure: Any, x_title: str, y_title: str) -> None:

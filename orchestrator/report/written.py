@@ -10,15 +10,19 @@ from pathlib import Path
 import yaml
 
 from orchestrator.plan.cross import Column, stored_columns
+from orchestrator.plan.curves import stored_curve
 from orchestrator.plan.ledgers import stored_ledger
 from orchestrator.plan.result import TrialResult
+from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import Job
+from orchestrator.report.architecture import network_svg
 from orchestrator.report.cross import TITLE, cross_grid, cross_notes, cross_plain, home_cells
 from orchestrator.report.front import front_png, front_rows, report_html
 from orchestrator.report.ledger import ledger_grid, ledger_notes
 from orchestrator.report.page import PageTable
 from orchestrator.report.trust import trust_of
 from supernet.plain import to_json, to_plain
+from supernet.space import Architecture
 
 
 def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
@@ -43,6 +47,8 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
                 rows,
                 Path(folder) / "report.html",
                 title=f"onepath sweep {job.run.name}",
+                drawings=_drawings(job, results),
+                curves={trial.key: stored_curve(job.trial_store(trial)) for trial in known_trials(job)},
                 tables=[*cross, spent],
                 sections=[("Trust in shared weights", "\n".join(trust.sentences)), ("Configuration", settings)],
             )
@@ -56,3 +62,9 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
 def _cross(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> PageTable:
     marked = home_cells(columns, results)
     return PageTable(TITLE, cross_grid(columns, results), cross_notes(columns, results), marked)
+
+
+def _drawings(job: Job, results: Sequence[TrialResult]) -> dict[str, str]:
+    """Return the architecture of each network that is on a front, as SVG by trial."""
+    found = [row.result for row in front_rows(results) if row.on_front]
+    return {r.trial: network_svg(job.space, Architecture.parse(r.architecture), r.trial) for r in found}

@@ -1,12 +1,14 @@
 """`onepath arch`: published networks, JSON files and compact ids as tables, JSON and drawings."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli.arch import app
+from orchestrator.report.architecture import network_svg
 from supernet.errors import InputError
 from supernet.presets import load_network
 from supernet.space import architecture_to_json
@@ -54,6 +56,16 @@ def test_show_draws(tmp_path, reference):
     run("show", reference, "--png", str(file))
     assert file.read_bytes().startswith(PNG_HEADER)
     assert file.stat().st_size > 10_000
+
+
+def test_a_drawing_on_a_page_names_its_parts_after_itself():
+    space, architecture = load_network("digits:k3e3~z~k7e6-k5e6~k3e3~z")
+    one, again, other = (network_svg(space, architecture, name) for name in ("one", "one", "other"))
+    assert one.startswith("<svg")
+    assert one == again
+    assert "MB6 7x7" in one
+    names = [set(re.findall(r'id="(p[0-9a-f]+|m[0-9a-f]+)"', drawing)) for drawing in (one, other)]
+    assert not names[0] & names[1]
 
 
 def test_list_names_networks_and_spaces():

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from report_cases import COUNTED, RESULTS, Page, figures
 
+from orchestrator.plan.curves import Point
 from orchestrator.report.front import front_rows, report_html
+from orchestrator.report.page import PageTable
 
 
 def test_page_is_self_contained_and_says_everything(tmp_path: Path) -> None:
@@ -48,3 +50,29 @@ def test_page_shows_counts_as_counts_and_compares_only_what_was_predicted(tmp_pa
     alone = report_html(front_rows([COUNTED]), tmp_path / "alone.html").read_text()
     assert len(figures(alone)) == 1
     assert "Predicted against" not in alone
+
+
+def test_a_point_leads_to_its_architecture_and_searches_and_tables_are_shown(tmp_path: Path) -> None:
+    html = report_html(
+        front_rows(RESULTS),
+        tmp_path / "r.html",
+        drawings={"fast": "<svg>drawn fast</svg>", "slow": "<svg>beaten</svg>"},
+        curves={"fast": [Point(1, 2.2, 1.5), Point(9, 1.1, 0.5)], "slow": [], "only": [Point(1, 9.9, 1.5)]},
+        tables=[PageTable("Cross <table>", [["", "a"], ["net", "1.0"]], ["what it says"], {(1, 1)})],
+    ).read_text()
+    page = Page()
+    page.feed(html)
+    assert '<figure id="network-fast"' in html
+    assert "drawn fast" in page.text
+    assert "80.0 % at 1.000 ms, budget 1.100 ms" in page.text
+    assert "beaten" not in page.text, "it is on no front"
+    assert 'id="trial-slow"' in html
+    ort, torch, _, costs, entropies = figures(html)
+    assert '"customdata":["fast","best"]' in ort
+    assert '"customdata":["only"]' in torch
+    assert '"y":[2.0,1.0]' in costs.replace("2.0000000000000000", "2.0"), "as shares of the budget"
+    assert '"y":[1.5,0.5]' in entropies
+    assert "Cross <table>" in page.text
+    assert "what it says" in page.text
+    assert '<td class=" marked">' in html
+    assert len(figures(report_html(front_rows(RESULTS), tmp_path / "without.html").read_text())) == 3

@@ -1,6 +1,7 @@
 """The report of a sweep is written beside it, whatever there is to say."""
 
 import json
+from dataclasses import replace
 
 from report_cases import done
 
@@ -21,13 +22,16 @@ def test_a_report_is_picture_page_and_figures_beside_the_sweep(tmp_path):
     job = job_in(tmp_path)
     with kept_ledger(job.store, 1.0, lambda: {"wall": 90.0}) as ledger:
         ledger.look({"fast": News("fast", "search", 1, 2)})
-    files = write_report(job, [done("fast", "ort", 1.0, 0.8)])
+    architecture = job.space.architecture([0] * len(job.space.positions)).id
+    files = write_report(job, [replace(done("fast", "ort", 1.0, 0.8), architecture=architecture)])
     assert {"ledger.json", "trust.json", "front.png", "report.html"} <= files.keys()
     assert {name: job.store.read(name) for name in files} == files
     told = json.loads(files["ledger.json"])
     assert told["forecast_seconds"] == {"wall": 90.0}
     assert [spent["key"] for spent in told["spent"]] == ["sweep", "fast"]
-    assert "Where the time went" in files["report.html"].decode()
+    page = files["report.html"].decode()
+    assert "Where the time went" in page
+    assert '<figure id="network-fast"' in page
 
 
 def test_where_all_trials_failed_the_ledger_is_left(tmp_path):
