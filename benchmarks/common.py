@@ -1,8 +1,10 @@
-"""What the benchmarks of the search core share: arguments, the machine they ran on, synthetic images, printing."""
+"""What benchmarks share: arguments, the machine they ran on, synthetic images, printing."""
 
 import argparse
 import json
 import platform
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,9 +78,15 @@ class OneBatch:
         yield self.images, self.labels
 
 
+def say(text: str) -> None:
+    """Print progress, apart from the result."""
+    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
+
+
 def wanted(value: float, limit: float, *, most: bool) -> dict[str, Any]:
     """Return a number beside what was wanted of it (`most`: no more than `limit`, else no less)."""
-    return {"value": round(value, 4), "wanted": f"{'<=' if most else '>='} {limit:g}", "met": (value <= limit) == most}
+    met = value <= limit if most else value >= limit
+    return {"value": round(value, 4), "wanted": f"{'<=' if most else '>='} {limit:g}", "met": met}
 
 
 def report(result: dict[str, Any], *, as_json: bool) -> None:

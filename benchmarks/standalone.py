@@ -10,7 +10,6 @@ import argparse
 import json
 import statistics
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.common import say
 from benchmarks.macro.finding import searched_probs
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge_of
@@ -60,11 +60,6 @@ class Trained:
     latency_ms: float
     num_macs: int
     top1: float
-
-
-def say(text: str) -> None:
-    """Print progress, apart from the result."""
-    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
 def choose(run: Run, data: MacroImages, costs: CostTable, count: int) -> Networks:

@@ -7,7 +7,6 @@ accuracy; `found` searches it under budgets, and says how good what is found is;
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.common import say
 from benchmarks.macro.finding import Found, Pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge
@@ -29,11 +29,6 @@ from supernet.presets import load_space
 from supernet.space import Path as Choices
 
 STAGES = ("counts", "ranking", "found", "cost")
-
-
-def say(text: str) -> None:
-    """Print progress, apart from the result."""
-    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
 def counts(truth: Mapping[Choices, Truth]) -> dict[str, int]:

@@ -57,7 +57,12 @@ def read_settings() -> dict[str, dict[str, Any]]:
 
 def spent(run: Run) -> float:
     """Return the CPU seconds of a supernet's training so far."""
-    return float(torch.load(run.folder / STATE_FILE, weights_only=True)["cpu_seconds"])
+    return seconds_of(run.folder / STATE_FILE)
+
+
+def seconds_of(file: Path) -> float:
+    """Return the CPU seconds behind a checkpoint of `go_on`."""
+    return float(torch.load(file, weights_only=True)["cpu_seconds"])
 
 
 def nothing_costs(space: Space) -> CostTable:
@@ -70,12 +75,18 @@ def train(run: Run, data: MacroImages, say: Callable[[str], None]) -> Supernet:
     space = load_space(run.space)
     supernet = Supernet(space, seed=run.seed)
     search = Search(supernet, nothing_costs(space), run.settings(data), data, seed=run.seed)
-    file, seconds = run.folder / STATE_FILE, 0.0
+    go_on(search, run.folder / STATE_FILE, say)
+    return supernet
+
+
+def go_on(search: Search, file: Path, say: Callable[[str], None]) -> None:
+    """Bring a search to its end from its last checkpoint, which also keeps the CPU seconds spent."""
+    seconds = 0.0
     if file.exists():
         state = torch.load(file, weights_only=True)
         search.load_state_dict(state["search"])
         seconds = state["cpu_seconds"]
-    run.folder.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     start = time.process_time()
     while not search.done:
         record = search.step()
@@ -84,5 +95,4 @@ def train(run: Run, data: MacroImages, say: Callable[[str], None]) -> Supernet:
             with whole(file) as part:
                 torch.save({"search": search.state_dict(), "cpu_seconds": spent}, part)
             loss, steps = float(record.loss), search.settings.num_steps
-            say(f"{run.folder.name}: step {search.step_index}/{steps}, loss {loss:.3f}, {spent:.0f} CPU s")
-    return supernet
+            say(f"{file.parent.name}: step {search.step_index}/{steps}, loss {loss:.3f}, {spent:.0f} CPU s")
