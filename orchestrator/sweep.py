@@ -48,7 +48,7 @@ class SweepEnd:
     Attributes:
         job: The sweep.
         results: One per trial, failed ones with their reason.
-        resumed: Trials that were finished before this run.
+        resumed: Trials that were finished before this run, rejected ones too.
     """
 
     job: Job
@@ -147,7 +147,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
 
 
 def _finished(job: Job) -> dict[str, TrialResult]:
-    return {key: result for key, result in stored_results(job).items() if result.done}
+    return {key: result for key, result in stored_results(job).items() if result.finished}
 
 
 def _results(job: Job, failed: Mapping[str, TrialResult]) -> list[TrialResult]:
@@ -275,7 +275,7 @@ def _run_on_tune(
             yield trial
 
     def take(trial: Trial, result: TrialResult) -> None:
-        if not result.done:
+        if not result.finished:
             failed[trial.key] = result
         registering.add(trial, result)
         view.finished(trial.key, describe(result))
@@ -289,17 +289,18 @@ def describe(result: TrialResult) -> str:
     if result.top1 is None or result.cost is None:
         return f"[red]{result.trial}: failed: {escape(result.reason)}[/red]"
     budget = f" of {cost_text(result.budget, result.unit)}" if result.budget else ""
+    rejected = "" if result.done else f" [red]rejected: {escape(result.reason)}[/red]"
     doubt = f" [yellow]({escape(result.doubt)})[/yellow]" if result.doubt else ""
-    return f"{result.trial}: top-1 {result.top1:.1%}, {cost_text(result.cost, result.unit)}{budget}{doubt}"
+    return f"{result.trial}: top-1 {result.top1:.1%}, {cost_text(result.cost, result.unit)}{budget}{rejected}{doubt}"
 
 
 def require_success(end: SweepEnd) -> None:
-    """Raise if a trial failed, or a point could not be placed.
+    """Raise if a trial failed, a point could not be placed, or no network passed the gate.
 
     Raises:
         RunError: Naming the trials and their reasons; some ask for something first, such as to remove a damaged file.
     """
-    failed, told = [result for result in end.results if not result.done], []
+    failed, told = [result for result in end.results if not result.finished], []
     if failed:
         reasons = "; ".join(f"{result.trial}: {result.reason}" for result in failed)
         told.append(f"{len(failed)} of {len(end.results)} trials failed ({reasons})")
@@ -308,3 +309,6 @@ def require_success(end: SweepEnd) -> None:
         told.append(f"points could not be placed without a cost table ({names})")
     if told:
         raise RunError(f"{'; '.join(told)}; once the reasons are seen to, the same command tries again")
+    if not any(result.done for result in end.results):
+        reasons = "; ".join(f"{result.trial}: {result.reason}" for result in end.results)
+        raise RunError(f"every network of {end.job.run.name} was rejected ({reasons})")

@@ -38,16 +38,23 @@ class CostTable:
         unit: `ms`, `1` or another unit.
         fixed: Cost of the layers without a choice, and anything constant.
         candidates: One tuple per position, one cost per candidate.
+        error: Relative error of a total, as far as the table knows itself (root mean square); 0 for a count.
     """
 
     name: str
     unit: str
     fixed: float
     candidates: tuple[tuple[float, ...], ...]
+    error: float = 0.0
 
     def total(self, path: Path) -> float:
         """Return the cost of a path."""
         return add_up(self.fixed, (costs[index] for costs, index in zip(self.candidates, path, strict=True)))
+
+    def scaled(self, factor: float) -> "CostTable":
+        """Return the table with all costs multiplied."""
+        rows = tuple(tuple(factor * cost for cost in costs) for costs in self.candidates)
+        return replace(self, fixed=factor * self.fixed, candidates=rows)
 
     @cached_property
     def matrix(self) -> Tensor:

@@ -67,7 +67,7 @@ def resume(folder: Path) -> dict:
     """Three warm-ups: one loses a rank as it is launched, one right after a checkpoint was written, one none.
 
     Then a trial without its device: only the rank that derives a network finds out, while the other waits for its
-    choice.
+    choice. And one on a device that has slowed down since its table was measured.
     """
     definition = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
     changes = {
@@ -77,8 +77,9 @@ def resume(folder: Path) -> dict:
         "measure": {"wait_minutes": 0.05},
     }
     found = {}
-    with connect([], min_cpus=2):
+    with connect(["board"], min_cpus=2):
         from orchestrator.trial.search_job import run_job
+        from orchestrator.trial.trial import run_trial
 
         for name, strike_at in (("launched", strike_launch), ("struck", strike), ("quiet", None)):
             job, seen = job_of(folder, name, **changes), {}
@@ -95,6 +96,16 @@ def resume(folder: Path) -> dict:
             found["alone"] = {"error": ""}
         except RunError as error:
             found["alone"] = {"error": str(error), "seconds": time.monotonic() - begin}
+        # Milliseconds by the bytes of the file, four a parameter, half as long again as when the table was made.
+        program = "import os, sys; print(1.5 * os.path.getsize(sys.argv[1]) / 4000)"
+        options = {"command": [sys.executable, "-c", program, "{model}"], "runs": 1}
+        target = {"name": "board", "runtime": "command", "options": options}
+        short = {"workers": 1, "train": {**definition["train"], "num_steps": 10}, "measure": {"network_seconds": 0.5}}
+        slow = job_of(folder, "quiet", **{**changes, **short, "targets": [target]})
+        (trial,) = plan_trials(slow.run)
+        costs = replace(params_table(slow.space), name="board", unit="ms").scaled(1e-3)
+        result = run_trial(slow, trial, costs)
+        found["slow"] = {"status": result.status, "reason": result.reason, "over": result.cost / result.predicted_cost}
     return found
 
 

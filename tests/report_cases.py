@@ -40,6 +40,9 @@ FAILED = TrialResult(
 )
 
 
+REJECTED = done("off", "ort", 0.5, 0.99, status="rejected", reason="30 % slower than <predicted>")
+
+
 RESULTS = [
     FAILED,
     done("slow", "ort", 3.0, 0.9, doubt="measured 9 % above prediction"),

@@ -100,6 +100,7 @@ class LatencyTable:
                 tuple(scale * ms + per_param * num for ms, num in zip(costs, nums, strict=True))
                 for costs, nums in zip(searched, params.candidates, strict=True)
             ),
+            error=calibration.rms,
         )
 
     def sum_ms(self, architecture: Architecture) -> float:

@@ -53,7 +53,8 @@ def _show(networks: "list[Registered]") -> None:
     for name in COLUMNS:
         table.add_column(shown[name].metadata["column"], justify="left" if name == "target" else "right", no_wrap=True)
     for network in networks:
-        named = (network.model, str(network.version), ", ".join(network.aliases) or "-")
+        aliases = ", ".join(network.aliases) or ("-" if network.result.done else "rejected")
+        named = (network.model, str(network.version), aliases)
         cells = [CELLS[shown[name].metadata["reads"]](network.result, name) for name in COLUMNS]
         table.add_row(*(Text(cell) for cell in (*named, *cells)))
     Console().print(table)

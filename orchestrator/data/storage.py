@@ -74,6 +74,11 @@ class Storage:
         """
         write_whole(self.filesystem, self._path(name), content)
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        if self.exists(name):
+            self.filesystem.delete_file(self._path(name))
+
     def read_json(self, name: str) -> dict[str, Any]:
         """Return a file's content as a mapping.
 

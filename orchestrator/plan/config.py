@@ -220,12 +220,43 @@ class DeliverConfig(Strict):
     """The file that is delivered for each target.
 
     Attributes:
-        max_top1_loss: How much less top-1 the delivered file may have than the fp32 network before the trial says so.
         int8: How a network becomes int8 for targets of that precision.
     """
 
-    max_top1_loss: Share = 0.01
     int8: Quantisation = Quantisation()
+
+
+class ParityConfig(Strict):
+    """How far a file's outputs may be from the fp32 network's, as a share of the largest, by its precision.
+
+    int8 is judged by its accuracy.
+    """
+
+    fp32: Positive = 1e-3
+    fp16: Positive = 1e-2
+    bf16: Positive = 5e-2
+
+
+Tolerance = Annotated[NotNegative, Field(le=100)]
+
+
+class GateConfig(Strict):
+    """How far what is known of a network may disagree before it is rejected, see `orchestrator.trial.gate`.
+
+    Attributes:
+        prediction_error: How much slower than predicted the delivered file may be, as a share of the prediction; twice
+            as much faster.
+        over_budget: How much more than its budget it may take, as a share of the budget.
+        max_corrections: How often a network that takes more is replaced by one of a lower limit.
+        parity: How far its outputs may be from the trained network's.
+        max_top1_loss: How much less top-1 it may have than the trained network.
+    """
+
+    prediction_error: Tolerance = 0.10
+    over_budget: Tolerance = 0.0
+    max_corrections: Annotated[CountOrNone, Field(le=10)] = 2
+    parity: ParityConfig = ParityConfig()
+    max_top1_loss: Share = 0.01
 
 
 @dataclass(frozen=True, config=ConfigDict(**STRICT, validate_by_name=True, serialize_by_alias=True))
@@ -265,6 +296,7 @@ class RunConfig(Strict):
         search: Each trial's search. Its objective's `reference` is set per trial.
         train: Final training of each network.
         deliver: The file of each network that is judged, measured and registered.
+        gate: What its figures must agree in, or it is rejected.
         storage: Folder or object store for everything the sweep keeps.
         max_concurrent: Trials in progress at once.
     """
@@ -283,6 +315,7 @@ class RunConfig(Strict):
     checkpoint: CheckpointConfig = CheckpointConfig()
     measure: MeasureConfig = MeasureConfig()
     deliver: DeliverConfig = DeliverConfig()
+    gate: GateConfig = GateConfig()
     mlflow: MlflowConfig = MlflowConfig()
     storage: Annotated[Text, AfterValidator(_storage)] = "onepath-runs"
     max_concurrent: Annotated[Count, Field(le=MAX_VALUES)] = 1

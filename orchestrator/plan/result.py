@@ -83,10 +83,13 @@ class TrialResult:
         file_sha256: Its checksum.
         file_bytes: Its size.
         data: Fingerprint of the data set.
-        status: A failed trial may have None for every number.
-        reason: Why the trial failed; empty when it is done.
-        doubt: Where prediction, export and measurement of a network do not agree, and what shows that its search has
-            learnt nothing; empty otherwise.
+        num_corrections: How often the table was corrected and a network derived again, because the one before was
+            measured over the budget.
+        status: What the trial came to: `done`, a network that passed the gate; `rejected`, one that did not
+            (`orchestrator.trial.gate`); `failed`, none, and None for every number that is not known.
+        reason: Why the network was rejected or the trial failed; empty when it is done.
+        doubt: What speaks against the figures without disproving them, and what shows that the search has learnt
+            nothing; empty otherwise.
         model_uri: `models:/<name>/<version>`; empty until the network is registered.
         unit: What costs are in: milliseconds, or "1" for a count.
     """
@@ -120,7 +123,8 @@ class TrialResult:
     file_sha256: str = _shown("")
     file_bytes: Count | None = _shown(mlflow="metric", column="size", reads="bytes", wide=True)
     data: str = _shown("", mlflow="param")
-    status: Literal["done", "failed"] = _shown("done")
+    num_corrections: Count | None = _shown()
+    status: Literal["done", "rejected", "failed"] = _shown("done")
     reason: str = _shown("")
     doubt: str = _shown("")
     model_uri: str = _shown("", column="model", wide=True)
@@ -128,8 +132,13 @@ class TrialResult:
 
     @property
     def done(self) -> bool:
-        """Whether the trial ended in a network with numbers."""
+        """Whether the trial ended in a network that passed the gate: what a front, an alias and `pull` may take."""
         return self.status == "done"
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do: the trial ended in a network with numbers, even a rejected one."""
+        return self.status != "failed"
 
     @property
     def intervals(self) -> dict[str, tuple[float, float]]:

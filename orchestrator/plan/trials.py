@@ -27,6 +27,7 @@ STARTS_FOLDER, WARMUP_KEY = "starts", "warmup"
 # Files of a trial, in the order in which they appear.
 ARCHITECTURE_FILE, WEIGHTS_FILE, OUTCOME_FILE = "architecture.json", "weights.safetensors", "outcome.json"
 SEARCH_FILE, MEASURED_FILE, FINDINGS_FILE = "search.json", "measured.json", "findings.json"
+CORRECTIONS_FILE = "corrections.json"
 PROGRAM_FILE, ONNX_FILE, PREPROCESSING_FILE = "model.pt2", "model.onnx", "preprocessing.json"
 EVALUATION_FILE, MEASUREMENT_FILE, RESULT_FILE = "evaluation.json", "measurement.json", "result.json"
 REGISTERED_FILE = "registered.json"

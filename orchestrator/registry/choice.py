@@ -87,7 +87,7 @@ def check_alias(alias: str, target: str) -> str:
 
 
 def aliases_of(results: Mapping[str, TrialResult]) -> dict[str, str]:
-    """Return which network each automatic alias of a registered model names.
+    """Return which network each automatic alias of a registered model names; none names a rejected one.
 
     `best`: the highest validation top-1. `fastest`: the lowest measured cost. `knee`: see `report.pareto.knee`, of
     measured cost and validation top-1. One per budget that was searched: the highest validation top-1 among those whose
@@ -100,7 +100,8 @@ def aliases_of(results: Mapping[str, TrialResult]) -> dict[str, str]:
     Returns:
         Those names by alias.
     """
-    networks = {key: result for key, result in results.items() if None not in (result.cost, result.validation_top1)}
+    known = {key: result for key, result in results.items() if None not in (result.cost, result.validation_top1)}
+    networks = {key: result for key, result in known.items() if result.done}
     if not networks:
         return {}
     keys = list(networks)
@@ -128,7 +129,7 @@ class Wish:
         max_count: The best of those within so high a count, where the target counts.
         min_top1: The cheapest of those with at least this validation top-1, 0..1.
         alias: The one that has this alias.
-        version: The one of this number.
+        version: The one of this number, even a rejected one.
 
     Raises:
         InputError: If none is given, or several.
@@ -149,7 +150,7 @@ class Wish:
 
 
 def choose(networks: Iterable[Registered], target: str, wish: Wish) -> Registered:
-    """Return one network of a target among those of a sweep.
+    """Return one network of a target among those of a sweep; a rejected one only if its version is asked for.
 
     Raises:
         InputError: If the target has no network, its costs are in another unit, or none is as wished; then the message
@@ -165,23 +166,35 @@ def choose(networks: Iterable[Registered], target: str, wish: Wish) -> Registere
     if any(other is not None for other in limits.values()):
         does, give = ("has a latency", "max_ms (--max-ms)") if unit == "ms" else ("counts", "max_count (--max-count)")
         raise InputError(f"target {target} {does}: give {give}")
+    if wish.version is not None:
+        return _numbered(found, wish.version)
+    passed = [network for network in found if network.result.done]
+    if not passed:
+        told = "; ".join(f"version {network.version}: {network.result.reason}" for network in found)
+        raise InputError(f"every network for target {target} was rejected ({told}); --version takes one all the same")
     if limit is not None:
-        return _within(found, limit)
+        return _within(passed, limit)
     if wish.min_top1 is not None:
-        return _at_least(found, wish.min_top1)
-    return _named(found, wish)
+        return _at_least(passed, wish.min_top1)
+    return _named(passed, str(wish.alias))
 
 
-def _named(found: list[Registered], wish: Wish) -> Registered:
-    """Return the network that has an alias or a number."""
+def _named(found: list[Registered], alias: str) -> Registered:
+    """Return the network that has an alias."""
     for network in found:
-        if network.version == wish.version or wish.alias in network.aliases:
+        if alias in network.aliases:
             return network
     aliases = sorted(alias for network in found for alias in network.aliases)
-    if wish.alias is not None:
-        raise InputError(f"{found[0].model} has no alias {wish.alias!r}{nearest(wish.alias, aliases)}")
+    raise InputError(f"{found[0].model} has no alias {alias!r}{nearest(alias, aliases)}")
+
+
+def _numbered(found: list[Registered], version: int) -> Registered:
+    """Return the network of a number."""
+    for network in found:
+        if network.version == version:
+            return network
     versions = ", ".join(str(number) for number in sorted(network.version for network in found))
-    raise InputError(f"{found[0].model} has no version {wish.version}; it has {versions}")
+    raise InputError(f"{found[0].model} has no version {version}; it has {versions}")
 
 
 def matching(
@@ -192,7 +205,9 @@ def matching(
     max_ms: float | None = None,
     min_top1: float | None = None,
 ) -> list[Registered]:
-    """Return the networks of a sweep and a target, within a latency and with at least a validation top-1.
+    """Return the networks of a sweep and a target; with a limit, those that passed the gate and keep it.
+
+    Limits are a latency and a validation top-1.
 
     Raises:
         InputError: If none is of such a sweep or target at all.
@@ -203,6 +218,8 @@ def matching(
         if wanted is not None and wanted not in known:
             raise InputError(f"no registered network of {name} {wanted!r}{nearest(wanted, known)}")
         found = [network for network in found if wanted in (None, getattr(network.result, name))]
+    if max_ms is not None or min_top1 is not None:
+        found = [network for network in found if network.result.done]
     if max_ms is not None:
         found = [n for n in found if n.result.unit == "ms" and rank(n.result)[1] <= max_ms]
     return [n for n in found if min_top1 is None or -rank(n.result)[0] >= min_top1]

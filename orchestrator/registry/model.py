@@ -116,6 +116,6 @@ def log_network(mlflow: Any, result: TrialResult, files: Mapping[str, Path]) -> 
         flavor=_Flavour(mlflow, files),
         flavor_name="onepath",
         metadata=about | told,
-        tags={SWEEP_TAG: result.sweep, TRIAL_TAG: result.trial, "target": result.target},
+        tags={SWEEP_TAG: result.sweep, TRIAL_TAG: result.trial, "target": result.target, "status": result.status},
     )
     return str(info.model_id)

@@ -149,7 +149,7 @@ class Registering:
                 return
 
     def _register(self, trial: Trial, result: TrialResult) -> None:
-        if not result.done:
+        if not result.finished:
             self.registry.record_failure(result)
             return
         with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder:

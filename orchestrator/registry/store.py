@@ -134,7 +134,7 @@ class Registry:
         one whose files here are no longer what was registered.
 
         Args:
-            result: A trial that is done.
+            result: A trial that is finished; a rejected network is kept too, and no alias names it.
             files: The network's files by name: those of `orchestrator.registry.model.NAMES` that there are, and for its
                 card `confusion.json` and `architecture.png`, where they are known.
 
@@ -142,11 +142,11 @@ class Registry:
             `models:/<sweep>-<target>/<version>`.
 
         Raises:
-            InputError: If the trial is not done or the sweep was not opened.
+            InputError: If the trial is not finished or the sweep was not opened.
             RunError: If MLflow fails, or the delivered file is not the one that the result is of.
         """
-        if not result.done or None in (result.top1, result.validation_top1, result.cost):
-            raise InputError(f"trial {result.trial!r}: only one that is done, with accuracies and cost, is registered")
+        if not result.finished or None in (result.top1, result.validation_top1, result.cost):
+            raise InputError(f"trial {result.trial!r}: only a finished one, with accuracies and cost, is registered")
         if result.file and checksum(files[result.file]) != result.file_sha256:
             raise RunError(f"{files[result.file]}: not the file that was judged and measured; its checksum differs")
         name = f"{result.sweep}-{result.target}"
@@ -191,7 +191,8 @@ class Registry:
             The network it names now, and the one that it named before.
 
         Raises:
-            InputError: If there is no such version, or the alias is one that MLflow refuses or the sweep sets.
+            InputError: If there is no such version, its network was rejected, or the alias is one that MLflow refuses
+                or the sweep sets.
         """
         networks = self.networks()
         of_model = {network.version: network for network in networks if network.model == model}
@@ -202,6 +203,10 @@ class Registry:
             raise InputError(f"{model} has no version {version}; it has {known}")
         chosen = of_model[version]
         check_alias(alias, chosen.result.target)
+        if not chosen.result.done:
+            raise InputError(
+                f"{model} version {version} was rejected, so nothing is named after it: {chosen.result.reason}"
+            )
         before = next((network for network in of_model.values() if alias in network.aliases), None)
         with self._calls():
             self._client.set_registered_model_alias(model, alias, str(version))

@@ -12,8 +12,8 @@ from supernet.plain import read
 SWEEP_TAG = "onepath.sweep"
 TRIAL_TAG = "onepath.trial"
 ROLE_TAG = "onepath.role"
-UNKEPT = ("status", "reason", "model_uri")
-"""What a version says by being there."""
+UNKEPT = ("model_uri",)
+"""What a version says by its name."""
 
 
 def metrics_of(result: TrialResult) -> dict[str, float]:

@@ -105,7 +105,7 @@ class Versions:
 
     def kept(self, version: Any, result: TrialResult) -> bool:
         """Whether a version is of this result, and its files here, if they are here, are what was registered."""
-        if from_tags(version.tags, "") != dataclasses.replace(result, model_uri="", reason=""):
+        if from_tags(version.tags, "") != dataclasses.replace(result, model_uri=""):
             return False
         if self._artifacts is None:
             return True

@@ -7,10 +7,10 @@ after the sweep. It must not know MLflow, ray or where results come from.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.plan.result import columns
+from orchestrator.plan.result import TrialResult, columns
 from orchestrator.report.page import report_html
 from orchestrator.report.png import front_png
-from orchestrator.report.rows import Row, front_rows
+from orchestrator.report.rows import Row, accuracy_text, front_rows
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,8 +21,8 @@ __all__ = ["front_notes", "front_png", "front_rows", "front_table", "report_html
 def front_table(rows: Sequence[Row]) -> "Table":
     """Return rows from `front_rows` as a table for the terminal, readable from 80 columns on.
 
-    A star marks the front; why a trial failed stands in `front_notes`. Architectures are too long for a terminal:
-    the page and the rows have them.
+    A star marks the front; why a trial was rejected or failed stands in `front_notes`. Architectures are too long for a
+    terminal: the page and the rows have them.
     """
     from rich import box
     from rich.table import Table
@@ -39,7 +39,7 @@ def front_table(rows: Sequence[Row]) -> "Table":
         result = row.result
         if previous is not None and result.target != previous:
             table.add_section()
-        failed = {} if result.done else {"top1": Text("failed", style="red")}
+        failed = {} if result.done else {"top1": Text(result.status, style="red")}
         table.add_row(
             Text(result.target if result.target != previous else ""),
             *(failed.get(column.name, Text(row.cell(column))) for column in numbers),
@@ -51,10 +51,16 @@ def front_table(rows: Sequence[Row]) -> "Table":
 
 
 def front_notes(rows: Sequence[Row]) -> list[str]:
-    """Return what is said below the table, one line each: the star, the intervals, reasons of failures and doubts."""
+    """Return what is said below the table, one line each: star, intervals, reasons of what is on no front, doubts."""
     notes = ["* on the front of its target"]
     images = {row.result.num_test_images or 0 for row in rows if "top1" in row.result.intervals}
     if images:
         notes.append(f"top-1 on {' or '.join(str(n) for n in sorted(images))} test images, with its 95 % interval")
-    notes += [f"{row.result.trial} failed: {row.result.reason}" for row in rows if not row.result.done]
+    notes += [_reason(row.result) for row in rows if not row.result.done]
     return notes + [f"{row.result.trial} is in doubt: {row.result.doubt}" for row in rows if row.result.doubt]
+
+
+def _reason(result: TrialResult) -> str:
+    verb = {"failed": "failed", "rejected": "was rejected"}[result.status]
+    told = f" (top-1 {accuracy_text(result, 'top1')})" if result.top1 is not None else ""
+    return f"{result.trial} {verb}{told}: {result.reason}"

@@ -86,11 +86,13 @@ def report_html(
         figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displayModeBar": False})
         for number, figure in enumerate(figures)
     ]
+    num_rejected = sum(row.result.status == "rejected" for row in rows)
     num_drawn, on_front = sum(row.is_drawn for row in rows), sum(row.on_front for row in rows)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
-        summary=f"{len(rows)} trials on {len(targets)} targets: {num_drawn} finished, {on_front} on a front",
+        summary=f"{len(rows)} trials on {len(targets)} targets: {num_drawn} finished, {on_front} on a front"
+        + (f", {num_rejected} rejected" if num_rejected else ""),
         fronts=drawn[: len(targets)],
         comparison="".join(drawn[len(targets) : len(drawn) - len(searches)]),
         searches=drawn[len(drawn) - len(searches) :],
@@ -128,7 +130,8 @@ def _front_figure(target: str, rows: Sequence[Row]) -> Any:
         )
     for name, members, colour in (
         ("on the front", front, FRONT_COLOUR),
-        ("beaten by another trial", [row for row in done if not row.on_front], OTHER_COLOUR),
+        ("beaten by another trial", [row for row in done if row.result.done and not row.on_front], OTHER_COLOUR),
+        ("rejected", [row for row in done if not row.result.done], BUDGET_COLOUR),
     ):
         figure.add_scatter(
             x=[row.place[0] for row in members],
@@ -141,7 +144,7 @@ def _front_figure(target: str, rows: Sequence[Row]) -> Any:
                 "thickness": 1.2,
             },
             mode="markers",
-            marker={"color": colour, "size": 10},
+            marker={"color": colour, "size": 10, "symbol": "x-thin-open" if name == "rejected" else "circle"},
             name=name,
             text=[_hover(row) for row in members],
             customdata=[row.result.trial for row in members],
@@ -248,7 +251,7 @@ def _hover(row: Row) -> str:
         f"<b>{accuracy_text(result, 'top1')}</b>{images} at <b>{cost_text(result.cost, result.unit)}</b>{spread}",
         f"predicted {cost_text(result.predicted_cost, result.unit)}, budget {cost_text(result.budget, result.unit)}",
         f"{count_text(result.num_params)} parameters, {count_text(result.num_macs)} MACs",
-        escape(result.architecture),
+        escape(result.architecture) if result.done else f"{result.status}: {escape(result.reason)}",
         escape(result.model_uri or "not registered"),
     ]
     return "<br>".join(lines)

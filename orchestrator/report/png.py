@@ -52,14 +52,15 @@ def front_png(rows: Sequence[Row], path: str | Path, *, title: str = "") -> Path
         panel.set_axis_off()
     if title:
         figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    rejected = any(row.result.status == "rejected" for row in rows)
+    figure.legend(handles=_legend(rejected=rejected), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
 
 
-def _legend() -> list[Any]:
+def _legend(*, rejected: bool) -> list[Any]:
     from matplotlib.lines import Line2D
 
     dot: dict[str, Any] = {"marker": "o", "linestyle": "none"}
@@ -67,6 +68,7 @@ def _legend() -> list[Any]:
         Line2D([], [], color=FRONT_COLOUR, marker="o", markersize=7, linewidth=1.6, label="on the front"),
         Line2D([], [], color=OTHER_COLOUR, markersize=5, label="beaten by another trial", **dot),
         Line2D([], [], color=BUDGET_COLOUR, linestyle=":", linewidth=1.3, label="budget"),
+        *([Line2D([], [], color=BUDGET_COLOUR, markersize=6, label="rejected", **dot | {"marker": "x"})] * rejected),
     ]
 
 
@@ -88,7 +90,8 @@ def _draw_target(panel: "Axes", target: str, rows: Sequence[Row]) -> None:
         panel.text(0.5, 0.5, "no finished trial", ha="center", transform=panel.transAxes, color=OTHER_COLOUR)
         return
     front = [row for row in done if row.on_front]
-    _draw_points(panel, [row for row in done if not row.on_front], OTHER_COLOUR, size=5, layer=2)
+    _draw_points(panel, [row for row in done if row.result.done and not row.on_front], OTHER_COLOUR, size=5, layer=2)
+    _draw_points(panel, [row for row in done if not row.result.done], BUDGET_COLOUR, size=6, layer=2, marker="x")
     _draw_points(panel, front, FRONT_COLOUR, size=7, layer=4)
     budgets = sorted({row.result.budget for row in rows if row.result.budget is not None})
     ends = [100 * (row.place[1] + end) for row in done for end in (-row.spread[1], row.spread[2])]
@@ -106,13 +109,15 @@ def _draw_target(panel: "Axes", target: str, rows: Sequence[Row]) -> None:
         above.spines["top"].set_visible(False)
 
 
-def _draw_points(panel: "Axes", rows: Sequence[Row], colour: str, *, size: float, layer: int) -> None:
+def _draw_points(
+    panel: "Axes", rows: Sequence[Row], colour: str, *, size: float, layer: int, marker: str = "o"
+) -> None:
     panel.errorbar(
         [row.place[0] for row in rows],
         [100 * row.place[1] for row in rows],
         xerr=[row.spread[0] for row in rows],
         yerr=[[100 * row.spread[1] for row in rows], [100 * row.spread[2] for row in rows]],
-        fmt="o",
+        fmt=marker,
         color=colour,
         markersize=size,
         capsize=3,

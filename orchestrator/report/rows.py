@@ -50,7 +50,7 @@ class Row:
 
 
 def front_rows(results: Iterable[TrialResult]) -> list[Row]:
-    """Return one row per trial, by target and cost, with failed trials at the end of their target.
+    """Return one row per trial, by target and cost, with rejected and failed ones at the end of their target.
 
     A trial is on the front of its target if no other trial that is done costs as little and is as accurate and is
     better in one (`non_dominated`).

@@ -36,7 +36,7 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
     files = {"ledger.json": to_json(ledger.to_plain()).encode()}
     if columns:
         files["cross_table.json"] = to_json(cross_plain(columns, results)).encode()
-    if any(result.done for result in results):
+    if any(result.finished for result in results):
         rows, settings = front_rows(results), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
         trust = trust_of(results, shared=job.run.mode == "shared")
         files["trust.json"] = to_json({**to_plain(trust), "sentences": trust.sentences}).encode()

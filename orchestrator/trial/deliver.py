@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from latency.graphs.archive import load_program
 from latency.graphs.export import export_parity
+from latency.measuring.measure import Measurement
 from latency.target import Target
-from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.data.storage import Storage
 from orchestrator.plan.confusion import confusion_of
 from orchestrator.plan.news import News
@@ -31,6 +31,7 @@ from orchestrator.plan.trials import (
     Trial,
 )
 from orchestrator.trial.files import delivered_file, kept_precision, make_files
+from orchestrator.trial.gate import Difference
 from orchestrator.trial.place import Post
 from orchestrator.trial.records import (
     Evaluation,
@@ -46,12 +47,21 @@ from orchestrator.trial.stages import open_data
 
 Answer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
-MAX_DIFFERENCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
-"""How far a file's outputs may be from the fp32 network's, as a share of the largest, by the precision it is kept in;
-int8 is judged by its accuracy."""
-
 CHUNK_BYTES = 64 * 2**20
 """Of images that travel to a device at once."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a trial's target is: runs a model file, given by name and content.
+
+    Attributes:
+        measure: Times it.
+        ask: Gives its answers for images, shape (M, num_classes).
+    """
+
+    measure: Callable[[str, bytes], Measurement]
+    ask: Callable[[str, bytes, NDArray[np.float32]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -72,18 +82,10 @@ class Delivered:
     cost: NetworkCost
     data: str
 
-    def loss(self, wanted: float, allowed: float, precision: str) -> str:
-        """Say if the delivered file is less accurate than the fp32 network, `wanted`, by more than `allowed`."""
-        found = self.evaluation.top1
-        if wanted - found <= allowed + 1e-9:
-            return ""
-        return (
-            f"{self.file} ({precision}) has a top-1 of {found:.1%}, the fp32 network {wanted:.1%}; "
-            f"{allowed:.1%} less is allowed (deliver.max_top1_loss)"
-        )
 
-
-def deliver(job: Job, trial: Trial, network: Callable[[], nn.Module], counted: float, post: Post) -> Delivered:
+def deliver(
+    job: Job, trial: Trial, network: Callable[[], nn.Module], counted: float, bench: Bench, post: Post
+) -> Delivered:
     """Make the network's files, and judge and measure the delivered one; what is known of the same file is kept.
 
     Args:
@@ -91,6 +93,7 @@ def deliver(job: Job, trial: Trial, network: Callable[[], nn.Module], counted: f
         trial: One of it.
         network: Makes the network, where its files are not there yet.
         counted: What the table says of the network: its cost on a target that measures nothing.
+        bench: Where the target is.
         post: Takes the news.
 
     Raises:
@@ -107,7 +110,7 @@ def deliver(job: Job, trial: Trial, network: Callable[[], nn.Module], counted: f
         checksum(program),
     ):
         post(News(trial.key, "evaluate"))
-        evaluation = _evaluate(job, trial, file, content, program)
+        evaluation = _evaluate(job, trial, file, content, program, bench)
         write_record(store, EVALUATION_FILE, evaluation)
     timing: Timing | None = None
     if store.exists(MEASUREMENT_FILE):
@@ -115,13 +118,13 @@ def deliver(job: Job, trial: Trial, network: Callable[[], nn.Module], counted: f
     if timing is None or timing.file_sha256 != checksum(content):
         cost = NetworkCost.counted(counted)
         if target.measured:
-            cost = NetworkCost.measured(measure_model(job, trial.target, file, content, trial.key))
+            cost = NetworkCost.measured(bench.measure(file, content))
         timing = Timing(checksum(content), cost)
         write_record(store, MEASUREMENT_FILE, timing)
     return Delivered(file, len(content), evaluation, timing.cost, open_data(job).manifest.fingerprint)
 
 
-def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes) -> Evaluation:
+def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes, bench: Bench) -> Evaluation:
     data, target = open_data(job), job.target(trial.target)
     with tempfile.TemporaryDirectory(prefix="onepath-program-") as folder:
         path = Path(folder) / PROGRAM_FILE
@@ -134,7 +137,7 @@ def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes)
             return found
 
     def of_file(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return ask_model(job, trial.target, file, content, images, trial.key)
+        return bench.ask(file, content, images)
 
     answer = of_file if target.measured else of_program
     chunk = max(1, CHUNK_BYTES // (4 * int(np.prod(data.input_size)))) if target.measured else 64
@@ -150,18 +153,17 @@ def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes)
     )
 
 
-def unlike_files(store: Storage, target: Target, network: nn.Module, input_size: tuple[int, int, int]) -> list[str]:
-    """Return which of a network's files do not compute what it does in fp32, in words."""
-    found = []
+def differences(
+    store: Storage, target: Target, network: nn.Module, input_size: tuple[int, int, int]
+) -> dict[str, Difference]:
+    """Return how far a network's files are from what it computes in fp32, by name; int8 is judged by its accuracy."""
+    found = {}
     with tempfile.TemporaryDirectory(prefix="onepath-parity-") as folder:
         for name in (ONNX_FILE, PROGRAM_FILE):
             precision = kept_precision(target, name)
-            if precision not in MAX_DIFFERENCE:
-                continue
-            difference = export_parity(network, store.fetch(name, Path(folder)), input_size)
-            if difference > MAX_DIFFERENCE[precision]:
-                allowed = f"{MAX_DIFFERENCE[precision]:.0e} is allowed"
-                found.append(f"{name} ({precision}) differs from the network by {difference:.1e}; {allowed}")
+            if precision != "int8":
+                share = export_parity(network, store.fetch(name, Path(folder)), input_size)
+                found[name] = Difference(precision, share)
     return found
 
 

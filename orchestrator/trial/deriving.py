@@ -48,7 +48,10 @@ def remembered(measure: Measure, store: Storage) -> Measure:
 def derive_path(
     job: Job, trial: Trial, costs: CostTable, search: Search, data: ImageData, place: Place, measure: Measure
 ) -> Path:
-    """Pick the trial's network: rank 0 decides, all ranks judge; every rank returns the same path."""
+    """Pick the trial's network: rank 0 decides, all ranks judge; every rank returns the same path.
+
+    The limit is that of the search; `costs` may be a corrected table, which other networks keep it by.
+    """
     chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
     judge = judge_of(job, trial.key, search.supernet, data, place)
     if place.sync.rank == 0:
@@ -74,7 +77,7 @@ def _pick(
 ) -> Path:
     """Say how paths are judged and measured, and let `supernet.derive` pick one."""
     settings, space, run = job.run.derive, search.supernet.space, job.run
-    budget = None if trial.kind == "weight" else trial.reference(costs)
+    budget = None if trial.kind == "weight" else trial.reference(search.costs)
     question = Derivation(
         search.alpha.probs(),
         costs,
@@ -92,7 +95,7 @@ def _pick(
     findings = Findings(
         entropy=mean_entropy(probs),
         start_entropy=space.max_entropy,
-        expected_cost=float(costs.expected(probs)),
+        expected_cost=float(search.costs.expected(probs)),
         judged=derived.judged,
         chosen=question.judge([derived.path])[0],
         chance=tuple(chance),

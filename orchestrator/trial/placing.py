@@ -35,12 +35,12 @@ def trials_left(
         there = {name: costs[name] for name in targets if name in costs}
         return iter(Placing(job, there, say))
     trials = [trial for trial in known_trials(job) if trial.target in targets]
-    done = _done(job, trials)
+    done = _finished(job, trials)
     return iter([trial for trial in trials if trial.key not in done])
 
 
-def _done(job: Job, trials: Iterable[Trial]) -> dict[str, TrialResult]:
-    return {key: result for key, result in results_of(job, trials).items() if result.done}
+def _finished(job: Job, trials: Iterable[Trial]) -> dict[str, TrialResult]:
+    return {key: result for key, result in results_of(job, trials).items() if result.finished}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Placing:
     def _next(self) -> Trial | None:
         points = read_points(self.job)
         while True:
-            done = _done(self.job, points.trials)
+            done = _finished(self.job, points.trials)
             for trial in points.trials:
                 if trial.target in self.fronts and trial.key not in done and trial.key not in self._given:
                     return trial
@@ -111,7 +111,7 @@ class Placing:
 
 
 def _point(trial: Trial, result: TrialResult) -> Point | None:
-    """Return a finished trial as a point; by its validation accuracy, for the test split chooses nothing."""
-    if result.cost is None or result.validation_top1 is None:
+    """Return a trial as a point, unless its network was rejected; the test split chooses nothing."""
+    if not result.done or result.cost is None or result.validation_top1 is None:
         return None
     return Point(trial.value, result.cost, result.validation_top1)

@@ -13,6 +13,7 @@ from latency.measuring.measure import Measurement
 from orchestrator.data.storage import Storage
 from orchestrator.plan.confusion import Confusion
 from orchestrator.plan.trials import (
+    CORRECTIONS_FILE,
     EVALUATION_FILE,
     FINDINGS_FILE,
     MEASURED_FILE,
@@ -56,6 +57,7 @@ class Outcome:
         num_validation_images: Images of the validation split, on which only the delivered file is judged.
         predicted_cost: Of the architecture, by the table of its target and in its unit.
         weights: Checksum of the file with the weights.
+        num_corrections: Of the table, that it was derived under.
     """
 
     architecture: str
@@ -64,6 +66,7 @@ class Outcome:
     num_validation_images: int
     predicted_cost: float
     weights: str
+    num_corrections: int
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ LOST = {
     EVALUATION_FILE: "nothing, the files are judged again",
     STARTS_FOLDER: "only the list of where the job was started",
     MEASUREMENT_FILE: "one measurement, which is made again and differs a little",
+    CORRECTIONS_FILE: "nothing, the networks that were over the budget are made and measured again",
     MEASURED_FILE: "the measurements of derived paths; made again they differ a little, and so may the network",
 }
 """What is lost with a file."""

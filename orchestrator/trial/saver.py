@@ -44,7 +44,7 @@ def drop_broken_record(store: Storage) -> bool:
     except (ValueError, LookupError, TypeError):
         sound = False
     if not sound:
-        store.filesystem.delete_file(f"{store.root.rstrip('/')}/{RECORD_FILE}")
+        store.remove(RECORD_FILE)
     return not sound
 
 

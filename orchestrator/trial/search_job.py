@@ -27,6 +27,7 @@ from orchestrator.cluster.usage import Usage, usage_told
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.trials import WARMUP_KEY, Job, Trial
+from orchestrator.trial.corrections import corrections_of, train_key
 from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
 from orchestrator.trial.place import Place
 from orchestrator.trial.rendezvous import BoundTorch
@@ -113,7 +114,7 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
         InputError: What a rank found wrong with the input.
         RunError: What a restart cannot mend, or the last reason if the job failed more often than it may.
     """
-    key = trial.key if trial else WARMUP_KEY
+    key = train_key(trial.key, corrections_of(job.trial_store(trial))) if trial else WARMUP_KEY
     spec = {"job": job.to_dict(), "trial": to_plain(trial), "costs": to_plain(costs)}
     policy = FailurePolicy(job.run.checkpoint.max_failures)
     starts = Starts(job.store, key, ray.get_runtime_context().namespace)

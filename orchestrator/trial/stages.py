@@ -5,6 +5,7 @@ are passed in; this file knows no Ray.
 """
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from orchestrator.plan.trials import (
     Job,
     Trial,
 )
+from orchestrator.trial.corrections import Correction, corrected, corrections_of, train_key
 from orchestrator.trial.curve import Curve, KeptCurve, NoCurve
 from orchestrator.trial.deriving import Measure, derive_path
 from orchestrator.trial.inheriting import first_supernet, stored_weights
@@ -98,11 +100,11 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
 
     Every stage continues from the last checkpoint; the network's files are written last.
     """
-    run, data = job.run, open_data(job)
-    state = read_state(place.saver.load(), trial.key)
+    run, data, corrections = job.run, open_data(job), corrections_of(job.trial_store(trial))
+    state = read_state(place.saver.load(), train_key(trial.key, corrections))
     supernet = load_warm_supernet(job).to(place.device)
     if not isinstance(state, Finishing):
-        path = _search_path(job, trial, costs, supernet, data, place, measure, state)
+        path = _search_path(job, trial, costs, corrections, supernet, data, place, measure, state)
     else:
         path = state.path
     architecture = supernet.space.architecture(path)
@@ -118,20 +120,24 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
         place.post(News(trial.key, "evaluate"))
         training.finish()
         weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-        _store_outcome(job, trial, training, architecture, costs.total(path), save(weights))
+        _store_outcome(job, trial, training, architecture, costs.total(path), save(weights), len(corrections))
 
 
 def _search_path(
     job: Job,
     trial: Trial,
     costs: CostTable,
+    corrections: Sequence[Correction],
     supernet: Supernet,
     data: ImageData,
     place: Place,
     measure: Measure,
     state: Searching | None,
 ) -> Path:
-    """Search from where a checkpoint left it, and derive the path that becomes the network."""
+    """Search from where a checkpoint left it, and derive the path that becomes the network.
+
+    A search is a pure function of its settings, so one that is repeated for another derivation ends as the first did.
+    """
     search = _trial_search(job, trial, costs, supernet, data, place)
     if state:
         search.load_state_dict(state.search)
@@ -142,7 +148,7 @@ def _search_path(
     if place.sync.rank == 0:
         alpha = {name: tensor.tolist() for name, tensor in search.alpha.state_dict().items()}
         job.trial_store(trial).write_json(SEARCH_FILE, {"num_steps": search.step_index, **alpha})
-    return derive_path(job, trial, costs, search, data, place, measure)
+    return derive_path(job, trial, corrected(costs, corrections), search, data, place, measure)
 
 
 def _finish(key: str, path: Path, training: Training, place: Place, *, begun: bool) -> None:
@@ -166,7 +172,13 @@ def _finish(key: str, path: Path, training: Training, place: Place, *, begun: bo
 
 
 def _store_outcome(
-    job: Job, trial: Trial, training: Training, architecture: Architecture, predicted_cost: float, weights: bytes
+    job: Job,
+    trial: Trial,
+    training: Training,
+    architecture: Architecture,
+    predicted_cost: float,
+    weights: bytes,
+    num_corrections: int,
 ) -> None:
     """Write the network's files; the outcome comes last and tells that they are whole."""
     store = job.trial_store(trial)
@@ -180,6 +192,7 @@ def _store_outcome(
         num_validation_images=data.num_examples("validation"),
         predicted_cost=predicted_cost,
         weights=checksum(weights),
+        num_corrections=num_corrections,
     )
     write_record(store, OUTCOME_FILE, outcome)
 

@@ -4,9 +4,10 @@ Why here: this is what a Ray Tune trial runs; each step leaves its file in the t
 begins at the first one that is missing. It writes nothing to MLflow: only the driver does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from orchestrator.cluster.devices import await_target, target_costs
+from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.cluster.progress import poster
 from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
@@ -19,24 +20,16 @@ from orchestrator.plan.trials import (
     Job,
     Trial,
 )
-from orchestrator.report.rows import cost_text
-from orchestrator.trial.deliver import deliver, unlike_files
-from orchestrator.trial.files import network_of, stored_outcome
-from orchestrator.trial.records import (
-    DamagedFile,
-    Findings,
-    NetworkCost,
-    Outcome,
-    read_record,
-    write_record,
-)
+from orchestrator.trial.corrections import Correction, corrected, corrections_of, keep_corrections
+from orchestrator.trial.deliver import Bench, Delivered, deliver, differences
+from orchestrator.trial.files import MADE, network_of, stored_outcome
+from orchestrator.trial.gate import Figures, Verdict, judge
+from orchestrator.trial.place import Post
+from orchestrator.trial.records import DamagedFile, Findings, Outcome, read_record, write_record
 from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError, RunError
 from supernet.space import Architecture, architecture_to_json
-
-MAX_PREDICTION_ERROR = 0.10
-"""A prediction that is further off is not believed."""
 
 
 def run_trial(job: Job, trial: Trial, costs: CostTable | None = None) -> TrialResult:
@@ -50,56 +43,125 @@ def run_trial(job: Job, trial: Trial, costs: CostTable | None = None) -> TrialRe
     Returns:
         The result; a trial that fails is a result with a reason. A finished one is also stored.
     """
-    store, post = job.trial_store(trial), poster()
+    post = poster()
+    bench = Bench(
+        lambda name, content: measure_model(job, trial.target, name, content, trial.key),
+        lambda name, content, images: ask_model(job, trial.target, name, content, images, trial.key),
+    )
     try:
         await_target(job, trial.target, lambda what: post(News(trial.key, "wait", waits_for=what)))
-        costs = costs or target_costs(job, trial.target)
-        outcome, weights = _outcome(
-            store, lambda: _train(job, trial, costs, post), lambda: post(News(trial.key, "repair"))
-        )
-        result = _measure(job, trial, costs, outcome, weights, post)
+        table = costs or target_costs(job, trial.target)
+        result = finish(job, trial, table, lambda: _train(job, trial, table, post), bench, post)
     except (InputError, RunError) as error:
         return job.result(trial, status="failed", reason=str(error))
-    write_record(store, RESULT_FILE, result)
+    write_record(job.trial_store(trial), RESULT_FILE, result)
     return result
 
 
-def _train(job: Job, trial: Trial, costs: CostTable, post: Callable[[News], None]) -> None:
+def _train(job: Job, trial: Trial, costs: CostTable, post: Post) -> None:
     post(News(trial.key, "workers", waits_for=job.run.workers.wanted))
     run_job(job, trial, costs)
 
 
-def _outcome(store: Storage, make: Callable[[], None], repairing: Callable[[], None]) -> tuple[Outcome, bytes]:
+def finish(
+    job: Job, trial: Trial, costs: CostTable, train: Callable[[], None], bench: Bench, post: Post
+) -> TrialResult:
+    """Bring a trial to a network that passes the gate, or to one that is rejected.
+
+    A network that is measured over its budget, and has no other fault, corrects the table and is replaced, as often as
+    the gate allows. What is stored says where a restart goes on: the corrections, and under how many of them the
+    outcome was derived.
+
+    Args:
+        job: The sweep.
+        trial: One of it.
+        costs: By the table of its target.
+        train: Searches, derives and trains under the stored corrections, until the outcome is stored.
+        bench: Where the target is.
+        post: Takes the news.
+
+    Raises:
+        InputError, RunError: If a step fails.
+    """
+    store = job.trial_store(trial)
+    budget = None if trial.kind == "weight" else trial.reference(costs)
+    while True:
+        corrections = corrections_of(store)
+        outcome, weights = _outcome(store, len(corrections), train, lambda: post(News(trial.key, "repair")))
+        delivered, verdict = _deliver(job, trial, costs, budget, outcome, weights, bench, post)
+        over = Correction(outcome.architecture, outcome.predicted_cost, delivered.cost.value)
+        if not verdict.correctable or not _can_correct(job, costs, budget, (*corrections, over)):
+            return _result(job, trial, budget, outcome, delivered, verdict)
+        post(News(trial.key, "over the budget, derive again"))
+        keep_corrections(store, (*corrections, over))
+
+
+def _can_correct(job: Job, costs: CostTable, budget: float | None, corrections: Sequence[Correction]) -> bool:
+    """Whether another derivation is allowed, and some network keeps the budget by the corrected table."""
+    allowed = len(corrections) <= job.run.gate.max_corrections
+    return allowed and budget is not None and corrected(costs, corrections).minimum <= budget
+
+
+def _outcome(
+    store: Storage, num_corrections: int, make: Callable[[], None], repairing: Callable[[], None]
+) -> tuple[Outcome, bytes]:
     """Return what the ranks came to and the network's weights, made where they are missing, or not what was stored.
 
-    Steps are pure functions of their index, so what is made again from a checkpoint is the same.
+    Steps are pure functions of their index, so what is made again from a checkpoint is the same. The files that were
+    made of another network's weights go first.
     """
     if store.exists(OUTCOME_FILE):
         try:
-            return stored_outcome(store)
+            outcome, weights = stored_outcome(store)
+            if outcome.num_corrections == num_corrections:
+                return outcome, weights
         except DamagedFile:
             repairing()
+    for name in MADE:
+        store.remove(name)
     make()
     return stored_outcome(store)
 
 
-def _measure(
-    job: Job, trial: Trial, costs: CostTable, outcome: Outcome, weights: bytes, post: Callable[[News], None]
-) -> TrialResult:
-    """Export the trial's network, measure it on its target and put everything about it together."""
-    store = job.trial_store(trial)
-    space, architecture = job.space, Architecture.parse(outcome.architecture)
-    described = architecture_to_json(space, architecture).encode()
+def _deliver(
+    job: Job,
+    trial: Trial,
+    costs: CostTable,
+    budget: float | None,
+    outcome: Outcome,
+    weights: bytes,
+    bench: Bench,
+    post: Post,
+) -> tuple[Delivered, Verdict]:
+    """Export the trial's network, measure it on its target, and hold everything that is known of it together."""
+    store, target, space = job.trial_store(trial), job.target(trial.target), job.space
+    described = architecture_to_json(space, Architecture.parse(outcome.architecture)).encode()
     if not store.exists(ARCHITECTURE_FILE) or store.read(ARCHITECTURE_FILE) != described:
         store.write(ARCHITECTURE_FILE, described)
     network = network_of(job, outcome, weights)
-    delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, post)
+    delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, bench, post)
+    figures = Figures(
+        unit=costs.unit,
+        predicted=outcome.predicted_cost,
+        table_error=costs.error if target.measured else 0.0,
+        budget=budget,
+        cost=delivered.cost,
+        differences=differences(store, target, network, space.input_size),
+        file=f"{delivered.file} ({target.precision})",
+        wanted_top1=outcome.top1,
+        top1=delivered.evaluation.top1,
+        num_images=outcome.num_test_images,
+    )
+    return delivered, judge(figures, job.run.gate)
+
+
+def _result(
+    job: Job, trial: Trial, budget: float | None, outcome: Outcome, delivered: Delivered, verdict: Verdict
+) -> TrialResult:
+    """Put everything about a trial's network together."""
+    store = job.trial_store(trial)
     cost, evaluation = delivered.cost, delivered.evaluation
-    unlike = unlike_files(store, job.target(trial.target), network, space.input_size)
-    budget = None if trial.kind == "weight" else trial.reference(costs)
-    counts = count_cost(space, architecture)
-    loss = delivered.loss(outcome.top1, job.run.deliver.max_top1_loss, job.target(trial.target).precision)
-    doubt = _doubt(cost, outcome.predicted_cost, budget, costs.unit)
+    counts = count_cost(job.space, Architecture.parse(outcome.architecture))
     findings = read_record(store, FINDINGS_FILE, Findings) if store.exists(FINDINGS_FILE) else None
     return job.result(
         trial,
@@ -119,24 +181,13 @@ def _measure(
         torch_top1=evaluation.torch_top1,
         num_params=counts["num_params"],
         num_macs=counts["num_macs"],
-        architecture=architecture.id,
+        architecture=outcome.architecture,
         file=delivered.file,
         file_sha256=evaluation.file_sha256,
         file_bytes=delivered.num_bytes,
         data=delivered.data,
-        doubt="; ".join(filter(None, (doubt, *unlike, loss, *(findings.doubts(budget) if findings else ())))),
+        num_corrections=outcome.num_corrections,
+        status="rejected" if verdict.reason else "done",
+        reason=verdict.reason,
+        doubt="; ".join((*verdict.doubts, *(findings.doubts(budget) if findings else ()))),
     )
-
-
-def _doubt(cost: NetworkCost, predicted: float, budget: float | None, unit: str) -> str:
-    """Return what does not agree about a finished network, or an empty text."""
-    found = []
-    measured = f"measured {cost_text(cost.value, unit)}"
-    error = cost.value / predicted - 1
-    if abs(error) > MAX_PREDICTION_ERROR:
-        found.append(f"{measured}, predicted {cost_text(predicted, unit)} ({error:+.0%})")
-    if budget is not None and cost.value > budget:
-        found.append(f"{measured} is over the budget of {cost_text(budget, unit)}")
-    if cost.noise:
-        found.append(f"noisy measurement: {cost.noise}")
-    return "; ".join(found)

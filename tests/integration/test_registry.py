@@ -157,6 +157,25 @@ def test_a_count_comes_back_as_a_count(registry: Registry, root: Path, tmp_path:
     assert registry.pull("counted", "macs", tmp_path / "y", max_count=5678)["unit"] == "1"
 
 
+def test_a_rejected_network_is_kept_and_nothing_is_named_after_it(registry: Registry, root: Path) -> None:
+    registry.open_sweep("gate", {})
+    register(registry, make_result("sound", sweep="gate"), root / "files")
+    rejected = make_result("off", sweep="gate", cost=1.0, top1=0.99, status="rejected", reason="30 % slower")
+    uri = register(registry, rejected, root / "files")
+    assert register(registry, rejected, root / "files") == uri
+    assert results(registry, "gate")[0] == dataclasses.replace(rejected, model_uri=uri)
+    assert registry.lacks(results(registry, "gate")) == []
+    client = registry._client
+    assert client.get_model_version("gate-ort-cpu-1t", "2").aliases == []
+    assert "**Rejected:** 30 % slower" in client.get_model_version("gate-ort-cpu-1t", "2").description
+    with pytest.raises(InputError, match="version 2 was rejected, so nothing is named after it: 30 % slower"):
+        registry.promote("gate-ort-cpu-1t", 2, "champion")
+    found = client.search_logged_models(
+        [registry.experiment_id], "tags.`onepath.sweep` = 'gate' AND tags.status = 'done'"
+    )
+    assert [model.tags["onepath.trial"] for model in found] == ["sound"]
+
+
 def test_nothing_to_pull_is_explained(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"no network within 1\.000 ms on target ort-cpu-1t; the lowest is 1\.250 ms .*; allow 1\.27,"
@@ -180,7 +199,7 @@ def test_wrong_stores_and_names_are_refused(registry: Registry, root: Path, tmp_
         open_registry(tmp_path)
     with pytest.raises(InputError, match="sweep name 'a/b'"):
         registry.open_sweep("a/b", {})
-    with pytest.raises(InputError, match="only one that is done"):
+    with pytest.raises(InputError, match="only a finished one"):
         register(registry, make_result("t", top1=None), root / "files")
     with pytest.raises(RunError, match=r"model\.onnx: not the file that was judged and measured"):
         register(registry, make_result("t", file="model.onnx", file_sha256="another"), root / "files")

@@ -6,7 +6,7 @@ from ray_play import play
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> dict:
-    """How the scene ended: jobs `struck`, `quiet` and `alone`."""
+    """How the scene ended: jobs `struck`, `quiet`, `alone` and `slow`."""
     return play("resume", tmp_path_factory.mktemp("resume"))
 
 
@@ -34,6 +34,14 @@ def test_a_rank_killed_while_its_work_is_handed_to_it_changes_nothing(found):
 def test_an_error_on_one_rank_ends_all_of_them(found):
     assert "no node of the cluster measured target 'ort-cpu-1t'" in found["alone"]["error"]
     assert found["alone"]["seconds"] < 400, "the other rank was waited for"
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(600)
+def test_a_device_that_slowed_down_since_its_table_was_measured_is_caught(found):
+    assert found["slow"]["status"] == "rejected", found["slow"]
+    assert "10% allowed, gate.prediction_error" in found["slow"]["reason"]
+    assert found["slow"]["over"] > 1.4
 
 
 @pytest.mark.ray

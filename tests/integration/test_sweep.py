@@ -39,6 +39,7 @@ def small_run(folder: Path) -> Path:
         "derive": {"strategy": "judged", "num_candidates": 3, "recalibration_batches": 2},
         "checkpoint": {"every_steps": 20},
         "measure": {"table_seconds": 2, "network_seconds": 0.5},
+        "gate": {"prediction_error": 10.0, "over_budget": 10.0},  # what a busy machine measures is no matter here
     }
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(run))

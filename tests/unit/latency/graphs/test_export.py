@@ -4,12 +4,13 @@ import io
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 
 from latency.graphs.archive import load_program
-from latency.graphs.export import export_onnx, export_program, with_metadata, with_pixels
+from latency.graphs.export import export_onnx, export_parity, export_program, with_metadata, with_pixels
 from latency.graphs.model import example_input, file_forms
 from latency.graphs.quantise import Quantisation, quantise
 from orchestrator.data.augment import normalise
@@ -53,6 +54,18 @@ def test_texts_travel_in_an_onnx_file(tmp_path: Path) -> None:
     file.write_bytes(with_metadata(file.read_bytes(), {"class_names": '["a"]'}))
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     assert session.get_modelmeta().custom_metadata_map == {"class_names": '["a"]'}
+
+
+def test_outputs_that_are_no_numbers_are_no_agreement(tmp_path: Path) -> None:
+    file = export_onnx(NETWORK, SPACE.input_size, tmp_path / "model.onnx")
+    assert export_parity(NETWORK, file, SPACE.input_size) < 1e-5
+    model = onnx.load(file)
+    for weights in model.graph.initializer:
+        if weights.data_type == onnx.TensorProto.FLOAT:
+            values = onnx.numpy_helper.to_array(weights)
+            weights.CopyFrom(onnx.numpy_helper.from_array(np.full_like(values, np.nan), weights.name))
+    onnx.save(model, file)
+    assert np.isnan(export_parity(NETWORK, file, SPACE.input_size))
 
 
 def test_an_int8_file_is_not_quantised_again(tmp_path: Path) -> None:

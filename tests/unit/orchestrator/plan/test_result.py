@@ -42,6 +42,8 @@ DONE = TrialResult(
     file_sha256="abc",
     file_bytes=1234,
     data="f00d",
+    num_corrections=1,
+    reason="none",
     doubt="in doubt",
 )
 COUNTED = dataclasses.replace(DONE, unit="1", cost=5e6, cost_error=0.0)
@@ -54,6 +56,9 @@ def test_json_there_and_back() -> None:
         assert read_json(TrialResult, to_json(result), "result.json") == result
     assert DONE.done
     assert not failed.done
+    assert not failed.finished
+    rejected = dataclasses.replace(DONE, status="rejected")
+    assert (rejected.done, rejected.finished) == (False, True)
     assert failed.cost is None
 
 
@@ -73,7 +78,7 @@ def test_every_field_is_told_kept_and_shown(field: dataclasses.Field[object]) ->
         assert front_rows([DONE])[0].cell(field)
 
 
-@pytest.mark.parametrize("result", [DONE, COUNTED, dataclasses.replace(DONE, budget=None, doubt="")])
+@pytest.mark.parametrize("result", [DONE, COUNTED, dataclasses.replace(DONE, budget=None, doubt="", status="rejected")])
 def test_a_version_in_mlflow_gives_the_result_back_to_the_last_digit(result: TrialResult) -> None:
     assert from_tags(to_tags(result), "models:/a/1") == dataclasses.replace(result, model_uri="models:/a/1")
 

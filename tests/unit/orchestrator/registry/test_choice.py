@@ -95,6 +95,23 @@ def test_aliases_name_who_they_say() -> None:
     assert aliases_of({}) == {}
 
 
+def test_a_rejected_network_is_chosen_by_its_number_alone() -> None:
+    rejected = replace(WIDE, trial="off", cost=0.5, validation_top1=0.99, status="rejected", reason="30 % slower")
+    results = [LUCKY, GOOD, WIDE, rejected]
+    assert aliases_of(dict(zip("1234", results, strict=True))) == aliases_of(dict(zip("123", results[:3], strict=True)))
+    assert chosen(results, max_ms=1.5) == GOOD
+    assert chosen(results, min_top1=0.95) == WIDE
+    assert chosen(results, version=3) == rejected
+    with pytest.raises(InputError, match=r"no network within 0\.600 ms"):
+        chosen(results, max_ms=0.6)
+    networks = registered(*results)
+    assert matching(networks) == networks
+    assert matching(networks, max_ms=0.6) == matching(networks, min_top1=0.98) == []
+    with pytest.raises(InputError, match=r"every network .* was rejected \(version 0: 30 % slower\); --version takes"):
+        chosen([rejected], alias="best")
+    assert chosen([rejected], version=0) == rejected
+
+
 @pytest.mark.parametrize("seed", range(50))
 def test_an_aliass_network_is_the_best_there_is(seed: int) -> None:
     """Against brute force; costs and accuracies are coarse, so that ties are common."""

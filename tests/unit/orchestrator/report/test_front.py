@@ -4,12 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_cases import COUNTED, RESULTS, Page, done, figures
+from report_cases import COUNTED, REJECTED, RESULTS, Page, done, figures
 from rich.console import Console
 
 from latency.target import target_names
 from orchestrator.plan.result import TrialResult
-from orchestrator.report.front import front_notes, front_rows, front_table, report_html
+from orchestrator.report.front import front_notes, front_png, front_rows, front_table, report_html
 
 
 def table_text(results: list[TrialResult], width: int) -> list[str]:
@@ -60,6 +60,19 @@ def test_an_accuracy_stands_with_its_interval_everywhere(
     notes = front_notes(front_rows([result]))
     assert (f"top-1 on {images} test images, with its 95 % interval" in notes) == (images is not None)
     assert text in figures(html)[0]
+
+
+def test_a_rejected_network_is_shown_and_beats_nobody(tmp_path: Path) -> None:
+    rows = front_rows([*RESULTS, REJECTED])
+    assert [row.result.trial for row in rows if row.on_front] == ["fast", "best", "only"]
+    lines = [" ".join(line.split()) for line in table_text([*RESULTS, REJECTED], 80)]
+    assert "0.550 ms 0.500 ms rejected 7.89 M" in lines
+    assert "off was rejected (top-1 99.0 %): 30 % slower than <predicted>" in front_notes(rows)
+    page = Page()
+    page.feed(report_html(rows, tmp_path / "r.html").read_text())
+    assert "rejected: 30 % slower than <predicted>" in page.text
+    assert "3 on a front, 1 rejected" in page.text
+    assert front_png(rows, tmp_path / "f.png").stat().st_size > 10_000
 
 
 def test_notes_say_why_in_whole_lines() -> None:

@@ -20,8 +20,8 @@ def test_rows_are_ordered_and_the_front_is_each_targets_own() -> None:
     assert front_rows([]) == []
 
 
-def test_a_failed_trial_with_numbers_beats_nobody() -> None:
-    gate = done("gate", "ort", 0.5, 0.99, status="failed", reason="prediction and measurement disagree")
+def test_a_rejected_network_beats_nobody() -> None:
+    gate = done("gate", "ort", 0.5, 0.99, status="rejected", reason="prediction and measurement disagree")
     rows = {row.result.trial: row.on_front for row in front_rows([*RESULTS, gate])}
     assert rows == {"fast": True, "best": True, "slow": False, "lost": False, "only": True, "gate": False}
 

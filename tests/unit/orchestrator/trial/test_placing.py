@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -37,13 +38,14 @@ def costs_of(job):
     }
 
 
-def finish(job: Job, trial: Trial) -> None:
+def finish(job: Job, trial: Trial, status: str = "done") -> None:
     """Stand for a trial: a network a little below its budget, better with its cost, and not by a law of the table."""
     cost = 0.93 * trial.value if trial.kind != "weight" else 0.4 + 1 / (1 + trial.value)
     top1 = 0.5 + 0.4 * min(1.0, cost / (2.0 if trial.target == "ort-cpu-1t" else 2e4)) ** 3
     result = TrialResult(
         job.run.name, trial.key, trial.target, "budget", 0, cost=cost, top1=top1, validation_top1=round(top1, 3)
     )
+    result = replace(result, status=status)
     job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
 
 
@@ -137,3 +139,17 @@ def test_a_target_without_costs_waits_and_a_list_keeps_its_order(tmp_path):
     assert [first, second] == list(trials_left(listed, ["params"], {}, print))
     finish(listed, first)
     assert list(trials_left(listed, ["params"], {}, print)) == [second]
+    finish(listed, second, "rejected")
+    assert list(trials_left(listed, ["params"], {}, print)) == [], "a rejected network is not searched again"
+
+
+def test_a_rejected_network_is_no_point_of_the_front(tmp_path):
+    jobs = [job_of(tmp_path, name) for name in ("without", "with")]
+    for job, status in zip(jobs, ("rejected", "done"), strict=True):
+        placing = iter(trials_left(job, ["ort-cpu-1t"], costs_of(job), print))
+        for _ in range(3):
+            finish(job, next(placing), status)
+        next(placing)
+    without, found = ([trial.value for trial in read_points(job).of("ort-cpu-1t")] for job in jobs)
+    assert len(without) == len(found) == 4
+    assert without != found

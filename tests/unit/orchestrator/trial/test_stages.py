@@ -25,17 +25,25 @@ from orchestrator.plan.trials import (
     Job,
     plan_trials,
 )
+from orchestrator.trial.corrections import Correction, corrected, corrections_of, keep_corrections
+from orchestrator.trial.deliver import Bench
 from orchestrator.trial.files import MADE
 from orchestrator.trial.place import Place
-from orchestrator.trial.records import Start, is_intact, starts_of
+from orchestrator.trial.records import Outcome, Start, is_intact, read_record, starts_of
 from orchestrator.trial.stages import load_warm_supernet, open_data, run_trial_stages, run_warmup
-from orchestrator.trial.trial import _measure, _outcome
+from orchestrator.trial.trial import finish
 from supernet.errors import RunError
+from supernet.space import Architecture
 from supernet.sync import Alone
 
 CONFIG = ROOT / "benchmarks" / "small_sweep.yaml"
 FILES = (ARCHITECTURE_FILE, SEARCH_FILE, CURVE_FILE, OUTCOME_FILE, WEIGHTS_FILE)
 DELIVERED = (*FILES, *MADE, EVALUATION_FILE)
+
+
+NO_DEVICE = Bench(
+    lambda *asked: pytest.fail("a count is not measured"), lambda *asked: pytest.fail("the torch export answers")
+)
 
 
 class Cut(Exception):
@@ -192,21 +200,38 @@ def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, und
     def measure(architectures):
         return [costs.total(job.space.path(architecture)) for architecture in architectures]
 
-    def finish():
-        outcome, weights = _outcome(
-            store, lambda: run_trial_stages(job, trial, costs, place(saver), measure), lambda: None
-        )
-        return _measure(job, trial, costs, outcome, weights, lambda news: None)
+    def again():
+        train = lambda: run_trial_stages(job, trial, costs, place(saver), measure)  # noqa: E731
+        return finish(job, trial, costs, train, NO_DEVICE, lambda news: None)
 
     run_warmup(job, place(Memory()))
-    result, whole = finish(), {name: store.read(name) for name in DELIVERED}
+    result, whole = again(), {name: store.read(name) for name in DELIVERED}
     assert {name: whole[name] for name in FILES} == undisturbed[0]
     steps = len(saver.names)
     store.write(name, store.read(name)[: len(store.read(name)) // 2])
     if name == MEASUREMENT_FILE:
         with pytest.raises(RunError, match=r"measurement\.json: damaged .*; remove it and run the command again"):
-            finish()
+            again()
         Path(store.uri, name).unlink()
-    assert finish() == result
+    assert again() == result
     assert {name: store.read(name) for name in DELIVERED} == whole
     assert len(saver.names) == steps, "nothing was trained again"
+
+
+@pytest.mark.parametrize("cut_after", [None, 5])
+def test_another_derivation_repeats_the_search_and_trains_a_network_of_the_lower_limit(folder, undisturbed, cut_after):
+    job = job_of(folder, f"lower-{cut_after}")
+    play(job, None)
+    (trial,) = plan_trials(job.run)
+    costs, store = target_costs(job, trial.target), job.trial_store(trial)
+    first = read_record(store, OUTCOME_FILE, Outcome)
+    keep_corrections(store, [Correction(first.architecture, first.predicted_cost, 1.1 * trial.reference(costs))])
+    found, names = play(job, cut_after)
+    second = read_record(store, OUTCOME_FILE, Outcome)
+    assert names[:3] == ["search-000004", "search-000008", "search-000010"], "nothing of the first one was found"
+    assert found[SEARCH_FILE] == undisturbed[0][SEARCH_FILE]
+    assert second.num_corrections == 1
+    assert second.predicted_cost < first.predicted_cost
+    path = job.space.path(Architecture.parse(second.architecture))
+    assert costs.total(path) == second.predicted_cost
+    assert corrected(costs, corrections_of(store)).total(path) <= trial.reference(costs)

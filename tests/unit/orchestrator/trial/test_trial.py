@@ -1,38 +1,195 @@
-"""What a trial came to: the gate that makes a network doubtful, its unit, and the line that tells of it."""
+"""What a trial comes to: a network that passes the gate, one of a lower limit, or a rejected one; killed or not."""
 
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
 import pytest
+import yaml
+from repository import ROOT
 from rich.text import Text
+from safetensors.torch import save
 
+from latency.measuring.answers import answers
+from latency.measuring.measure import Measurement
+from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.trials import Job, plan_trials
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, WEIGHTS_FILE, Job, plan_trials
 from orchestrator.sweep import describe
-from orchestrator.trial.records import NetworkCost
-from orchestrator.trial.trial import _doubt
+from orchestrator.trial.corrections import corrected, corrections_of
+from orchestrator.trial.deliver import Bench
+from orchestrator.trial.records import Outcome, checksum, read_record, write_record
+from orchestrator.trial.trial import finish
+from supernet.cost import CostTable, params_table
+from supernet.network import build_network
 from supernet.presets import read_preset
+from supernet.proposals import best_within
+from supernet.space import Architecture
 
 
-def measured(ms, noise=""):
-    return NetworkCost(ms, 0.01, ms * 1.1, noise)
+class Cut(Exception):
+    """Stands for a process that dies."""
 
 
-@pytest.mark.parametrize(
-    ("cost", "predicted", "budget", "said"),
-    [
-        (measured(1.0), 1.02, 1.1, ""),
-        (measured(1.0), 1.02, None, ""),
-        (measured(1.0), 0.8, 1.1, "measured 1.000 ms, predicted 0.800 ms (+25%)"),
-        (measured(1.2), 1.15, 1.1, "over the budget of 1.100 ms"),
-        (measured(1.0, "load 3"), 1.02, 1.1, "noisy measurement: load 3"),
-    ],
-)
-def test_doubt_names_what_does_not_agree(cost, predicted, budget, said):
-    doubt = _doubt(cost, predicted, budget, "ms")
-    assert said in doubt
-    assert bool(doubt) == bool(said)
+@dataclass
+class Scene:
+    """A trial whose networks come from no search and whose device is made up.
+
+    Attributes:
+        job: A sweep of one trial on ONNX Runtime.
+        slow: What the device takes over what the table says, measurement by measurement; the last one stays.
+        least: What it takes at least, as a share of the budget.
+        dies: Whether the process dies at every step, once.
+        steps: What was done so far.
+    """
+
+    job: Job
+    slow: list[float]
+    least: float = 0.0
+    dies: bool = False
+    steps: list[str] = field(default_factory=list)
+
+    @property
+    def trial(self):
+        (trial,) = plan_trials(self.job.run)
+        return trial
+
+    @property
+    def costs(self) -> CostTable:
+        """Parameters as if they were nanoseconds, so that every network costs something else."""
+        return replace(params_table(self.job.space), name=self.trial.target, unit="ms").scaled(1e-6)
+
+    @property
+    def store(self):
+        return self.job.trial_store(self.trial)
+
+    def note(self, step: str) -> None:
+        """Take note of a step; die the first time."""
+        known = step in self.steps
+        self.steps.append(step)
+        if self.dies and not known:
+            raise Cut
+
+    def train(self) -> None:
+        """Take the costliest network within the limit, with random weights."""
+        known = corrections_of(self.store)
+        self.note(f"train {len(known)}")
+        costs, space = self.costs, self.job.space
+        table = corrected(costs, known)
+        path = best_within(table.matrix, table, self.trial.reference(costs))
+        architecture = space.architecture(path)
+        state = build_network(space, architecture, seed=1).state_dict()
+        weights = save({name: value.contiguous() for name, value in state.items()})
+        self.store.write(WEIGHTS_FILE, weights)
+        self.note(f"weights {len(known)}")
+        outcome = Outcome(architecture.id, 0.0, 90, 90, costs.total(path), checksum(weights), len(known))
+        write_record(self.store, OUTCOME_FILE, outcome)
+        self.note(f"outcome {len(known)}")
+
+    def measure(self, name: str, content: bytes) -> Measurement:
+        number = len(corrections_of(self.store))
+        self.note(f"measure {number}")
+        outcome = read_record(self.store, OUTCOME_FILE, Outcome)
+        truth = self.costs.total(self.job.space.path(Architecture.parse(outcome.architecture)))
+        ms = max(self.slow[min(number, len(self.slow) - 1)] * truth, self.least * self.trial.reference(self.costs))
+        return Measurement(ms, 1e-3 * ms, ms, 100, None, "")
+
+    def ask(self, name: str, content: bytes, images: np.ndarray) -> np.ndarray:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            file.write_bytes(content)
+            return answers(file, self.job.target(self.trial.target), images)
+
+    def finish(self) -> TrialResult:
+        """Run the trial as often as it dies."""
+        bench = Bench(self.measure, self.ask)
+        for _ in range(40):
+            try:
+                return finish(self.job, self.trial, self.costs, self.train, bench, lambda news: self.note(news.phase))
+            except Cut:
+                continue
+        raise AssertionError
 
 
-def test_counts_are_named_as_counts():
-    assert _doubt(NetworkCost.counted(5.2e6), 5.2e6, 5e6, "1") == "measured 5.2 M is over the budget of 5 M"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("trial")
+    build("digits", made / "digits", validation_fraction=0.05, test_fraction=0.05, seed=0)
+    return made
+
+
+@pytest.fixture
+def scene(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
+    def make(name: str, slow: list[float], fraction: float = 0.4, **changes: object) -> Scene:
+        definition = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
+        definition |= {"targets": ["ort-cpu-1t"], "sweep": {"budget_fractions": [fraction]}, "name": name}
+        run = check_run({**definition, "storage": str(tmp_path)}, name)
+        return Scene(Job(resolved(run), str(folder / "digits")), slow, **changes)
+
+    return make
+
+
+def test_a_network_over_its_budget_is_replaced_and_killed_anywhere_it_ends_alike(scene) -> None:
+    quiet = scene("quiet", [1.04, 1.03])
+    result = quiet.finish()
+    assert (result.status, result.num_corrections, result.reason) == ("done", 1, "")
+    assert result.cost <= result.budget
+    (over,) = corrections_of(quiet.store)
+    assert over.measured_cost > result.budget >= over.predicted_cost
+    assert over.architecture != result.architecture
+    assert result.predicted_cost == pytest.approx(result.cost / 1.03), "the prediction is the table's own"
+    killed = scene("killed", [1.04, 1.03], dies=True)
+    assert replace(killed.finish(), sweep="quiet") == result
+    assert {"train 0", "weights 1", "outcome 1", "measure 1", "over the budget, derive again"} <= set(killed.steps)
+    names = ["outcome.json", "weights.safetensors", "model.onnx", "model.pt2", "measurement.json", "corrections.json"]
+    assert [killed.store.read(name) for name in names] == [quiet.store.read(name) for name in names]
+    assert killed.finish() == replace(result, sweep="killed"), "what is finished is only read"
+
+
+def test_a_device_that_stays_over_is_given_up_after_two_corrections(scene) -> None:
+    stubborn = scene("stubborn", [1.0], least=1.002)
+    result = stubborn.finish()
+    assert (result.status, result.num_corrections) == ("rejected", 2)
+    assert "over the budget of" in result.reason
+    assert result.top1 is not None
+    assert [step for step in stubborn.steps if step.startswith("train")] == ["train 0", "train 1", "train 2"]
+
+
+def test_a_device_that_has_slowed_down_is_caught_and_nothing_is_trained_again(scene) -> None:
+    slowed = scene("slowed", [1.3])
+    result = slowed.finish()
+    assert (result.status, result.num_corrections) == ("rejected", 0)
+    assert "(+30%; 10% allowed, gate.prediction_error)" in result.reason
+    assert "over the budget" in result.reason
+    line = Text.from_markup(describe(result)).plain
+    assert line.startswith(f"{slowed.trial.key}: top-1 ")
+    assert f"rejected: {result.reason}" in line
+
+
+def test_where_no_network_keeps_a_corrected_budget_the_first_one_is_rejected(scene) -> None:
+    tight = scene("tight", [1.05], fraction=1e-6)
+    result = tight.finish()
+    assert (result.status, result.num_corrections) == ("rejected", 0)
+    assert tight.steps.count("train 0") == 1
+
+
+def test_an_export_that_is_broken_is_caught(scene) -> None:
+    """Another network's weights in the delivered file: it runs, it is as fast, and it answers something else."""
+    sound = scene("broken", [0.9])
+    assert sound.finish().status == "done"
+    model = onnx.load_from_string(sound.store.read(ONNX_FILE))
+    weights = [tensor for tensor in model.graph.initializer if len(tensor.dims) == 4]
+    weights[-1].CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weights[-1]), weights[-1].name))
+    content = model.SerializeToString()
+    sound.store.write(f"{ONNX_FILE}.sha256", checksum(content).encode())
+    sound.store.write(ONNX_FILE, content)
+    result = sound.finish()
+    assert result.status == "rejected"
+    assert "model.onnx (fp32) differs from the trained network by" in result.reason
 
 
 def test_every_result_has_the_unit_of_its_target():
