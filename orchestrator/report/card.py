@@ -14,8 +14,11 @@ from orchestrator.plan.result import TrialResult, wilson
 from orchestrator.report.rows import accuracy_text, bytes_text, cost_text, count_text, limit_text, percent_text
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
+ELSEWHERE = "| on other targets |"
 MAX_TEXT = 5000
 """Characters that MLflow keeps of a description."""
+ROOM = 400
+"""Of them left free for the row of `with_other_targets`."""
 
 
 def version_card(result: TrialResult, about: Mapping[str, Any], confusion: Confusion | None) -> str:
@@ -38,6 +41,21 @@ def version_card(result: TrialResult, about: Mapping[str, Any], confusion: Confu
         "size": "x".join(map(str, about["input_size"])),
     }
     return _fitting("version", values, len(about["class_names"]))
+
+
+def with_other_targets(card: str, latencies: Mapping[str, float]) -> str:
+    """Return the card of a version with a row of its milliseconds on other targets, which are known last.
+
+    Args:
+        card: From `version_card`, with such a row or without.
+        latencies: By the name of the target.
+    """
+    lines = [line for line in card.splitlines() if not line.startswith(ELSEWHERE)]
+    told = ", ".join(f"{target}: {cost_text(latency_ms, 'ms')}" for target, latency_ms in latencies.items())
+    place = next((number for number, line in enumerate(lines) if line.startswith("| predicted; budget |")), None)
+    if latencies and place is not None and len(told) < ROOM - len(ELSEWHERE) - 4:
+        lines.insert(place, f"{ELSEWHERE} {told} |")
+    return "\n".join(lines) + "\n"
 
 
 def model_card(name: str, networks: Sequence[tuple[str, Sequence[str], TrialResult]]) -> str:
@@ -70,7 +88,7 @@ def _fitting(kind: str, values: Mapping[str, Any], num_rows: int) -> str:
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     for rows in (*range(min(num_rows, 30), 0, -5), 0):
         text = template.render(kind=kind, rows=rows, **values).strip() + "\n"
-        if len(text) <= MAX_TEXT:
+        if len(text) <= MAX_TEXT - ROOM:
             break
     return text[:MAX_TEXT]
 

@@ -7,7 +7,7 @@ import pytest
 from registry_cases import make_result
 
 from orchestrator.plan.confusion import confusion_of
-from orchestrator.report.card import MAX_TEXT, is_card, model_card, plain_text, version_card
+from orchestrator.report.card import MAX_TEXT, is_card, model_card, plain_text, version_card, with_other_targets
 
 RESULT = make_result("t", model_uri="models:/night-ort-cpu-1t/3", file="model.onnx", file_sha256="ab" * 32)
 RESULT = replace(RESULT, file_bytes=12345, cost_median=1.3, top5=0.99)
@@ -47,6 +47,18 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "Fingerprint `not known`" in card
     for absent in ("Accuracy per class", "In doubt", "confus", "None", "SHA-256", "within a budget", "top-5"):
         assert absent not in card, absent
+
+
+def test_other_targets_get_a_row_when_they_are_known() -> None:
+    names = tuple(f"{i:040d}" for i in range(1000))
+    card = version_card(RESULT, about(*names), confusion_of("digits", names, {(i, i): 1 for i in range(1000)}))
+    both = with_other_targets(card, {"torch-cpu-1t": 2.5, "ort-cpu-int8-1t": 0.75})
+    assert "onnxruntime |\n| on other targets | torch-cpu-1t: 2.500 ms, ort-cpu-int8-1t: 0.750 ms |\n| pred" in both
+    assert len(both) <= MAX_TEXT
+    assert with_other_targets(both, {"torch-cpu-1t": 3.0}).count("\n| on other targets |") == 1
+    assert with_other_targets(both, {}) == card
+    assert with_other_targets(card, {f"target-{i}": 1.0 for i in range(100)}) == card, "MLflow keeps no more"
+    assert is_card(both, "night-ort-cpu-1t")
 
 
 @pytest.mark.parametrize("num_classes", [2, 30, 1000])
