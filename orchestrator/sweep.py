@@ -136,7 +136,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         columns = stored_columns(job)
         for key, result in stored_results(job).items():
             if row := latencies_on(columns, result):
-                registering.add_figures(key, {f"latency_ms_on_{target}": value for target, value in row.items()})
+                registering.add_latencies(key, row)
 
         def report() -> dict[str, bytes]:
             ledger.idle()

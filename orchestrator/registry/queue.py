@@ -126,9 +126,9 @@ class Registering:
         """Register a result, or record its failure, when its turn comes."""
         self.waiting.append(self.executor.submit(self._patiently, lambda: self._register(trial, result)))
 
-    def add_figures(self, trial: str, figures: Mapping[str, float]) -> None:
-        """Give a trial's registered network further figures, when their turn comes."""
-        act = partial(self.registry.add_figures, self.job.run.name, trial, figures)
+    def add_latencies(self, trial: str, latencies: Mapping[str, float]) -> None:
+        """Give a trial's registered network its milliseconds by target, when their turn comes."""
+        act = partial(self.registry.add_latencies, self.job.run.name, trial, latencies)
         self.waiting.append(self.executor.submit(self._patiently, act))
 
     def _patiently(self, act: Callable[[], None]) -> None:

@@ -26,7 +26,7 @@ from orchestrator.registry.model import CODE, FILES, FORMATS, NAMES, checksum, c
 from orchestrator.registry.runs import Runs
 from orchestrator.registry.values import to_tags
 from orchestrator.registry.versions import Versions
-from orchestrator.report.card import version_card
+from orchestrator.report.card import version_card, with_other_targets
 from supernet.errors import InputError, RunError, nearest
 
 
@@ -115,17 +115,20 @@ class Registry:
             self._client.set_tag(run_id, "onepath.reason", result.reason[:5000])
             self._client.set_terminated(run_id, "FAILED")
 
-    def add_figures(self, sweep: str, trial: str, figures: Mapping[str, float]) -> None:
-        """Give a trial's registered network, and its run, further figures; those that it has already stay as they are.
+    def add_latencies(self, sweep: str, trial: str, latencies: Mapping[str, float]) -> None:
+        """Give a trial's registered network, its run and its card what it takes on all targets that measured it.
 
         Args:
             sweep: Name of the sweep.
             trial: Key of the trial; where no network of it is registered, nothing is done.
-            figures: By their names in MLflow.
+            latencies: Milliseconds by the name of the target; those that are known already stay as they are.
         """
+        figures = {f"latency_ms_on_{target}": latency_ms for target, latency_ms in latencies.items()}
         with self._calls():
             for version in self._versions.of(sweep, trial)[:1]:
                 self._runs.add(version.run_id, figures, version.source.split("/")[-1])
+                others = {target: ms for target, ms in latencies.items() if target != version.tags["target"]}
+                self._versions.describe(version, with_other_targets(version.description or "", others))
 
     def register(self, result: TrialResult, files: Mapping[str, Path]) -> str:
         """Make the trial's network a version of the registered model `<sweep>-<target>`, exactly once.

@@ -53,7 +53,9 @@ def with_other_targets(card: str, latencies: Mapping[str, float]) -> str:
     lines = [line for line in card.splitlines() if not line.startswith(ELSEWHERE)]
     told = ", ".join(f"{target}: {cost_text(latency_ms, 'ms')}" for target, latency_ms in latencies.items())
     place = next((number for number, line in enumerate(lines) if line.startswith("| predicted; budget |")), None)
-    if latencies and place is not None and len(told) < ROOM - len(ELSEWHERE) - 4:
+    if place is None:
+        return card  # of another maker
+    if latencies and len(told) < ROOM - len(ELSEWHERE) - 4:
         lines.insert(place, f"{ELSEWHERE} {told} |")
     return "\n".join(lines) + "\n"
 

@@ -110,13 +110,17 @@ def test_registering_again_changes_nothing_and_another_result_replaces(registry:
     assert registry._client.get_model_version_by_alias("again-ort-cpu-1t", "best").tags["top1"] == "0.5"
 
 
-def test_figures_that_come_later_are_those_of_the_registered_network_once(registry: Registry, root: Path) -> None:
+def test_latencies_that_come_later_are_those_of_the_registered_network_once(registry: Registry, root: Path) -> None:
     registry.open_sweep("later", {})
     register(registry, make_result("t", sweep="later"), root / "files")
     for latency_ms in (2.5, 2.5, 2.25):
-        registry.add_figures("later", "t", {"latency_ms_on_torch-cpu-1t": latency_ms})
-    registry.add_figures("later", "never-registered", {"latency_ms_on_torch-cpu-1t": 1.0})
+        registry.add_latencies("later", "t", {"torch-cpu-1t": latency_ms, "ort-cpu-1t": 1.25})
+    registry.add_latencies("later", "never-registered", {"torch-cpu-1t": 1.0})
     (version,) = registry._versions.of("later", "t")
+    assert "\n| on other targets | torch-cpu-1t: 2.250 ms |\n" in version.description
+    registry._client.update_model_version(version.name, version.version, "mine")
+    registry.add_latencies("later", "t", {"torch-cpu-1t": 2.25})
+    assert registry._client.get_model_version(version.name, version.version).description == "mine"
     history = registry._client.get_metric_history(version.run_id, "latency_ms_on_torch-cpu-1t")
     assert sorted(point.value for point in history) == [2.25, 2.5]
     where = 'metrics."latency_ms_on_torch-cpu-1t" < 2.3'
