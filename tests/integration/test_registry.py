@@ -123,7 +123,7 @@ def test_latencies_that_come_later_are_those_of_the_registered_network_once(regi
     assert registry._client.get_model_version(version.name, version.version).description == "mine"
     history = registry._client.get_metric_history(version.run_id, "latency_ms_on_torch-cpu-1t")
     assert sorted(point.value for point in history) == [2.25, 2.5]
-    where = 'metrics."latency_ms_on_torch-cpu-1t" < 2.3'
+    where = "metrics.`latency_ms_on_torch-cpu-1t` < 2.3"
     (model,) = registry._client.search_logged_models([registry.experiment_id], where)
     assert model.model_id == version.source.split("/")[-1]
 
