@@ -5,6 +5,7 @@ window of row groups in memory. It must not know order, augmentation or ranks.
 """
 
 from collections import OrderedDict
+from sys import getsizeof
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from orchestrator.data.format import SPLITS, Manifest
 from orchestrator.data.pixels import Pixels
 from orchestrator.data.shards import Group, read_group
 from orchestrator.data.storage import Storage
+
+ROW_BYTES = 2 * 8 + 8 + 1
+"""Of a row beside its image and digest: where these are, its label, whether it was decoded."""
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -27,7 +31,8 @@ class _Group:
         self.labels: Indices = read.labels
         self.pixels: Pixels = np.empty((0,), np.uint8)
         self.filled = np.zeros(len(read.encoded), bool)
-        self.num_bytes = sum(map(len, read.encoded))
+        # Of small images the objects around them are most of it.
+        self.num_bytes = ROW_BYTES * len(read.encoded) + sum(map(getsizeof, (*read.encoded, *read.digests)))
 
     def fixed(self, rows: Indices, channels: int, size: Size, *, crop: bool) -> Pixels:
         """Return rows at the input size, decoding those asked for the first time."""

@@ -1,5 +1,6 @@
 """Reading a data set: order, ranks, resuming, augmentation, memory."""
 
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from itertools import cycle, islice
@@ -227,6 +228,18 @@ def test_memory_stays_bounded_and_the_stream_does_not_change(digits: Path) -> No
     assert len(tight._groups._kept) == 1
     assert len(roomy._groups._kept) == 27
     assert 27 * 40 * 64 < roomy._groups.kept_bytes < 1e6
+
+
+def test_what_the_cache_is_said_to_hold_is_what_it_takes(digits: Path) -> None:
+    data = open_digits(digits)
+    tracemalloc.start()
+    for _ in islice(data.batches("train", 64), 40):
+        pass
+    told, before = data._groups.kept_bytes, tracemalloc.get_traced_memory()[0]
+    data._groups._kept.clear()
+    taken = before - tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert told == pytest.approx(taken, rel=0.2)
 
 
 def test_wrong_arguments_are_refused(digits: Path, tmp_path: Path) -> None:
