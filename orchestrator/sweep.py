@@ -22,6 +22,7 @@ from orchestrator.cluster.session import announced, connect, living_nodes, requi
 from orchestrator.data.build import build
 from orchestrator.data.format import MANIFEST_NAME, read_manifest
 from orchestrator.data.storage import Storage, require_space
+from orchestrator.plan.baselines import missing_baselines
 from orchestrator.plan.check import check_run, require_here, resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
@@ -130,7 +131,8 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
                 registering.add(trial, before[trial.key])
         left = num_left(job, before)
         failed: dict[str, TrialResult] = {}
-        if left or missing_columns(job, list(before.values())):
+        done = list(before.values())
+        if left or missing_columns(job, done) or missing_baselines(job, done):
             failed = _run_trials(job, left, len(before), registering, ledger, console)
         ledger.idle()
         columns = stored_columns(job)
@@ -188,6 +190,7 @@ def _run_trials(
     needed = int(run.workers.min * run.workers.cpus + 0.999)
     with connect(job.measured, min_cpus=needed) as connection:
         from orchestrator.cluster.progress import reader, start_board
+        from orchestrator.trial.baselines import run_baselines
         from orchestrator.trial.crossing import fill_cross_table
 
         board = start_board()
@@ -215,9 +218,21 @@ def _run_trials(
             # These wait for their devices beside each other, and a device that never comes holds up no other.
             at_once = max(run.max_concurrent, sum(left[name] for name in absent))
             failed |= _run_on_tune(job, absent, costs, at_once, registering, view)
+            run_baselines(job, partial(_run_baseline, view=view), view.say)
             fill_cross_table(job, view.say, embedded=connection.embedded)
             view.forget(CROSS_KEY)
             return failed
+
+
+def _run_baseline(job: Job, trial: Trial, costs: CostTable, view: LiveView) -> None:
+    """Run a baseline's trial; its result is stored, and registered nowhere."""
+    from orchestrator.trial.tuning import tune_trials
+
+    def take(trial: Trial, result: TrialResult) -> None:
+        view.forget(trial.key)
+        view.say(f"baseline {describe(result)}")
+
+    tune_trials(job, iter([trial]), {trial.target: costs}, take, 1)
 
 
 def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTable]:

@@ -30,12 +30,14 @@ def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> N
     """Print a front's table or JSON, and say what to type next."""
     from rich.console import Console
 
+    from orchestrator.plan.baselines import speedups, stored_baselines
     from orchestrator.plan.cross import stored_columns
     from orchestrator.report.cross import TITLE, cross_grid, cross_notes, latencies_on
     from orchestrator.report.front import front_notes, front_rows, front_table
     from orchestrator.report.trust import trust_of
 
-    rows, columns = front_rows(results), stored_columns(job)
+    known, columns = stored_baselines(job, results), stored_columns(job)
+    rows = front_rows([*results, *known])
     if json:
         print_json([row.to_plain() | {"latency_ms_on": latencies_on(columns, row.result)} for row in rows])
         return
@@ -46,6 +48,7 @@ def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> N
     trust = trust_of(results, shared=job.run.mode == "shared")
     for line in (
         *front_notes(rows),
+        *speedups(results, known),
         *cross_notes(columns, results),
         *trust.sentences,
         *_next(job, [result for result in results if result.done]),

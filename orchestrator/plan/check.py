@@ -17,7 +17,7 @@ from orchestrator.plan.trials import plan_trials
 from supernet.errors import InputError
 from supernet.objective import OBJECTIVES
 from supernet.plain import read
-from supernet.presets import load_space, read_preset, space_definition
+from supernet.presets import load_network, load_space, read_preset, space_definition
 
 
 def load_run(reference: str, **overrides: Any) -> RunConfig:
@@ -47,6 +47,11 @@ def _check_parts(config: RunConfig, place: str) -> None:
     """Check what goes with what across sections, and that all names can be made."""
     load_space(config.space, f"{place}.space")
     plan_trials(config, place)
+    for index, name in enumerate(config.baselines):
+        try:
+            load_network(name)
+        except InputError as error:
+            raise InputError(f"{place}.baselines[{index}]: {error}") from error
     _check_objective(config, place)
     if config.warmup.arch_every or not config.warmup.train_weights:
         raise InputError(f"{place}.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0' there")

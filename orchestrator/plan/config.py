@@ -299,6 +299,8 @@ class RunConfig(Strict):
         gate: What its figures must agree in, or it is rejected.
         storage: Folder or object store for everything the sweep keeps.
         max_concurrent: Trials in progress at once.
+        baselines: Known networks (`onepath arch list`) or their YAML files, scaled in width to the latencies of the
+            fronts and trained as their networks are, but from fresh weights.
     """
 
     name: Annotated[Name, AfterValidator(_of_its_own)]
@@ -319,6 +321,7 @@ class RunConfig(Strict):
     mlflow: MlflowConfig = MlflowConfig()
     storage: Annotated[Text, AfterValidator(_storage)] = "onepath-runs"
     max_concurrent: Annotated[Count, Field(le=MAX_VALUES)] = 1
+    baselines: Annotated[list[Text], Field(max_length=20)] = []
     seed: Annotated[CountOrNone, Field(lt=2**31)] = 0
 
     def load_targets(self) -> list[Target]:

@@ -14,7 +14,7 @@ from orchestrator.plan.trials import CONFIG_FILE, STARTS_FOLDER, WARMUP_FILE, WA
 from supernet.errors import InputError
 from supernet.plain import parse_json, read
 
-FREE = ("mlflow", "measure", "storage", "workers", "checkpoint", "max_concurrent")
+FREE = ("mlflow", "measure", "storage", "workers", "checkpoint", "max_concurrent", "baselines")
 """Keys that alter no finished result."""
 
 OF_TRIALS = ("mode", "search", "derive", "train", "deliver", "gate")

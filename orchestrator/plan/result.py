@@ -92,6 +92,7 @@ class TrialResult:
             nothing; empty otherwise.
         model_uri: `models:/<name>/<version>`; empty until the network is registered.
         unit: What costs are in: milliseconds, or "1" for a count.
+        baseline: Name of the known network that this is, at a width; empty for one that was searched.
     """
 
     sweep: Name
@@ -129,6 +130,7 @@ class TrialResult:
     doubt: str = _shown("")
     model_uri: str = _shown("", column="model", wide=True)
     unit: Literal["ms", "1"] = _shown("ms")
+    baseline: str = _shown("")
 
     @property
     def done(self) -> bool:

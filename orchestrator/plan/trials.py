@@ -49,14 +49,24 @@ class Trial:
     Attributes:
         key: Stable name within the sweep.
         target: Name of the target.
-        kind: What `value` is: `ms` or `count` (a budget), `fraction` (a budget in the space's range) or `weight`.
+        kind: What `value` is: `ms` or `count` (a budget), `fraction` (a budget in the space's range), `weight`, or
+            `baseline` (the cost of the network that it stands beside).
         value: The number that the user gave, or that was placed.
+        path: Of a baseline: the path that is trained, without a search.
+        baseline: Name of the known network; empty for a search.
     """
 
     key: str
     target: str
     kind: str
     value: float
+    path: tuple[int, ...] = ()
+    baseline: str = ""
+
+    @property
+    def limited(self) -> bool:
+        """Whether its network must not exceed a budget."""
+        return self.kind not in ("weight", "baseline")
 
     def reference(self, costs: CostTable) -> float:
         """Return the budget of this trial in the cost table's unit, or the reference of a weighted objective.
@@ -216,6 +226,7 @@ class Job:
             "objective": self.run.search.objective.kind,
             "seed": self.run.seed,
             "unit": self.target(trial.target).unit,
+            "baseline": trial.baseline,
             "latency_weight": trial.value if trial.kind == "weight" else None,
         }
         result: TrialResult = read(TrialResult, known | values, f"result of trial {trial.key}")

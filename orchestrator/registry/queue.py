@@ -18,7 +18,7 @@ from typing import Any
 
 from orchestrator.data.format import SPLITS, read_manifest
 from orchestrator.data.storage import Storage
-from orchestrator.plan.news import News
+from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, Job, Trial
@@ -200,8 +200,8 @@ def again(job: Job) -> str:
 def points(news: Mapping[str, News], keys: Collection[str]) -> Iterator[Point]:
     """Yield what has figures, those of several ranks at once.
 
-    Work that all trials share, such as the warm-up, belongs to no trial: its curves are the sweep's. Those of ranks are
-    named so that MLflow shows them as system metrics.
+    Work that all trials share belongs to no trial: its curves are the sweep's. Those of ranks are named so that MLflow
+    shows them as system metrics. Other work, such as a baseline's, has none.
 
     Args:
         news: By subject.
@@ -210,7 +210,7 @@ def points(news: Mapping[str, News], keys: Collection[str]) -> Iterator[Point]:
     found: dict[tuple[str, int], dict[str, float]] = {}
     for item in news.values():
         prefix = f"{item.phase}_" if item.rank is None else f"system/rank{item.rank}/"
-        if item.numbers:
+        if item.numbers and (item.key in keys or item.key == SHARED_KEY):
             metrics = found.setdefault((item.key if item.key in keys else "", item.step), {})
             metrics.update({f"{prefix}{name}": value for name, value in item.numbers.items()})
     for (trial, step), metrics in found.items():

@@ -43,7 +43,7 @@ def front_table(rows: Sequence[Row]) -> "Table":
         table.add_row(
             Text(result.target if result.target != previous else ""),
             *(failed.get(column.name, Text(row.cell(column))) for column in numbers),
-            "*" if row.on_front else "",
+            "*" if row.on_front else row.result.baseline,
             style="bold" if row.on_front else "dim",
         )
         previous = result.target

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.curves import Point
-from orchestrator.plan.result import columns
+from orchestrator.plan.result import TrialResult, columns
 from orchestrator.report.rows import (
+    BASELINE_COLOUR,
     BUDGET_COLOUR,
     FRONT_COLOUR,
     OTHER_COLOUR,
@@ -26,6 +27,7 @@ from orchestrator.report.rows import (
 )
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
+SYMBOLS = {"baseline": "diamond", "rejected": "x-thin-open"}
 TARGET_COLOURS = ("#1f6f8b", "#e07a5f", "#3d9970", "#8e6bbf", "#c9a227", "#d1495b", "#5c6f7b", "#2f4b7c")
 
 
@@ -78,7 +80,11 @@ def report_html(
     figures = [_front_figure(target, [row for row in rows if row.result.target == target]) for target in targets]
     drawn_rows = [row for row in rows if row.on_front and row.result.trial in (drawings or {})]
     searches = _search_figures(rows, curves or {})
-    predicted = [row for row in rows if row.is_drawn and row.result.predicted_cost and row.result.unit == "ms"]
+    predicted = [
+        row
+        for row in rows
+        if row.is_drawn and not row.result.baseline and row.result.predicted_cost and row.result.unit == "ms"
+    ]
     if predicted:
         figures.append(_prediction_figure(predicted))
     figures += searches
@@ -117,7 +123,7 @@ def _front_figure(target: str, rows: Sequence[Row]) -> Any:
     done = [row for row in rows if row.is_drawn]
     unit = rows[0].result.unit
     figure = go.Figure()
-    front = [row for row in done if row.on_front]
+    fair, front = [row for row in done if row.result.done], [row for row in done if row.on_front]
     if front:
         end = 1.08 * max([row.place[0] for row in done] + [row.result.budget or 0.0 for row in rows])
         figure.add_scatter(
@@ -130,7 +136,8 @@ def _front_figure(target: str, rows: Sequence[Row]) -> Any:
         )
     for name, members, colour in (
         ("on the front", front, FRONT_COLOUR),
-        ("beaten by another trial", [row for row in done if row.result.done and not row.on_front], OTHER_COLOUR),
+        ("beaten by another trial", [r for r in fair if not r.on_front and not r.result.baseline], OTHER_COLOUR),
+        ("baseline", [row for row in fair if row.result.baseline], BASELINE_COLOUR),
         ("rejected", [row for row in done if not row.result.done], BUDGET_COLOUR),
     ):
         figure.add_scatter(
@@ -144,7 +151,7 @@ def _front_figure(target: str, rows: Sequence[Row]) -> Any:
                 "thickness": 1.2,
             },
             mode="markers",
-            marker={"color": colour, "size": 10, "symbol": "x-thin-open" if name == "rejected" else "circle"},
+            marker={"color": colour, "size": 10, "symbol": SYMBOLS.get(name, "circle")},
             name=name,
             text=[_hover(row) for row in members],
             customdata=[row.result.trial for row in members],
@@ -229,6 +236,13 @@ def _caption(row: Row) -> str:
     return f"{percent_text(result.top1)} at {cost_text(result.cost, result.unit)}{budget}"
 
 
+def _named(result: TrialResult) -> str:
+    """Return which network it is, or why it counts for nothing."""
+    return (
+        escape(result.baseline or result.architecture) if result.done else f"{result.status}: {escape(result.reason)}"
+    )
+
+
 def _style(figure: Any, x_title: str, y_title: str) -> None:
     axis = {"gridcolor": "#e6e9ed", "linecolor": "#8a96a3", "zeroline": False, "ticks": "outside"}
     figure.update_layout(
@@ -251,7 +265,7 @@ def _hover(row: Row) -> str:
         f"<b>{accuracy_text(result, 'top1')}</b>{images} at <b>{cost_text(result.cost, result.unit)}</b>{spread}",
         f"predicted {cost_text(result.predicted_cost, result.unit)}, budget {cost_text(result.budget, result.unit)}",
         f"{count_text(result.num_params)} parameters, {count_text(result.num_macs)} MACs",
-        escape(result.architecture) if result.done else f"{result.status}: {escape(result.reason)}",
-        escape(result.model_uri or "not registered"),
+        _named(result),
+        "" if result.baseline else escape(result.model_uri or "not registered"),
     ]
     return "<br>".join(lines)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orchestrator.report.rows import (
+    BASELINE_COLOUR,
     BUDGET_COLOUR,
     FRONT_COLOUR,
     OTHER_COLOUR,
@@ -52,24 +53,29 @@ def front_png(rows: Sequence[Row], path: str | Path, *, title: str = "") -> Path
         panel.set_axis_off()
     if title:
         figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
-    rejected = any(row.result.status == "rejected" for row in rows)
-    figure.legend(handles=_legend(rejected=rejected), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    rare = {
+        "rejected": any(row.result.status == "rejected" for row in rows),
+        "baseline": any(row.result.baseline for row in rows),
+    }
+    marks = [handle for name, handle in _legend().items() if rare.get(name, True)]
+    figure.legend(handles=marks, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path
 
 
-def _legend(*, rejected: bool) -> list[Any]:
+def _legend() -> dict[str, Any]:
     from matplotlib.lines import Line2D
 
-    dot: dict[str, Any] = {"marker": "o", "linestyle": "none"}
-    return [
-        Line2D([], [], color=FRONT_COLOUR, marker="o", markersize=7, linewidth=1.6, label="on the front"),
-        Line2D([], [], color=OTHER_COLOUR, markersize=5, label="beaten by another trial", **dot),
-        Line2D([], [], color=BUDGET_COLOUR, linestyle=":", linewidth=1.3, label="budget"),
-        *([Line2D([], [], color=BUDGET_COLOUR, markersize=6, label="rejected", **dot | {"marker": "x"})] * rejected),
-    ]
+    looks: dict[str, dict[str, Any]] = {
+        "on the front": {"color": FRONT_COLOUR, "marker": "o", "markersize": 7, "linewidth": 1.6},
+        "beaten by another trial": {"color": OTHER_COLOUR, "marker": "o", "markersize": 5, "linestyle": "none"},
+        "baseline": {"color": BASELINE_COLOUR, "marker": "D", "markersize": 6, "linestyle": "none"},
+        "budget": {"color": BUDGET_COLOUR, "linestyle": ":", "linewidth": 1.3},
+        "rejected": {"color": BUDGET_COLOUR, "marker": "x", "markersize": 6, "linestyle": "none"},
+    }
+    return {name: Line2D([], [], label=name, **look) for name, look in looks.items()}
 
 
 def _draw_target(panel: "Axes", target: str, rows: Sequence[Row]) -> None:
@@ -90,7 +96,10 @@ def _draw_target(panel: "Axes", target: str, rows: Sequence[Row]) -> None:
         panel.text(0.5, 0.5, "no finished trial", ha="center", transform=panel.transAxes, color=OTHER_COLOUR)
         return
     front = [row for row in done if row.on_front]
-    _draw_points(panel, [row for row in done if row.result.done and not row.on_front], OTHER_COLOUR, size=5, layer=2)
+    fair = [row for row in done if row.result.done]
+    beaten = [row for row in fair if not row.on_front and not row.result.baseline]
+    _draw_points(panel, beaten, OTHER_COLOUR, size=5, layer=2)
+    _draw_points(panel, [row for row in fair if row.result.baseline], BASELINE_COLOUR, size=6, layer=3, marker="D")
     _draw_points(panel, [row for row in done if not row.result.done], BUDGET_COLOUR, size=6, layer=2, marker="x")
     _draw_points(panel, front, FRONT_COLOUR, size=7, layer=4)
     budgets = sorted({row.result.budget for row in rows if row.result.budget is not None})

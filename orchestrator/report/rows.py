@@ -11,7 +11,7 @@ from orchestrator.plan.result import TrialResult, told
 from orchestrator.report.pareto import non_dominated
 
 NOT_A_NUMBER = float("nan")
-FRONT_COLOUR, OTHER_COLOUR, BUDGET_COLOUR = "#1f6f8b", "#9aa5b1", "#d1495b"
+FRONT_COLOUR, OTHER_COLOUR, BUDGET_COLOUR, BASELINE_COLOUR = "#1f6f8b", "#9aa5b1", "#d1495b", "#8e6bbf"
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class Row:
 def front_rows(results: Iterable[TrialResult]) -> list[Row]:
     """Return one row per trial, by target and cost, with rejected and failed ones at the end of their target.
 
-    A trial is on the front of its target if no other trial that is done costs as little and is as accurate and is
-    better in one (`non_dominated`).
+    A searched network is on the front of its target if no other trial that is done costs as little and is as accurate
+    and is better in one (`non_dominated`); a baseline is on none, and keeps none off.
     """
     ordered = sorted(results, key=lambda r: (r.target, not r.done, r.cost is None, r.cost or 0.0, r.trial))
     rows: list[Row] = []
     for target in dict.fromkeys(result.target for result in ordered):
         members = [result for result in ordered if result.target == target]
-        costs = [r.cost if r.done and r.cost is not None else NOT_A_NUMBER for r in members]
+        costs = [r.cost if r.done and not r.baseline and r.cost is not None else NOT_A_NUMBER for r in members]
         mask = non_dominated(costs, [NOT_A_NUMBER if r.top1 is None else r.top1 for r in members])
         rows += [Row(result, bool(on_front)) for result, on_front in zip(members, mask, strict=True)]
     return rows

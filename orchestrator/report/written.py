@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from orchestrator.plan.baselines import speedups, stored_baselines
 from orchestrator.plan.cross import Column, stored_columns
 from orchestrator.plan.curves import stored_curve
 from orchestrator.plan.ledgers import stored_ledger
@@ -37,7 +38,8 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
     if columns:
         files["cross_table.json"] = to_json(cross_plain(columns, results)).encode()
     if any(result.finished for result in results):
-        rows, settings = front_rows(results), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
+        known = stored_baselines(job, results)
+        rows, settings = front_rows([*results, *known]), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
         trust = trust_of(results, shared=job.run.mode == "shared")
         files["trust.json"] = to_json({**to_plain(trust), "sentences": trust.sentences}).encode()
         spent = PageTable("Where the time went", ledger_grid(ledger), ledger_notes(ledger, [r.trial for r in results]))
@@ -50,7 +52,11 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
                 drawings=_drawings(job, results),
                 curves={trial.key: stored_curve(job.trial_store(trial)) for trial in known_trials(job)},
                 tables=[*cross, spent],
-                sections=[("Trust in shared weights", "\n".join(trust.sentences)), ("Configuration", settings)],
+                sections=[
+                    *([("Against known networks", "\n".join(speedups(results, known)))] if known else []),
+                    ("Trust in shared weights", "\n".join(trust.sentences)),
+                    ("Configuration", settings),
+                ],
             )
             for file in (front_png(rows, Path(folder) / "front.png"), page):
                 files[file.name] = file.read_bytes()

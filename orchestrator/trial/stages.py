@@ -102,13 +102,15 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
     """
     run, data, corrections = job.run, open_data(job), corrections_of(job.trial_store(trial))
     state = read_state(place.saver.load(), train_key(trial.key, corrections))
-    supernet = load_warm_supernet(job).to(place.device)
-    if not isinstance(state, Finishing):
-        path = _search_path(job, trial, costs, corrections, supernet, data, place, measure, state)
-    else:
+    supernet = (Supernet(job.space) if trial.baseline else load_warm_supernet(job)).to(place.device)
+    if isinstance(state, Finishing):
         path = state.path
+    elif trial.baseline:
+        path = trial.path
+    else:
+        path = _search_path(job, trial, costs, corrections, supernet, data, place, measure, state)
     architecture = supernet.space.architecture(path)
-    inherit = run.train.inherit and not isinstance(state, Finishing)
+    inherit = run.train.inherit and not trial.baseline and not isinstance(state, Finishing)
     network = specialise(supernet, architecture, inherit=inherit, seed=run.seed)
     place.sync.broadcast([p.data for p in network.parameters()])
     training = Training(network, run.train, open_data(job, final=True), seed=run.seed, sync=place.sync)

@@ -84,7 +84,7 @@ def finish(
         InputError, RunError: If a step fails.
     """
     store = job.trial_store(trial)
-    budget = None if trial.kind == "weight" else trial.reference(costs)
+    budget = trial.reference(costs) if trial.limited else None
     while True:
         corrections = corrections_of(store)
         outcome, weights = _outcome(store, len(corrections), train, lambda: post(News(trial.key, "repair")))

@@ -1,0 +1,185 @@
+"""Baselines of a sweep: known networks, scaled in width to the latencies of its fronts, as trials without a search.
+
+Why here: a front is worth what it gains over known networks of the same latency, trained by the same recipe. A baseline
+is trained and measured as a trial of a sweep of its own, is on no front, and is never registered. It must not know how
+anything is run.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from orchestrator.data.storage import Storage
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import RESULT_FILE, Job, Trial
+from orchestrator.report.rows import cost_text, front_rows
+from supernet.errors import InputError
+from supernet.plain import check_name, read_sealed, to_sealed
+from supernet.presets import load_network
+from supernet.space import Path
+
+FOLDER = "baselines"
+"""Of the sweep's: a sweep of its own, with trials, checkpoints and all, so that no setting of the sweep hangs on it."""
+
+KIND = "baseline"
+"""Of a trial: its value is the cost that it may not exceed."""
+
+WIDTHS = tuple(round(0.1 * 1.12**number, 3) for number in range(33))
+"""Factors on the channels that are tried, 0.1 to 3.8; channels are multiples of 8, so finer ones change little."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One known network at the cost of one network of a front.
+
+    Attributes:
+        name: Of the known network, as the configuration has it.
+        beside: Key of the front's trial.
+        target: Name of the target.
+        cost: Of the front's network, which the baseline may take too.
+    """
+
+    name: str
+    beside: str
+    target: str
+    cost: float
+
+    @property
+    def key(self) -> str:
+        """Name of its trial."""
+        return f"{self.beside}-{self.short}"
+
+    @property
+    def short(self) -> str:
+        """The known network's name without its folder."""
+        return self.name.rsplit("/", 1)[-1].removesuffix(".yaml")
+
+
+def baselines_of(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
+    """Return the baselines of a sweep: each known network beside each network of a front.
+
+    Args:
+        job: The sweep.
+        results: Of its searched networks.
+    """
+    front = [row.result for row in front_rows(results) if row.on_front]
+    return [
+        Baseline(name, result.trial, result.target, result.cost)
+        for name in job.run.baselines
+        for result in front
+        if result.cost is not None and job.target(result.target).runtime != "published"
+    ]
+
+
+def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
+    """Return a job of a known network at some width, for the images of a sweep, and the network's path in its space.
+
+    Args:
+        job: The sweep.
+        name: Of the network.
+        width: Factor on its channels.
+
+    Raises:
+        InputError: If there is no such network, or it does not take images of this size.
+    """
+    space, architecture = load_network(name)
+    path, own = space.path(architecture), job.space
+    definition = space.to_dict() | {
+        "name": check_name(f"{space.name}-x{width:g}", f"baselines: {name}"),
+        "width_mult": space.width_mult * width,
+        "input_size": list(own.input_size),
+        "num_classes": own.num_classes,
+    }
+    place = {"storage": job.store.uri, "name": FOLDER}
+    return Job({**job.config, **place, "space": definition, "baselines": []}, job.data_root), path
+
+
+def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[float] = WIDTHS) -> float | None:
+    """Return the greatest width whose cost keeps a limit, by bisection; None where not even the least does.
+
+    Args:
+        limit: Highest cost.
+        cost_of: Cost of a width; it grows with it, but for noise.
+        widths: To choose from, ascending.
+    """
+    low, high = -1, len(widths)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost_of(widths[middle]) <= limit else (low, middle)
+    return widths[low] if low >= 0 else None
+
+
+def baseline_trial(baseline: Baseline, path: Path) -> Trial:
+    """Return the trial that trains and measures a baseline."""
+    return Trial(baseline.key, baseline.target, KIND, baseline.cost, path, baseline.name)
+
+
+def stored_baselines(job: Job, results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Return the finished baselines of a sweep; a damaged one is none, and is made again."""
+    return list(_stored(job, baselines_of(job, results)))
+
+
+def _stored(job: Job, baselines: Sequence[Baseline]) -> Iterator[TrialResult]:
+    for baseline in baselines:
+        store = job.store.child(FOLDER, "trials", baseline.key)
+        with contextlib.suppress(InputError, OSError):
+            result: TrialResult = read_sealed(TrialResult, store.read(RESULT_FILE), RESULT_FILE)
+            if result.baseline == baseline.name:
+                yield result
+
+
+def missing_baselines(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
+    """Return the baselines of a sweep that are not finished."""
+    known = {result.trial for result in stored_baselines(job, results)}
+    return [b for b in baselines_of(job, results) if b.key not in known and not _too_slow(job, b)]
+
+
+def _too_slow(job: Job, baseline: Baseline) -> bool:
+    """Whether not even the narrowest is known to take as little as the front's network."""
+    return known_costs(job, baseline).get(f"{WIDTHS[0]:g}", -inf) > baseline.cost
+
+
+def known_costs(job: Job, baseline: Baseline) -> dict[str, float]:
+    """Return what a known network costs on a target at the widths that were tried; none where that is damaged."""
+    found: dict[str, float] = {}
+    with contextlib.suppress(InputError, OSError):
+        found = read_sealed(dict[str, float], _widths(job).read(_file(baseline)), _file(baseline))
+    return found
+
+
+def keep_cost(job: Job, baseline: Baseline, width: float, cost: float) -> None:
+    """Keep what a known network costs at a width, for the next network of the front."""
+    _widths(job).write(_file(baseline), to_sealed(known_costs(job, baseline) | {f"{width:g}": cost}).encode())
+
+
+def _widths(job: Job) -> Storage:
+    return job.store.child(FOLDER, "widths")
+
+
+def _file(baseline: Baseline) -> str:
+    return f"{baseline.target}-{baseline.short}.json"
+
+
+def speedups(results: Sequence[TrialResult], baselines: Sequence[TrialResult]) -> list[str]:
+    """Return, for each baseline, how much faster the front's network of at least its accuracy is, in words.
+
+    Args:
+        results: Of the searched networks.
+        baselines: Of the known ones.
+    """
+    said = []
+    front = [row.result for row in front_rows(results) if row.on_front]
+    for known in (baseline for baseline in baselines if baseline.done):
+        rivals = [r for r in front if r.target == known.target and (r.top1 or 0.0) >= (known.top1 or 0.0)]
+        fastest = min(rivals, key=lambda r: r.cost or inf, default=None)
+        what = f"{known.baseline} ({known.top1 or 0.0:.1%}, {cost_text(known.cost, known.unit)})"
+        if fastest is None or not fastest.cost or not known.cost:
+            said.append(f"{known.target}: no network of the front is as accurate as {what}")
+            continue
+        gain = f"{known.cost / fastest.cost:.2f} times as fast" if known.unit == "ms" else "smaller"
+        said.append(
+            f"{known.target}: at the accuracy of {what} the front's network is {gain} "
+            f"({cost_text(fastest.cost, fastest.unit)})"
+        )
+    return said

@@ -1,0 +1,117 @@
+"""Baselines: which there are, how wide, where they are kept, and what a front gains over them."""
+
+from dataclasses import replace
+
+import pytest
+from report_cases import done
+
+from orchestrator.plan.baselines import (
+    WIDTHS,
+    Baseline,
+    baseline_trial,
+    baselines_of,
+    missing_baselines,
+    scaled,
+    speedups,
+    stored_baselines,
+    widest,
+)
+from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.trials import RESULT_FILE, Job
+from orchestrator.report.rows import front_rows
+from supernet.cost import count_cost
+from supernet.errors import InputError
+from supernet.plain import to_sealed
+from supernet.presets import read_preset
+
+
+def job_in(folder, **changes):
+    definition, _ = read_preset("runs", "quickstart")
+    run = {**definition, "storage": str(folder), "baselines": ["mobilenet-v2"], **changes}
+    return Job(resolved(check_run(run, "mine.yaml")), "")
+
+
+RESULTS = [
+    done("fast", "ort-cpu-1t", 1.0, 0.80),
+    done("beaten", "ort-cpu-1t", 2.0, 0.70),
+    done("best", "ort-cpu-1t", 3.0, 0.90),
+    done("only", "torch-cpu-1t", 9.0, 0.70),
+]
+
+
+def test_each_known_network_stands_beside_each_network_of_a_front(tmp_path):
+    job = job_in(tmp_path, baselines=["mobilenet-v2", "proxyless-mobile"])
+    found = baselines_of(job, RESULTS)
+    assert [(b.key, b.target, b.cost) for b in found[:3]] == [
+        ("fast-mobilenet-v2", "ort-cpu-1t", 1.0),
+        ("best-mobilenet-v2", "ort-cpu-1t", 3.0),
+        ("only-mobilenet-v2", "torch-cpu-1t", 9.0),
+    ]
+    assert len(found) == 6
+    assert baselines_of(job_in(tmp_path, baselines=[]), RESULTS) == []
+
+
+def test_a_known_network_that_is_none_is_refused_with_its_place(tmp_path):
+    with pytest.raises(InputError, match=r"mine\.yaml\.baselines\[0\]: unknown network 'mobilenet-v9'"):
+        job_in(tmp_path, baselines=["mobilenet-v9"])
+
+
+@pytest.mark.parametrize("name", ["mobilenet-v2", "proxyless-mobile"])
+def test_a_known_network_is_scaled_in_width_and_takes_the_sweeps_images(tmp_path, name):
+    job = job_in(tmp_path)
+    sizes = []
+    for width in (0.25, 1.0):
+        inner, path = scaled(job, name, width)
+        assert inner.space.input_size == job.space.input_size
+        assert inner.space.num_classes == job.space.num_classes
+        assert inner.store.uri == f"{job.store.uri}/baselines"
+        sizes.append(count_cost(inner.space, inner.space.architecture(path))["num_macs"])
+    assert 4 < sizes[1] / sizes[0] < 16
+
+
+@pytest.mark.parametrize(("limit", "width"), [(1e9, WIDTHS[-1]), (1.0, 0.965), (WIDTHS[0], WIDTHS[0]), (0.05, None)])
+def test_the_widest_that_keeps_the_limit_is_found_in_few_looks(limit, width):
+    looks = []
+
+    def cost_of(width):
+        looks.append(width)
+        return width
+
+    assert widest(limit, cost_of) == width
+    assert len(looks) <= 6
+
+
+def test_finished_ones_are_found_again_and_others_are_missing(tmp_path):
+    job = job_in(tmp_path)
+    (first, *_) = baselines_of(job, RESULTS)
+    trial = baseline_trial(first, ())
+    assert (trial.limited, trial.key, trial.baseline) == (False, "fast-mobilenet-v2", "mobilenet-v2")
+    result = done(first.key, "ort-cpu-1t", 1.0, 0.75, baseline="mobilenet-v2")
+    store = job.store.child("baselines", "trials", first.key)
+    store.write(RESULT_FILE, to_sealed(result).encode())
+    assert stored_baselines(job, RESULTS) == [result]
+    assert [b.key for b in missing_baselines(job, RESULTS)] == ["best-mobilenet-v2", "only-mobilenet-v2"]
+    store.write(RESULT_FILE, b"damaged")
+    assert stored_baselines(job, RESULTS) == []
+
+
+def test_a_baseline_is_on_no_front_and_keeps_none_off():
+    known = done("fast-mobilenet-v2", "ort-cpu-1t", 0.5, 0.99, baseline="mobilenet-v2")
+    rows = front_rows([*RESULTS, known])
+    assert [row.result.trial for row in rows if row.on_front] == ["fast", "best", "only"]
+    assert rows[0].result == known
+
+
+def test_what_a_front_gains_is_said_at_the_accuracy_of_each_baseline():
+    slow = done("fast-mobilenet-v2", "ort-cpu-1t", 1.8, 0.78, baseline="mobilenet-v2")
+    better = replace(slow, top1=0.95)
+    (gain,) = speedups(RESULTS, [slow])
+    assert gain.startswith("ort-cpu-1t: at the accuracy of mobilenet-v2 (78.0%, 1.800 ms) the front's network is 1.80 ")
+    assert gain.endswith("times as fast (1.000 ms)")
+    assert speedups(RESULTS, [better]) == [
+        "ort-cpu-1t: no network of the front is as accurate as mobilenet-v2 (95.0%, 1.800 ms)"
+    ]
+
+
+def test_names_of_files_make_keys():
+    assert Baseline("nets/my-net.yaml", "ort-b1", "ort-cpu-1t", 1.0).key == "ort-b1-my-net"

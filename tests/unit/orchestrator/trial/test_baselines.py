@@ -1,0 +1,61 @@
+"""The baselines' step: widths that are chosen once, and what follows when one cannot be made."""
+
+import pytest
+
+from orchestrator.plan.baselines import baselines_of
+from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.trials import RESULT_FILE, Job, plan_trials
+from orchestrator.trial.baselines import prepared, run_baselines
+from supernet.cost import count_cost
+from supernet.errors import RunError
+from supernet.plain import to_sealed
+from supernet.presets import read_preset
+
+
+@pytest.fixture
+def job(tmp_path):
+    definition, _ = read_preset("runs", "quickstart")
+    changes = {"targets": ["macs"], "sweep": {"budget_counts": [2e5]}, "storage": str(tmp_path)}
+    return Job(resolved(check_run({**definition, **changes, "baselines": ["mobilenet-v2"]}, "mine")), "")
+
+
+def stored(job, cost):
+    """Leave the result of the sweep's one trial."""
+    (trial,) = plan_trials(job.run)
+    result = job.result(trial, cost=cost, budget=2e5, top1=0.9, architecture="some")
+    job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
+    return result
+
+
+def test_a_baseline_is_as_wide_as_the_networks_cost_allows(job):
+    (baseline,) = baselines_of(job, [stored(job, 1e6)])
+    inner, trial, costs = prepared(job, baseline)
+    counted = count_cost(inner.space, inner.space.architecture(trial.path))["num_macs"]
+    assert costs.total(trial.path) == counted
+    assert 0.6e6 < counted <= 1e6
+    assert (costs.unit, trial.target) == ("1", "macs")
+    again, _, _ = prepared(job, baseline)
+    assert again.space == inner.space
+
+
+def test_one_that_cannot_be_made_is_said_and_ends_no_sweep(job):
+    stored(job, 1e3)
+    said = []
+    run_baselines(job, lambda *given: pytest.fail("it has no width"), said.append)
+    assert len(said) == 1
+    assert "not even the narrowest mobilenet-v2" in said[0]
+    run_baselines(job, lambda *given: pytest.fail("it has no width"), said.append)
+    assert len(said) == 1, "that is known, and starts nothing again"
+
+
+def test_what_is_left_is_run_and_a_failure_is_said(job):
+    stored(job, 1e6)
+    ran, said = [], []
+
+    def run(inner, trial, costs):
+        ran.append(trial.key)
+        raise RunError("lost")
+
+    run_baselines(job, run, said.append)
+    assert ran == ["macs-200k-mobilenet-v2"]
+    assert "no baseline: lost" in said[0]
