@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from orchestrator.data.format import read_manifest
 from orchestrator.data.shards import read_group
 from orchestrator.data.storage import Storage
-from orchestrator.plan.trials import RESULT_FILE
+from orchestrator.plan.trials import RESULT_FILE, WARMUP_FILE
 from orchestrator.registry.image_classifier import ImageClassifier
 from supernet.presets import read_preset
 
@@ -63,19 +64,56 @@ def kill_when(process: subprocess.Popen[bytes], ready, seconds: float) -> None:
         process.wait(timeout=30)
 
 
-def reproduce(folder: Path, storage: Path) -> None:
-    """Run the pulled files on the raw test images: the top-1 of the numbers beside them, exactly."""
+def raw_images(storage: Path, split: str) -> tuple[list[bytes], list[str]]:
+    """Return the encoded images of a split of the storage's one data set, and the names of their classes."""
     (data,) = (storage / "data").iterdir()
     manifest = read_manifest(Storage(str(data)))
     groups = [read_group(Storage(str(data)), shard, group, manifest.num_classes)
-              for shard in manifest.shards if shard.split == "test" for group in range(len(shard.rows))]  # fmt: skip
+              for shard in manifest.shards if shard.split == split for group in range(len(shard.rows))]  # fmt: skip
     encoded = [group.image(row) for group in groups for row in range(len(group.encoded))]
-    labels = [manifest.class_names[label] for group in groups for label in group.labels]
+    return encoded, [manifest.class_names[label] for group in groups for label in group.labels]
+
+
+def reproduce(folder: Path, storage: Path) -> None:
+    """Run the pulled files on the raw test images: the top-1 of the numbers beside them, exactly."""
+    encoded, labels = raw_images(storage, "test")
     numbers = json.loads((folder / "model.json").read_text())
     for runtime, wanted in (("", numbers["top1"]), ("torch", numbers["torch_top1"])):
         found = [answer["label"] for answer in ImageClassifier(folder, runtime).predict(encoded)]
         assert sum(a == b for a, b in zip(found, labels, strict=True)) / len(labels) == wanted
     assert hashlib.sha256((folder / numbers["file"]).read_bytes()).hexdigest() == numbers["file_sha256"]
+
+
+def go_on_with_three_classes(folder: Path, run: Path) -> None:
+    """Sweep images of three classes on the supernet of the sweep before: all its weights but the classifier's."""
+    storage = folder / "onepath-runs"
+    encoded, labels = raw_images(storage, "test")
+    for number, (content, label) in enumerate(zip(encoded, labels, strict=True)):
+        if label in ("0", "1", "2"):
+            (folder / "three" / label).mkdir(parents=True, exist_ok=True)
+            (folder / "three" / label / f"{number}.png").write_bytes(content)
+    before = yaml.safe_load(run.read_text())
+    after = {
+        **before,
+        "search": {**before["search"], "num_steps": 4},
+        "train": {**before["train"], "num_steps": 4, "warmup_steps": 0},
+        "name": "three",
+        "data": {**before["data"], "source": str(folder / "three")},
+        "targets": ["macs"],
+        "sweep": {"budget_fractions": [0.4]},
+        "warmup": {**before["warmup"], "from": "small", "num_steps": 2, "learning_rate": 1e-9, "weight_decay": 0.0},
+    }
+    (folder / "three.yaml").write_text(yaml.safe_dump(after))
+    done = onepath(folder, "sweep", "three.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    old, new = ({name: p for name, p in torch.load(storage / sweep / WARMUP_FILE).items() if p.ndim > 1}
+                for sweep in ("small", "three"))  # fmt: skip
+    other = {name: (len(old[name]), len(new[name])) for name in old if old[name].shape != new[name].shape}
+    assert list(other.values()) == [(10, 3)], "the classifier"
+    for name in old.keys() - other.keys():
+        torch.testing.assert_close(old[name], new[name], rtol=0, atol=1e-6)
+    (row,) = json.loads(onepath(folder, "front", "three", "--json").stdout)
+    assert (row["model_uri"], row["top5"]) == ("models:/three-macs/1", None)
 
 
 @pytest.mark.ray
@@ -112,6 +150,8 @@ def test_a_killed_sweep_goes_on_and_registers_nothing_twice(tmp_path):
     reproduce(folder, tmp_path / "onepath-runs")
     shown = onepath(tmp_path, "arch", "show", str(folder / "architecture.json"), "--json")
     assert json.loads(shown.stdout)["num_params"] == mine["num_params"]
+
+    go_on_with_three_classes(tmp_path, run)
 
     left = tmp_path / "onepath-runs" / "small"
     assert (left / "front.png").stat().st_size > 10_000
