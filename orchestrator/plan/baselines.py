@@ -112,7 +112,7 @@ def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[flo
 
 def baseline_trial(baseline: Baseline, path: Path) -> Trial:
     """Return the trial that trains and measures a baseline."""
-    return Trial(baseline.key, baseline.target, KIND, baseline.cost, path, baseline.name)
+    return Trial(baseline.key, baseline.target, KIND, baseline.cost, path, baseline.short)
 
 
 def stored_baselines(job: Job, results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -125,7 +125,7 @@ def _stored(job: Job, baselines: Sequence[Baseline]) -> Iterator[TrialResult]:
         store = job.store.child(FOLDER, "trials", baseline.key)
         with contextlib.suppress(InputError, OSError):
             result: TrialResult = read_sealed(TrialResult, store.read(RESULT_FILE), RESULT_FILE)
-            if result.baseline == baseline.name:
+            if result.baseline == baseline.short:
                 yield result
 
 

@@ -93,12 +93,15 @@ def report_html(
         for number, figure in enumerate(figures)
     ]
     num_rejected = sum(row.result.status == "rejected" for row in rows)
-    num_drawn, on_front = sum(row.is_drawn for row in rows), sum(row.on_front for row in rows)
+    searched = [row for row in rows if not row.result.baseline]
+    num_drawn, on_front = sum(row.is_drawn for row in searched), sum(row.on_front for row in searched)
+    num_known = len(rows) - len(searched)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
-        summary=f"{len(rows)} trials on {len(targets)} targets: {num_drawn} finished, {on_front} on a front"
-        + (f", {num_rejected} rejected" if num_rejected else ""),
+        summary=f"{len(searched)} trials on {len(targets)} targets: {num_drawn} finished, {on_front} on a front"
+        + (f", {num_rejected} rejected" if num_rejected else "")
+        + (f"; {num_known} baselines beside them" if num_known else ""),
         fronts=drawn[: len(targets)],
         comparison="".join(drawn[len(targets) : len(drawn) - len(searches)]),
         searches=drawn[len(drawn) - len(searches) :],

@@ -114,4 +114,6 @@ def test_what_a_front_gains_is_said_at_the_accuracy_of_each_baseline():
 
 
 def test_names_of_files_make_keys():
-    assert Baseline("nets/my-net.yaml", "ort-b1", "ort-cpu-1t", 1.0).key == "ort-b1-my-net"
+    mine = Baseline("nets/my-net.yaml", "ort-b1", "ort-cpu-1t", 1.0)
+    assert mine.key == "ort-b1-my-net"
+    assert baseline_trial(mine, ()).baseline == "my-net"

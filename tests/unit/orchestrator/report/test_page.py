@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from report_cases import COUNTED, RESULTS, Page, figures
+from report_cases import COUNTED, RESULTS, Page, done, figures
 
 from orchestrator.plan.curves import Point
 from orchestrator.report.front import front_rows, report_html
@@ -50,6 +50,19 @@ def test_page_shows_counts_as_counts_and_compares_only_what_was_predicted(tmp_pa
     alone = report_html(front_rows([COUNTED]), tmp_path / "alone.html").read_text()
     assert len(figures(alone)) == 1
     assert "Predicted against" not in alone
+
+
+def test_a_baseline_is_drawn_and_named_and_counts_as_no_trial(tmp_path: Path) -> None:
+    known = done("fast-net", "ort", 1.5, 0.75, baseline="net")
+    html = report_html(front_rows([*RESULTS, known]), tmp_path / "r.html").read_text()
+    page = Page()
+    page.feed(html)
+    assert "5 trials on 2 targets: 4 finished, 3 on a front; 1 baselines beside them" in page.text
+    assert "net: k5e6" in page.text
+    ort, _, comparison = figures(html)
+    assert '"symbol":"diamond"' in ort
+    assert "fast-net" in ort
+    assert "fast-net" not in comparison
 
 
 def test_a_point_leads_to_its_architecture_and_searches_and_tables_are_shown(tmp_path: Path) -> None:
