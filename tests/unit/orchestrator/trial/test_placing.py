@@ -99,6 +99,18 @@ def test_results_move_the_points_that_follow(tmp_path):
     assert first != other
 
 
+def test_a_rejected_network_is_finished_and_tells_nothing_of_the_front(tmp_path):
+    job, costs = job_of(tmp_path, targets=["params"]), costs_of(job_of(tmp_path))
+    trials = trials_left(job, ["params"], costs, print)
+    first, second = next(trials), next(trials)
+    finish(job, first)
+    rejected = job.result(second, status="rejected", reason="slow", cost=2.0, top1=0.1, validation_top1=0.1)
+    job.trial_store(second).write(RESULT_FILE, to_sealed(rejected).encode())
+    again = next(trials_left(job, ["params"], costs, print))
+    assert again not in (first, second)
+    assert first.value < again.value < second.value, "the gap is where it was"
+
+
 def test_points_of_several_at_once_are_apart_and_in_range(tmp_path):
     job = with_pool(job_of(tmp_path, mode="shared"))
     play(job, at_once=4)

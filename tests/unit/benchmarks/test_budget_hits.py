@@ -1,0 +1,130 @@
+"""What the benchmark of budgets calls kept and used: on a made-up target, also with derivations that are broken."""
+
+import itertools
+import random
+
+import pytest
+import torch
+
+from benchmarks.budget_hits import Hit, dearest_within, summary, try_budget
+from orchestrator.plan.config import GateConfig
+from orchestrator.trial.records import NetworkCost
+from supernet.cost import CostTable
+from supernet.derive import Derivation, DeriveSettings, pick
+from supernet.pool import Judged, pool_paths
+from supernet.presets import load_space
+from supernet.rng import generator
+
+SPACE = load_space("scattered-digits")
+COUNTS = [len(position.candidates) for position in SPACE.positions]
+PATHS = list(itertools.product(*map(range, COUNTS)))
+DRAWS = random.Random(1)
+COSTS = CostTable("made-up", "ms", 1.0, tuple(tuple(DRAWS.uniform(0.1, 1.0) for _ in range(n)) for n in COUNTS))
+SHARES = (0.2, 0.3, 0.5, 0.7, 0.9)
+
+
+class MadeUp:
+    """A target whose networks take a little more or less than its table says, each always the same."""
+
+    costs, table_error = COSTS, 0.01
+
+    def __init__(self, off: float = 0.02, again: float = 0.0) -> None:
+        self.off, self.again = off, again
+
+    def measure(self, path):
+        return COSTS.total(path) * (1 + self.off * random.Random(f"path {path}").uniform(-1, 1))
+
+    def deliver(self, path):
+        """Return what the file takes: by `again` more than the network before."""
+        cost = self.measure(path) * (1 + self.again)
+        return NetworkCost(cost, 0.001 * cost, cost, "")
+
+
+def judge(paths):
+    return [Judged(path, 0.5, 3.0 - 0.3 * COSTS.total(path) + 0.01 * (sum(path) % 3)) for path in paths]
+
+
+def honest(bench, budget):
+    probs = torch.nn.functional.one_hot(torch.zeros(len(COUNTS), dtype=torch.int64), max(COUNTS)).double() * 0
+    for i, count in enumerate(COUNTS):
+        probs[i, :count] = 1 / count
+
+    def derive(table, number):
+        question = Derivation(
+            probs,
+            table,
+            budget,
+            judge,
+            lambda attempt: generator("derive", budget, number, attempt),
+            pool=judge(pool_paths(SPACE, 60, 0)),
+            measure=bench.measure,
+            settings=DeriveSettings(),
+        )
+        return pick(question).path
+
+    return derive
+
+
+def hits(bench=None, derived=honest, gate=None):
+    """Return what comes of all budgets on a target with a way to derive."""
+    bench, found = bench or MadeUp(), []
+    for share in SHARES:
+        budget = COSTS.minimum + share * (COSTS.maximum - COSTS.minimum)
+        attempts, reason = try_budget(bench, derived(bench, budget), budget, gate or GateConfig())
+        found.append(Hit("made-up", 0, budget, dearest_within(COSTS, budget), attempts, reason))
+    return summary(found)
+
+
+def test_the_dearest_path_within_a_budget_is_that_of_all():
+    for share in (0.0, 0.1, 0.33, 0.8, 1.0):
+        budget = COSTS.minimum + share * (COSTS.maximum - COSTS.minimum)
+        assert dearest_within(COSTS, budget) == max(cost for path in PATHS if (cost := COSTS.total(path)) <= budget)
+
+
+def test_a_derivation_that_works_keeps_budgets_and_uses_them():
+    found = hits(MadeUp(off=0.0))
+    assert found["num_budgets"] == 5
+    assert found["num_reachable"] >= 4
+    for wish in ("predicted_over", "measured_over_before_the_gate", "measured_over_after_the_gate"):
+        assert found[wish]["met"], found
+    assert found["num_corrected"] == found["num_rejected"] == 0
+
+
+def test_one_that_exceeds_its_budget_is_seen():
+    dear = hits(derived=lambda bench, budget: lambda table, number: max(PATHS, key=COSTS.total))
+    assert not dear["predicted_over"]["met"]
+    assert not dear["measured_over_before_the_gate"]["met"]
+    assert dear["num_rejected"] == 5, "the gate lets none of them through"
+
+
+def test_one_that_leaves_its_budget_is_seen():
+    cheap = hits(derived=lambda bench, budget: lambda table, number: min(PATHS, key=COSTS.total))
+    assert cheap["predicted_over"]["met"]
+    assert cheap["used_within_1_percent"] == {"value": 0.0, "wanted": ">= 1", "met": False}
+    assert cheap["least_used"] < 0.5
+
+
+def test_files_that_take_more_than_the_networks_before_are_corrected_or_rejected():
+    found = hits(MadeUp(again=0.02))
+    assert found["num_over_before_the_gate"] >= 2
+    assert found["num_corrected"] == found["num_over_before_the_gate"]
+    assert found["measured_over_after_the_gate"]["met"]
+    assert found["predicted_over"]["met"]
+    tolerant = hits(MadeUp(again=0.02), gate=GateConfig(over_budget=0.05))
+    assert not tolerant["measured_over_after_the_gate"]["met"], "a gate that is open is seen as well"
+
+
+def test_a_budget_that_nothing_keeps_any_more_is_rejected():
+    bench = MadeUp(off=0.0, again=0.05)
+    attempts, reason = try_budget(bench, honest(bench, COSTS.minimum), COSTS.minimum, GateConfig())
+    assert len(attempts) == 1
+    assert "over the budget" in reason
+
+
+@pytest.mark.parametrize("share", [0.98, 0.995])
+def test_only_budgets_that_some_path_uses_are_asked_to_be_used(share):
+    budget, path = COSTS.maximum / share, max(PATHS, key=COSTS.total)
+    attempts, reason = try_budget(MadeUp(0.0), lambda table, number: path, budget, GateConfig())
+    found = summary([Hit("made-up", 0, budget, COSTS.total(path), attempts, reason)])
+    assert found["num_reachable"] == (share >= 0.99)
+    assert found["used_within_1_percent"]["met"]
