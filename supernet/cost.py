@@ -4,7 +4,7 @@ Why here: objectives, derivation and tables speak of costs through `CostTable` a
 holds milliseconds or MACs. Shapes and counts come from running the modules on the meta device: no formulas.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, reduce
 from operator import add
@@ -225,6 +225,24 @@ def params_table(space: Space) -> CostTable:
 def macs_table(space: Space) -> CostTable:
     """Return the multiply-accumulates of every candidate (batch 1) as a cost table."""
     return _table(space, "macs", [t.num_macs for t in trace(space)])
+
+
+def counted_table(space: Space, name: str, unit: str, count: Callable[[nn.Module], float]) -> CostTable:
+    """Return what a function counts on the module of every candidate, built on the meta device, as a cost table."""
+    known: dict[tuple[Layer, Op], float] = {}
+    rows = []
+    for layer in space.layers:
+        row = []
+        for op in layer.candidates:
+            key = (replace(layer, name="", row=0, candidates=()), op)
+            if key not in known:
+                with torch.device("meta"):
+                    known[key] = float(count(ops.build(op, layer)))
+            row.append(known[key])
+        rows.append(tuple(row))
+    fixed = sum(row[0] for layer, row in zip(space.layers, rows, strict=True) if not layer.searched)
+    searched = tuple(row for layer, row in zip(space.layers, rows, strict=True) if layer.searched)
+    return CostTable(name, unit, fixed, searched)
 
 
 def _table(space: Space, name: str, counts: Sequence[tuple[int, ...]]) -> CostTable:

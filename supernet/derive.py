@@ -14,9 +14,10 @@ from pydantic.dataclasses import dataclass as checked
 from torch import Tensor
 
 from supernet.cost import CostTable
+from supernet.limits import NO_LIMITS, Limits
 from supernet.plain import STRICT, Count, Positive
 from supernet.pool import Judged, LossModel, fit_losses
-from supernet.proposals import best_within, candidates_within, most_probable, most_probable_within
+from supernet.proposals import best_within, candidates_within, most_probable_within
 from supernet.space import Path
 
 NUM_ATTEMPTS = 3
@@ -94,6 +95,7 @@ class Derivation:
         pool: Paths that were judged before, with the same weights on the same images; some for strategies that
             derive from a pool.
         measure: From a path to its measured cost in the unit of `costs`; None believes the table.
+        limits: That every proposed path keeps, too.
         settings: How to pick.
         tell: Called with what is done, how often it was and will be: ("judge", 3, 8).
     """
@@ -108,11 +110,12 @@ class Derivation:
         *,
         pool: Sequence[Judged] = (),
         measure: Callable[[Path], float] | None = None,
+        limits: Limits = NO_LIMITS,
         settings: DeriveSettings | None = None,
         tell: Callable[[str, int, int], None] = lambda what, step, num_steps: None,
     ) -> None:
         self.probs, self.costs, self.budget, self.draws = probs.detach(), costs, budget, draws
-        self.settings = settings or DeriveSettings()
+        self.settings, self.limits = settings or DeriveSettings(), limits
         self._judge, self._measure, self._tell = judge, measure or costs.total, tell
         self.pool = {found.path: found for found in pool}
         self.judged: dict[Path, Judged] = {}
@@ -127,12 +130,21 @@ class Derivation:
         return [self.judged.get(path) or self.pool[path] for path in paths]
 
     def usable(self, path: Path) -> bool:
-        """Return whether none of a path's candidates was dropped."""
-        return all(self.probs[i, j] > 0 for i, j in enumerate(path))
+        """Return whether none of a path's candidates was dropped, and it keeps the limits."""
+        return all(self.probs[i, j] > 0 for i, j in enumerate(path)) and self.limits.keep(path)
 
-    def scores(self, effects: Tensor) -> Tensor:
-        """Return effects on the loss as scores for `proposals.best_within`: dropped candidates are not used."""
-        return -effects.masked_fill(self.probs <= 0, torch.inf)
+    def best(self, effects: Tensor, limit: float) -> Path:
+        """Return the path of the least sum of effects on the loss within a limit; dropped candidates are not used."""
+        return best_within(-effects.masked_fill(self.probs <= 0, torch.inf), self.costs, limit, self.limits)
+
+    def close(self, probs: Tensor, limit: float | None, count: int, draws: torch.Generator) -> list[Path]:
+        """Return up to `count` paths close under a limit, drawn from a distribution, see `candidates_within`."""
+        return candidates_within(probs, self.costs, limit, count, draws, self.settings.slack, self.limits)
+
+    @property
+    def least(self) -> float:
+        """Cost of the cheapest path there is to pick."""
+        return self.costs.total(self.best(self.costs.matrix, torch.inf))
 
     @property
     def known(self) -> list[Judged]:
@@ -161,8 +173,7 @@ def judged(question: Derivation, limit: float | None, draws: torch.Generator) ->
     Not by top-1: on as many images the loss ranks networks better (rank correlation with their final accuracy 0.58
     against 0.53), for it moves with every image and top-1 in steps.
     """
-    settings = question.settings
-    paths = candidates_within(question.probs, question.costs, limit, settings.num_candidates, draws, settings.slack)
+    paths = question.close(question.probs, limit, question.settings.num_candidates, draws)
     return [found.path for found in sorted(question.judge(paths), key=lambda found: found.loss)]
 
 
@@ -185,10 +196,8 @@ def pooled(question: Derivation, limit: float | None, draws: torch.Generator) ->
 
 def judged_and_pooled(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
     """Do what `pooled` does; half of what the model learns from is drawn by probability, see `judged`."""
-    settings = question.settings
-    count = max(1, settings.num_candidates // 2)
-    close = candidates_within(question.probs, question.costs, limit, count, draws, settings.slack)
-    return _pooled(question, limit, draws, close)
+    count = max(1, question.settings.num_candidates // 2)
+    return _pooled(question, limit, draws, question.close(question.probs, limit, count, draws))
 
 
 def _pooled(question: Derivation, limit: float | None, draws: torch.Generator, first: Sequence[Path]) -> list[Path]:
@@ -200,7 +209,7 @@ def _pooled(question: Derivation, limit: float | None, draws: torch.Generator, f
         part = wanted * (number + 1) // NUM_ROUNDS - wanted * number // NUM_ROUNDS
         question.judge(_promising(question, limit, part, draws))
     model = question.model()
-    best = best_within(question.scores(model.effects), question.costs, limit)
+    best = question.best(model.effects, limit)
     fitting = [
         found.path
         for found in question.known
@@ -214,7 +223,7 @@ def _promising(question: Derivation, limit: float, count: int, draws: torch.Gene
     model, known, found = question.model(), {path.path for path in question.known}, list[Path]()
     for attempt in range(MAX_DRAWS * count):
         effects = model.draw(draws) if attempt else model.effects
-        path = best_within(question.scores(effects), question.costs, limit)
+        path = question.best(effects, limit)
         if path not in known and path not in found:
             found.append(path)
         if len(found) == count:
@@ -231,19 +240,22 @@ def by_chance(question: Derivation, count: int, draws: torch.Generator) -> list[
     if budget is None:
         return []
     low = (1 - question.settings.slack) * budget
-    there = [found for found in question.pool.values() if low <= costs.total(found.path) <= budget]
+    there = [
+        found
+        for found in question.pool.values()
+        if low <= costs.total(found.path) <= budget and question.limits.keep(found.path)
+    ]
     if there:
         return there[:count]
     even = (question.probs > 0).double()
     even /= even.sum(1, keepdim=True)
-    return question.judge(candidates_within(even, costs, budget, count, draws, question.settings.slack))
+    return question.judge(question.close(even, budget, count, draws))
 
 
 def most_probable_only(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
     """Return the most probable path within the limit; nothing is judged."""
-    if limit is None:
-        return [most_probable(question.probs)]
-    return [most_probable_within(question.probs, question.costs, limit)]
+    within = torch.inf if limit is None else limit
+    return [most_probable_within(question.probs, question.costs, within, question.limits)]
 
 
 STRATEGIES: dict[StrategyName, Strategy] = {
@@ -273,7 +285,7 @@ def pick(question: Derivation) -> Derived:
             if question.measure(path) <= budget:
                 return _derived(question, path)
         excess = max(question.measure(path) / costs.total(path) for path in ranked[:NUM_MEASURED])
-        limit = max(budget / max(excess, MIN_EXCESS), costs.minimum)
+        limit = max(budget / max(excess, MIN_EXCESS), question.least)
     return _derived(question, min(question.measured, key=question.measured.__getitem__))
 
 

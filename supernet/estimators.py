@@ -18,10 +18,8 @@ from supernet.cost import CostTable
 from supernet.errors import InputError, nearest
 from supernet.gates import ArchitectureParameters, GradientGate, sample_candidates, sample_path
 from supernet.network import Supernet
+from supernet.objective import Objective
 from supernet.ops import frozen_statistics
-
-Objective = Callable[[Tensor, Tensor], Tensor]
-"""(cross-entropy, expected cost) -> scalar to minimise."""
 
 EstimatorName = Literal["one-path", "two-path", "reinforce"]
 
@@ -116,7 +114,7 @@ class PathEstimator(Estimator):
         gates = [GradientGate(row, candidates) for row, candidates in zip(rows, compared, strict=True)]
         with frozen_statistics(supernet):
             cross_entropy = F.cross_entropy(supernet(images, path, gates), labels)
-            loss = objective(cross_entropy, costs.expected(probs))
+            loss = objective.with_limits(objective(cross_entropy, costs.expected(probs)), probs)
             (grad,) = torch.autograd.grad(loss, [alpha.logits])
         return ArchitectureGradient(grad, cross_entropy.detach())
 
@@ -164,7 +162,8 @@ class Reinforce(Estimator):
         rows = torch.arange(probs.shape[0])
         log_probs = torch.stack([probs[rows, torch.tensor(path)].log().sum() for path in paths])
         score = (advantages * log_probs).mean()
-        loss = objective(values.mean() + score - score.detach(), costs.expected(probs))
+        value = objective(values.mean() + score - score.detach(), costs.expected(probs))
+        loss = objective.with_limits(value, probs)
         (grad,) = torch.autograd.grad(loss, [alpha.logits])
         return ArchitectureGradient(grad, losses.mean())
 

@@ -17,6 +17,7 @@ from supernet.errors import InputError
 from supernet.estimators import EstimatorName, make_estimator
 from supernet.gates import ArchitectureParameters
 from supernet.health import check_distribution, check_loss, mean_entropy, skip_share, zero_mask
+from supernet.limits import NO_LIMITS, Limits
 from supernet.network import MixedLayer, Supernet
 from supernet.objective import ObjectiveSettings, make_objective
 from supernet.plain import STRICT, Count, CountOrNone, Flag
@@ -105,10 +106,11 @@ class Search:
         data: Splits `train` and `validation`.
         seed: Of paths, initial alpha and everything drawn here.
         sync: The ranks of this search.
+        limits: What its networks must keep beside the objective; forbidden candidates are dropped at once.
 
     Raises:
-        InputError: If the cost table is of another space, the objective does not fit it, or a batch has fewer
-            images than there are ranks.
+        InputError: If the cost table is of another space, the objective does not fit it, no path keeps all limits, or a
+            batch has fewer images than there are ranks.
     """
 
     def __init__(
@@ -120,9 +122,11 @@ class Search:
         *,
         seed: int,
         sync: Sync | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self.supernet, self.costs, self.settings, self.data, self.seed = supernet, costs, settings, data, seed
         self.sync: Sync = sync or Alone()
+        self.limits = limits
         self._check_arguments()
         supernet.recompute = settings.recompute
         if settings.compile:
@@ -131,11 +135,12 @@ class Search:
         self.alpha = ArchitectureParameters(supernet.space, generator(seed, "alpha"))
         self.estimator = make_estimator(settings.estimator, settings.num_samples)
         self.searches = settings.searches
-        self.objective = make_objective(settings.objective, costs) if self.searches else None
+        self.objective = make_objective(settings.objective, costs, limits) if self.searches else None
         self.arch_optimiser = torch.optim.Adam([self.alpha.logits], lr=settings.arch_learning_rate, betas=(0.0, 0.999))
         self.weights = WeightTraining(supernet, settings, seed=seed, sync=self.sync)
         self.pruner = Pruner(settings.prune, self.alpha.alive) if settings.prune else None
         self.zero = zero_mask(supernet.space, self.alpha.alive.shape[1])
+        self._drop(limits.mask(self.alpha.alive.shape))
         self.step_index = 0
         self.num_arch_steps = 0
         self._streams: dict[str, Iterator[Batch]] = {}
@@ -177,7 +182,8 @@ class Search:
         if self.done or (step + 1) % settings.check_every == 0:
             check_loss(step, record.loss)
         if self.objective:
-            check_distribution(step, record.expected_cost, record.skip_share, self.objective)
+            skips = record.skip_share if self.objective.has_room(probs) else 0.0  # else a limit asks for them
+            check_distribution(step, record.expected_cost, skips, self.objective)
         return record
 
     def _path_probs(self) -> Tensor:
@@ -207,10 +213,10 @@ class Search:
         self.estimator.settle(before, self.alpha.logits, grad)
         self.num_arch_steps += 1
         with torch.no_grad():
-            self.objective.update(float(self.costs.expected(self.alpha.probs())))
+            self.objective.ascend(self.alpha.probs())
         if self.pruner and settings.prune and self.num_arch_steps % settings.prune.every == 0:
             doomed = self.pruner.check(self.alpha.probs().detach(), self.alpha.alive, step / settings.num_steps)
-            self._drop(self.objective.spare(doomed, self.alpha.alive))
+            self._drop(self.objective.spared(doomed, self.alpha.alive))
         return found.cross_entropy
 
     def _drop(self, doomed: Tensor) -> None:
@@ -266,6 +272,7 @@ class Search:
             "weights": self.weights.state_dict(),
             "arch_optimiser": self.arch_optimiser.state_dict(),
             "multiplier": self.objective.multiplier if self.objective else 0.0,
+            "limit_multipliers": [term.multiplier for term in self.objective.terms] if self.objective else [],
             "strikes": self.pruner.strikes if self.pruner else None,
         }
 
@@ -281,5 +288,7 @@ class Search:
         self._cursors, self._streams = dict(state["cursors"]), {}
         if self.objective:
             self.objective.multiplier = state["multiplier"]
+            for term, multiplier in zip(self.objective.terms, state["limit_multipliers"], strict=True):
+                term.multiplier = multiplier
         if self.pruner:
             self.pruner.strikes = state["strikes"].clone()

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from supernet.cost import CostTable
 from supernet.errors import InputError
+from supernet.limits import NO_LIMITS, Limit, Limits
 from supernet.plain import STRICT, Positive
+from supernet.proposals import best_within
 from supernet.prune import spare_cheapest
 
 UNUSED_BUDGET = 0.8
@@ -34,7 +36,8 @@ class ObjectiveSettings:
             (released default 0.2). Not used by `budget`.
         exponent: Beta of `mul_log` (released default 0.3).
         dual_rate: Step of the multiplier per architecture step, per unit of relative excess.
-        damping: Weight of the squared relative excess of `budget`; keeps the multiplier from swinging.
+        damping: Weight of the squared relative excess of `budget`; keeps the multiplier from swinging. Both hold for
+            limits beside the objective too.
     """
 
     kind: Kind = "budget"
@@ -45,6 +48,35 @@ class ObjectiveSettings:
     damping: Annotated[float, Strict(), Field(ge=0, le=1e4)] = 1.0
 
 
+class LimitTerm:
+    """What one limit beside the budget adds to any objective: a multiplier of its own, by dual ascent as in `Budget`.
+
+    Attributes:
+        limit: The limit.
+        multiplier: Factor of its term; what a restart must restore.
+    """
+
+    def __init__(self, limit: Limit, settings: ObjectiveSettings) -> None:
+        self.limit, self.settings, self.multiplier = limit, settings, 0.0
+
+    def excess(self, probs: Tensor) -> Tensor:
+        """Return by how much the expected sum is over the limit, as a share of it."""
+        return self.limit.costs.expected(probs) / self.limit.most - 1.0
+
+    def __call__(self, probs: Tensor) -> Tensor:
+        """Return what is added to the value to minimise."""
+        excess = self.excess(probs)
+        return self.multiplier * excess + 0.5 * self.settings.damping * torch.relu(excess) ** 2
+
+    def update(self, probs: Tensor) -> None:
+        """Dual ascent on the multiplier."""
+        self.multiplier = max(0.0, self.multiplier + self.settings.dual_rate * float(self.excess(probs)))
+
+    def has_room(self, probs: Tensor) -> bool:
+        """Whether a good part of the limit is unused."""
+        return bool(self.excess(probs) < UNUSED_BUDGET - 1.0)
+
+
 class Objective:
     """A scalar to minimise from cross-entropy and expected cost, and what else in a search depends on its kind.
 
@@ -52,21 +84,56 @@ class Objective:
         limited: Whether `reference` is a limit that networks must keep, or only what a weight is relative to.
         trades: Whether a greater `weight` asks for cheaper networks.
         multiplier: Factor of the cost term; what a restart must restore.
+        limits: What must be kept besides.
+        terms: One per limit on a sum; what a restart must restore of them stands there.
     """
 
     limited: ClassVar[bool] = False
     trades: ClassVar[bool] = False
 
-    def __init__(self, settings: ObjectiveSettings, costs: CostTable) -> None:
+    def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits = NO_LIMITS) -> None:
         self.settings, self.costs, self.reference = settings, costs, settings.reference
         self.multiplier = settings.weight
+        self.limits, self.terms = limits, [LimitTerm(limit, settings) for limit in limits.sums]
+        if limits != NO_LIMITS:
+            self.require_path(torch.zeros_like(costs.matrix))
 
     def __call__(self, cross_entropy: Tensor, expected_cost: Tensor) -> Tensor:
         """Return the value to minimise, differentiable in both."""
         raise NotImplementedError
 
+    def with_limits(self, value: Tensor, probs: Tensor) -> Tensor:
+        """Return the value to minimise with the terms of all limits."""
+        for term in self.terms:
+            value = value + term(probs)
+        return value
+
+    def ascend(self, probs: Tensor) -> None:
+        """Move all that is not learnt by gradient, once per architecture step."""
+        self.update(float(self.costs.expected(probs)))
+        for term in self.terms:
+            term.update(probs)
+
     def update(self, expected_cost: float) -> None:
-        """Move what is not learnt by gradient, once per architecture step."""
+        """Move what is not learnt by gradient of the cost term."""
+
+    def spared(self, doomed: Tensor, alive: Tensor) -> Tensor:
+        """Return which of the candidates about to be dropped may go; none while that leaves no path in all limits."""
+        doomed = self.spare(doomed, alive)
+        if self.terms and bool(doomed.any()):
+            try:
+                self.require_path(torch.zeros_like(self.costs.matrix).masked_fill(~alive | doomed, -math.inf))
+            except InputError:
+                return torch.zeros_like(doomed)
+        return doomed
+
+    def require_path(self, scores: Tensor) -> None:
+        """Raise `InputError` if no path of candidates in use keeps the limits and the budget, if that is one."""
+        best_within(scores, self.costs, self.reference if self.limited else math.inf, self.limits)
+
+    def has_room(self, probs: Tensor) -> bool:
+        """Whether all limits leave room for larger networks."""
+        return all(term.has_room(probs) for term in self.terms)
 
     def spare(self, doomed: Tensor, alive: Tensor) -> Tensor:
         """Return which of the candidates about to be dropped may go, see `prune`."""
@@ -90,8 +157,8 @@ class AddLinear(Objective):
 class MulLog(Objective):
     """weight * CE * (ln E / ln reference) ** exponent: a very mild pressure, and no limit."""
 
-    def __init__(self, settings: ObjectiveSettings, costs: CostTable) -> None:
-        super().__init__(settings, costs)
+    def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits = NO_LIMITS) -> None:
+        super().__init__(settings, costs, limits)
         if min(self.reference, costs.minimum) <= 1.0:
             raise InputError(
                 f"objective mul_log on {costs.name}: reference {self.reference:.4g} and smallest cost "
@@ -114,14 +181,14 @@ class Budget(Objective):
 
     limited = True
 
-    def __init__(self, settings: ObjectiveSettings, costs: CostTable) -> None:
-        super().__init__(settings, costs)
-        if self.reference < costs.minimum:
+    def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits = NO_LIMITS) -> None:
+        if settings.reference < costs.minimum:
             raise InputError(
-                f"budget {self.reference:.4g} {costs.unit} on {costs.name}: the space cannot go below "
+                f"budget {settings.reference:.4g} {costs.unit} on {costs.name}: the space cannot go below "
                 f"{costs.minimum:.4g} {costs.unit} (its largest network takes {costs.maximum:.4g}); raise the budget "
                 f"or use a smaller space"
             )
+        super().__init__(settings, costs, limits)
         self.multiplier = 0.0
 
     def __call__(self, cross_entropy: Tensor, expected_cost: Tensor) -> Tensor:
@@ -145,12 +212,13 @@ class Budget(Objective):
 OBJECTIVES: dict[Kind, type[Objective]] = {"budget": Budget, "add_linear": AddLinear, "mul_log": MulLog}
 
 
-def make_objective(settings: ObjectiveSettings, costs: CostTable) -> Objective:
-    """Build the objective for a cost table.
+def make_objective(settings: ObjectiveSettings, costs: CostTable, limits: Limits = NO_LIMITS) -> Objective:
+    """Build the objective for a cost table, and limits beside it.
 
     Raises:
-        InputError: If the reference is not positive, or the objective cannot work on this table.
+        InputError: If the reference is not positive, the objective cannot work on this table, or no path keeps all
+            limits.
     """
     if not settings.reference > 0:
         raise InputError(f"objective.reference: {settings.reference}; expected a positive cost in {costs.unit}")
-    return OBJECTIVES[settings.kind](settings, costs)
+    return OBJECTIVES[settings.kind](settings, costs, limits)

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from supernet.cost import CostTable, add_up
 from supernet.errors import InputError
+from supernet.knapsack import best_within_all
+from supernet.limits import NO_LIMITS, Limits
 from supernet.space import Path
 
 NUM_PROPOSALS = 4096
@@ -22,12 +24,12 @@ def most_probable(probs: Tensor) -> Path:
     return tuple(int(i) for i in probs.argmax(1))
 
 
-def most_probable_within(probs: Tensor, costs: CostTable, budget: float) -> Path:
+def most_probable_within(probs: Tensor, costs: CostTable, budget: float, limits: Limits = NO_LIMITS) -> Path:
     """Return the most probable path whose total cost does not exceed the budget, see `best_within`."""
-    return best_within(probs.detach().double().log(), costs, budget)
+    return best_within(probs.detach().double().log(), costs, budget, limits)
 
 
-def best_within(scores: Tensor, costs: CostTable, budget: float) -> Path:
+def best_within(scores: Tensor, costs: CostTable, budget: float, limits: Limits = NO_LIMITS) -> Path:
     """Return the path with the largest sum of scores whose total cost does not exceed the budget.
 
     Exact: the set of partial paths that no other partial path beats in both cost and score is carried from position
@@ -37,11 +39,17 @@ def best_within(scores: Tensor, costs: CostTable, budget: float) -> Path:
     Args:
         scores: Shape (num_positions, max_candidates); candidates at -inf are not used.
         costs: Costs of the same space.
-        budget: Limit in the unit of `costs`.
+        budget: Limit in the unit of `costs`; infinite for none.
+        limits: Kept as well, see `knapsack.best_within_all`.
 
     Raises:
         InputError: If no path of candidates in use fits.
     """
+    if limits.forbidden:
+        scores = scores.detach().double().cpu().masked_fill(limits.mask(scores.shape), -math.inf)
+    if limits.sums:
+        asked = [(costs, budget)] if budget < math.inf else []
+        return best_within_all(scores, [*asked, *((limit.costs, limit.most) for limit in limits.sums)])
     front_cost, _, history = _unbeaten(scores, costs, budget)
     state, path = len(front_cost) - 1, []
     for parents, choices in reversed(history):
@@ -149,7 +157,13 @@ def _tilt(p: Tensor, table: Tensor, mean: float) -> tuple[float, Tensor]:
 
 
 def candidates_within(
-    probs: Tensor, costs: CostTable, budget: float | None, count: int, generator: torch.Generator, slack: float = 0.1
+    probs: Tensor,
+    costs: CostTable,
+    budget: float | None,
+    count: int,
+    generator: torch.Generator,
+    slack: float = 0.1,
+    limits: Limits = NO_LIMITS,
 ) -> list[Path]:
     """Return the paths worth judging: drawn from `probs`, and with a budget, close under it.
 
@@ -165,20 +179,26 @@ def candidates_within(
         generator: Source of the draws.
         slack: Close under the budget means a cost from (1 - slack) * budget to the budget; where the largest
             remaining path does not reach the budget, from (1 - slack) times its cost.
+        limits: That every returned path keeps too. Under them the largest remaining path is that of those that do.
 
     Raises:
-        InputError: If no path with positive probability fits the budget.
+        InputError: If no path with positive probability fits the budget and the limits.
     """
+    first = most_probable_within(probs, costs, math.inf if budget is None else budget, limits)
     if budget is None:
         draws = torch.multinomial(probs.detach(), 4 * count, replacement=True, generator=generator)
-        return list(dict.fromkeys([most_probable(probs), *map(tuple, draws.T.tolist())]))[:count]
-    first = most_probable_within(probs, costs, budget)
-    largest = costs.matrix.masked_fill(probs <= 0, -torch.inf).amax(1).tolist()
-    reach = min(budget, add_up(costs.fixed, largest))
+        kept = [path for path in map(tuple, draws.T.tolist()) if limits.keep(path)]
+        return list(dict.fromkeys([first, *kept]))[:count]
+    largest = costs.matrix.masked_fill((probs <= 0).cpu(), -torch.inf)
+    if limits == NO_LIMITS:
+        reach = min(budget, add_up(costs.fixed, largest.amax(1).tolist()))
+    else:
+        reach = costs.total(best_within(largest, costs, budget, limits))
     drawn: list[Path] = []
     while not drawn and slack < 1:
         low = (1 - slack) * reach
-        drawn = draw_close(probs, costs, low, reach, NUM_PROPOSALS, generator)
+        near = draw_close(probs, costs, low, reach, NUM_PROPOSALS, generator)
+        drawn = [path for path in near if limits.keep(path)]
         drawn += [first] if costs.total(first) >= low else []
         slack *= 2
     log_probs = probs.detach().log().tolist()

@@ -13,6 +13,7 @@ from latency.target import Target
 from orchestrator.data.sources.registry import check_source
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.inherited import inherited
+from orchestrator.plan.limits import check_limits
 from orchestrator.plan.trials import plan_trials
 from supernet.errors import InputError
 from supernet.objective import OBJECTIVES
@@ -53,6 +54,7 @@ def _check_parts(config: RunConfig, place: str) -> None:
         except InputError as error:
             raise InputError(f"{place}.baselines[{index}]: {error}") from error
     _check_objective(config, place)
+    check_limits(config, place)
     if config.warmup.arch_every or not config.warmup.train_weights:
         raise InputError(f"{place}.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0' there")
     if not config.search.train_weights:

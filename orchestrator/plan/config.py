@@ -271,6 +271,22 @@ class WarmupConfig(SearchSettings):
     origin: Annotated[Text | None, Field(alias="from")] = None
 
 
+class LimitsConfig(Strict):
+    """What a network must not exceed besides its budget; every one that is given holds for all trials.
+
+    Attributes:
+        params: Parameters.
+        macs: Multiply-accumulates of one image.
+        file_mib: Size of the delivered file, in MiB.
+        peak_memory_mib: Memory of inference beside the weights, of one image in fp32, in MiB; see `supernet.peak`.
+    """
+
+    params: Counted | None = None
+    macs: Counted | None = None
+    file_mib: Budget | None = None
+    peak_memory_mib: Budget | None = None
+
+
 class MlflowConfig(Strict):
     """Where results are registered.
 
@@ -292,6 +308,7 @@ class RunConfig(Strict):
         targets: Preset names, YAML paths, or whole targets.
         mode: `shared` searches every trial on frozen weights of one supernet; `independent` trains each
             trial's own weights on, from the shared warm-up.
+        limits: What every network must keep besides its budget.
         warmup: Weight steps on uniformly drawn paths, made once for all trials.
         search: Each trial's search. Its objective's `reference` is set per trial.
         train: Final training of each network.
@@ -309,6 +326,7 @@ class RunConfig(Strict):
     targets: Annotated[list[Text | dict[str, Any]], Field(min_length=1, max_length=100)]
     sweep: SweepConfig
     mode: Literal["shared", "independent"] = "shared"
+    limits: LimitsConfig = LimitsConfig()
     warmup: WarmupConfig
     search: SearchSettings
     derive: DeriveSettings = DeriveSettings()

@@ -17,7 +17,7 @@ from supernet.plain import parse_json, read
 FREE = ("mlflow", "measure", "storage", "workers", "checkpoint", "max_concurrent", "baselines")
 """Keys that alter no finished result."""
 
-OF_TRIALS = ("mode", "search", "derive", "train", "deliver", "gate")
+OF_TRIALS = ("mode", "search", "derive", "train", "deliver", "gate", "limits")
 """Keys that the warm-up does not read."""
 
 Difference = tuple[str, Any, Any]

@@ -78,6 +78,7 @@ class TrialResult:
         torch_top1: As `top1`, of the torch export that is registered beside the delivered file, or is it.
         num_params: Parameters of the standalone network.
         num_macs: Multiply-accumulates of one image.
+        peak_memory_mib: Memory of inference beside the weights, one image in fp32, counted; see `supernet.peak`.
         architecture: Short readable id of the architecture.
         file: Name of the delivered file: the one that is judged, measured and registered.
         file_sha256: Its checksum.
@@ -119,6 +120,7 @@ class TrialResult:
     torch_top1: Share | None = _shown(mlflow="metric")
     num_params: Count | None = _shown(mlflow="metric", column="parameters", reads="count", wide=True)
     num_macs: Count | None = _shown(mlflow="metric", column="MACs", reads="count")
+    peak_memory_mib: float | None = _shown(mlflow="metric")
     architecture: str = _shown("", mlflow="param", column="architecture", wide=True)
     file: str = _shown("", mlflow="param")
     file_sha256: str = _shown("")

@@ -12,9 +12,11 @@ from typing import Any
 from latency.target import Target
 from orchestrator.data.storage import Storage
 from orchestrator.plan.config import ALL_TARGETS, RunConfig
+from orchestrator.plan.limits import limits_of
 from orchestrator.plan.result import TrialResult
 from supernet.cost import CostTable
 from supernet.errors import InputError, nearest
+from supernet.limits import Limits
 from supernet.plain import check_name, read
 from supernet.presets import load_space
 from supernet.space import Space
@@ -212,6 +214,10 @@ class Job:
         if name not in self.targets:
             raise InputError(f"sweep {self.run.name!r} has no target {name!r}{nearest(name, self.targets)}")
         return self.targets[name]
+
+    def limits(self, target: str) -> Limits:
+        """Return what the networks for a target must keep besides their budget."""
+        return limits_of(self.run.limits, self.space, self.target(target))
 
     def result(self, trial: Trial, **values: object) -> TrialResult:
         """Return a result of one trial: what the sweep knows of it, and `values`.

@@ -86,6 +86,7 @@ def _pick(
         lambda attempt: generator(run.seed, "derive", trial.key, attempt),
         pool=whole_pool(job, judge) if settings.uses_pool and budget is not None else (),
         measure=lambda path: measure([space.architecture(path)])[0],
+        limits=search.limits,
         settings=settings,
         tell=lambda what, step, num_steps: place.post(News(trial.key, f"derive: {what}", step, num_steps)),
     )

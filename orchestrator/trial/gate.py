@@ -44,6 +44,7 @@ class Figures:
         wanted_top1: Of the trained network in fp32, on the test split.
         top1: Of the delivered file, on the same images.
         num_images: How many these are.
+        counted: What is limited besides, by its name under `limits`: of the network, and at most.
     """
 
     unit: str
@@ -56,6 +57,7 @@ class Figures:
     wanted_top1: float
     top1: float
     num_images: int
+    counted: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ def judge(figures: Figures, gate: GateConfig) -> Verdict:
             text, certain = found
             (rejections if certain else doubts).append(text)
     rejections += _parity(figures, gate)
+    for name, (value, most) in figures.counted.items():
+        if value > most:
+            rejections.append(f"{name} is {value:.6g}; at most {most:.6g} is allowed (limits.{name})")
     if figures.cost.noise:
         doubts.append(f"noisy measurement: {figures.cost.noise}")
     return Verdict(_over_budget(figures, gate), tuple(rejections), tuple(doubts))

@@ -212,7 +212,8 @@ def _trial_search(
     if trial.kind == "weight":
         objective = replace(objective, weight=trial.value)
     settings = replace(settings, objective=objective)
-    return Search(supernet, costs, settings, data, seed=job.run.seed, sync=place.sync)
+    limits = job.limits(trial.target)
+    return Search(supernet, costs, settings, data, seed=job.run.seed, sync=place.sync, limits=limits)
 
 
 def _run_search(search: Search, phase: str, key: str, place: Place, curve: Curve) -> None:

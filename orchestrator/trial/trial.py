@@ -10,6 +10,7 @@ from orchestrator.cluster.devices import await_target, target_costs
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.cluster.progress import poster
 from orchestrator.data.storage import Storage
+from orchestrator.plan.limits import MIB
 from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
@@ -29,6 +30,7 @@ from orchestrator.trial.records import DamagedFile, Findings, Outcome, read_reco
 from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError, RunError
+from supernet.peak import network_peak
 from supernet.space import Architecture, architecture_to_json
 
 
@@ -151,8 +153,23 @@ def _deliver(
         wanted_top1=outcome.top1,
         top1=delivered.evaluation.top1,
         num_images=outcome.num_test_images,
+        counted=_counted(job, outcome, delivered),
     )
     return delivered, judge(figures, job.run.gate)
+
+
+def _counted(job: Job, outcome: Outcome, delivered: Delivered) -> dict[str, tuple[float, float]]:
+    """Return what is limited besides the budget, of the network as it is, with its limit."""
+    architecture = Architecture.parse(outcome.architecture)
+    counts = count_cost(job.space, architecture)
+    found = {
+        "params": counts["num_params"],
+        "macs": counts["num_macs"],
+        "file_mib": delivered.num_bytes / MIB,
+        "peak_memory_mib": network_peak(job.space, job.space.path(architecture)) / MIB,
+    }
+    asked = job.run.limits.model_dump(exclude_none=True)
+    return {name: (float(found[name]), most) for name, most in asked.items()}
 
 
 def _result(
@@ -181,6 +198,7 @@ def _result(
         torch_top1=evaluation.torch_top1,
         num_params=counts["num_params"],
         num_macs=counts["num_macs"],
+        peak_memory_mib=network_peak(job.space, job.space.path(Architecture.parse(outcome.architecture))) / MIB,
         architecture=outcome.architecture,
         file=delivered.file,
         file_sha256=evaluation.file_sha256,

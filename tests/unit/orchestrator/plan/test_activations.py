@@ -9,6 +9,7 @@ from supernet.cost import macs_table
 from supernet.estimators import make_estimator
 from supernet.gates import ArchitectureParameters
 from supernet.network import Supernet
+from supernet.objective import ObjectiveSettings, make_objective
 from supernet.presets import load_space
 from supernet.rng import generator
 from supernet.training import precision_context
@@ -69,11 +70,10 @@ def test_an_architecture_step_takes_what_real_tensors_take(supernet, path, batch
     with torch.no_grad():  # draws the path for certain
         for row, index in zip(alpha.logits, path, strict=True):
             row[index] += 50.0
-    draws = generator(0, "draws")
+    draws, costs = generator(0, "draws"), macs_table(supernet.space)
+    objective = make_objective(ObjectiveSettings("add_linear", reference=costs.maximum), costs)
     with PeakBytes() as real:
-        make_estimator(estimator, 2).gradient(
-            supernet, alpha, *batch, macs_table(supernet.space), lambda loss, cost: loss, draws
-        )
+        make_estimator(estimator, 2).gradient(supernet, alpha, *batch, costs, objective, draws)
     counted = arch_step_bytes(supernet, path, IMAGES, graph=estimator != "reinforce")
     assert counted == pytest.approx(real.peak, rel=0.03)
 

@@ -21,6 +21,7 @@ SOUND = Figures(
     wanted_top1=0.9,
     top1=0.9,
     num_images=1000,
+    counted={"params": (1e6, 1e6), "file_mib": (3.9, 4.0)},
 )
 
 
@@ -45,6 +46,7 @@ def test_what_agrees_is_let_through_without_a_word():
         ({"differences": {"model.onnx": Difference("fp32", nan)}}, "model.onnx (fp32) differs from the trained"),
         ({"differences": {"model.pt2": Difference("bf16", 0.06)}}, "by 6.0e-02; 5e-02 is allowed (gate.parity.bf16)"),
         ({"top1": 0.86}, "model.onnx (fp32) has a top-1 of 86.0%, the trained network 90.0%; 1.0% less is allowed"),
+        ({"counted": {"file_mib": (4.1, 4.0)}}, "file_mib is 4.1; at most 4 is allowed (limits.file_mib)"),
         ({"top1": 0.1, "num_images": 45}, "has a top-1 of 10.0%"),
     ],
 )

@@ -1,5 +1,6 @@
 """A job's stages in one process: interrupted anywhere they end with the same bytes; starts and figures are kept."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,9 @@ from orchestrator.trial.place import Place
 from orchestrator.trial.records import Outcome, Start, is_intact, read_record, starts_of
 from orchestrator.trial.stages import load_warm_supernet, open_data, run_trial_stages, run_warmup
 from orchestrator.trial.trial import finish
+from supernet.cost import macs_table
 from supernet.errors import RunError
+from supernet.peak import network_peak
 from supernet.space import Architecture
 from supernet.sync import Alone
 
@@ -93,13 +96,13 @@ def folder(tmp_path_factory):
     return made
 
 
-def job_of(folder: Path, name: str) -> Job:
+def job_of(folder: Path, name: str, **changes: object) -> Job:
     run = yaml.safe_load(CONFIG.read_text())
     for stretch in ("warmup", "search", "train"):
         run[stretch] = {**run[stretch], "num_steps": 10}
     run["train"] |= {"optimiser": "adamw", "learning_rate": 0.01, "mixup": 0.2, "cutmix": 1.0, "average": 0.9}
     run["data"] |= {"augment": "light", "final_augment": "flip-crop-modern"}
-    run |= {"name": name, "storage": str(folder), "workers": 1}
+    run |= {"name": name, "storage": str(folder), "workers": 1, **changes}
     return Job(resolved(check_run(run, name)), str(folder / "digits"))
 
 
@@ -235,3 +238,14 @@ def test_another_derivation_repeats_the_search_and_trains_a_network_of_the_lower
     path = job.space.path(Architecture.parse(second.architecture))
     assert costs.total(path) == second.predicted_cost
     assert corrected(costs, corrections_of(store)).total(path) <= trial.reference(costs)
+
+
+def test_a_trial_keeps_the_limits_of_its_run(folder, undisturbed):
+    table = macs_table(job_of(folder, "unlimited").space)
+    first = Architecture.parse(json.loads(undisturbed[0][OUTCOME_FILE])["value"]["architecture"])
+    most = 0.98 * table.total(job_of(folder, "unlimited").space.path(first))
+    job = job_of(folder, "limited", limits={"macs": most, "peak_memory_mib": 0.012})
+    found, _ = play(job, None)
+    path = job.space.path(Architecture.parse(json.loads(found[OUTCOME_FILE])["value"]["architecture"]))
+    assert table.total(path) <= most
+    assert network_peak(job.space, path) <= 0.012 * 2**20
