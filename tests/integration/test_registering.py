@@ -95,7 +95,7 @@ def test_a_lost_registry_is_made_again_by_the_command_that_pull_names(tmp_path: 
     registry = open_registry(job, create=False)
     (sweep,) = registry._client.search_runs([registry.experiment_id], "tags.`onepath.role` = 'sweep'")
     kept = {file.path for file in registry._client.list_artifacts(sweep.info.run_id)}
-    assert kept == {"config.json", "front.png", "report.html", "trust.json"}
+    assert kept == {"config.json", "front.png", "ledger.json", "report.html", "trust.json"}
     assert "models:/night-macs/2" in job.store.read("report.html").decode()
     root = tmp_path / "a copy's folder"
     job = without_registry(job, root)
