@@ -136,7 +136,7 @@ def try_budget(
 def _verdict(bench: Bench, budget: float, predicted: float, cost: NetworkCost, gate: GateConfig) -> Verdict:
     """Return what the gate says of costs alone: nothing is trained here, so accuracies are out of the question."""
     costs = {"unit": bench.costs.unit, "predicted": predicted, "budget": budget, "cost": cost}
-    about = {"differences": {}, "file": "", "wanted_top1": 0.0, "top1": 0.0, "num_images": 1}
+    about = {"differences": {}, "counted": {}, "file": "", "wanted_top1": 0.0, "top1": 0.0, "num_images": 1}
     return through_gate(Figures(**costs, **about, table_error=bench.table_error), gate)
 
 

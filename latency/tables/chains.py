@@ -98,7 +98,7 @@ def calibration_paths(space: Space) -> list[Path]:
     ranked = [sorted(range(len(row)), key=row.__getitem__) for row in macs_table(space).candidates]
     rng = random.Random(CALIBRATION_SEED)
     smallest, largest = (tuple(order[end] for order in ranked) for end in (0, -1))
-    ends = [smallest, largest, (largest[0], *smallest[1:]), (*smallest[:-1], largest[-1])]
+    ends = [smallest, largest, (*largest[:1], *smallest[1:]), (*smallest[:-1], *largest[-1:])]
     found = dict.fromkeys(ends[: max(2, wanted)])
     for _ in range(10 * NUM_CALIBRATION_NETWORKS):
         if len(found) >= wanted:
