@@ -1,4 +1,7 @@
-"""The main job on a small scale: killed halfway, continued, shown, pulled; with real Ray, runtimes and MLflow."""
+"""The main job on a small scale: killed halfway, continued, shown, pulled; with real Ray and MLflow.
+
+Its devices are programs that answer milliseconds, so that no busy machine decides; `make slow` measures real runtimes.
+"""
 
 import hashlib
 import json
@@ -25,12 +28,19 @@ KEYS = {
 }  # fmt: skip
 
 
+def device(name: str, ms: float) -> dict:
+    """Return a target whose program takes so many milliseconds for each 1,000 bytes of a model file."""
+    program = f"import os, sys; print({ms} * os.path.getsize(sys.argv[1]) / 1000)"
+    options = {"command": [sys.executable, "-c", program, "{model}"], "runs": 1}
+    return {"name": name, "runtime": "command", "options": options}
+
+
 def small_run(folder: Path) -> Path:
     definition, _ = read_preset("runs", "quickstart")
     run = {
         **definition,
         "name": "small",
-        "targets": ["ort-cpu-1t", "ort-cpu-2t"],
+        "targets": [device("board", 1.0), device("phone", 0.5)],
         "sweep": {"budget_fractions": [0.4]},
         "workers": 1,
         "max_concurrent": 1,
@@ -40,7 +50,7 @@ def small_run(folder: Path) -> Path:
         "derive": {"strategy": "judged", "num_candidates": 3, "recalibration_batches": 2},
         "checkpoint": {"every_steps": 20},
         "measure": {"table_seconds": 2, "network_seconds": 0.5},
-        "gate": {"prediction_error": 10.0, "over_budget": 10.0},  # what a busy machine measures is no matter here
+        "gate": {"prediction_error": 10.0, "over_budget": 10.0},  # a file is not the sum of its blocks' files
     }
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(run))
@@ -139,13 +149,13 @@ def test_a_killed_sweep_goes_on_and_registers_nothing_twice(tmp_path):
     rows = json.loads(onepath(tmp_path, "front", "small", "--json").stdout)
     assert len(rows) == 2
     assert all(rows_keys >= KEYS for rows_keys in map(set, rows))
-    assert {row["model_uri"] for row in rows} == {"models:/small-ort-cpu-1t/1", "models:/small-ort-cpu-2t/1"}
-    assert all(set(row["latency_ms_on"]) == {"ort-cpu-1t", "ort-cpu-2t"} for row in rows)
-    (mine,) = (row for row in rows if row["target"] == "ort-cpu-1t")
+    assert {row["model_uri"] for row in rows} == {"models:/small-board/1", "models:/small-phone/1"}
+    assert all(set(row["latency_ms_on"]) == {"board", "phone"} for row in rows)
+    (mine,) = (row for row in rows if row["target"] == "board")
 
-    pulled = onepath(tmp_path, "pull", "small", "--target", "ort-cpu-1t", "--max-ms", str(mine["cost"]), "--json")
+    pulled = onepath(tmp_path, "pull", "small", "--target", "board", "--max-ms", str(mine["cost"]), "--json")
     assert json.loads(pulled.stdout)["architecture"] == mine["architecture"]
-    folder = tmp_path / "small-ort-cpu-1t"
+    folder = tmp_path / "small-board"
     assert {"model.pt2", "model.onnx", "architecture.json", "weights.safetensors"} <= {p.name for p in folder.iterdir()}
     reproduce(folder, tmp_path / "onepath-runs")
     shown = onepath(tmp_path, "arch", "show", str(folder / "architecture.json"), "--json")
