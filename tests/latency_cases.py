@@ -54,7 +54,7 @@ def made_up_result(latencies: Mapping[str, float], **changes: object) -> JobResu
         "moved": 0.01,
         "num_rounds": 10,
         "num_phases": 5,
-        "num_slow": 0,
+        "num_unlike": 0,
         "parity": {},
         "prepare_seconds": 1.0,
         "measure_seconds": 5.0,

@@ -100,9 +100,9 @@ def run(job: Job, folder: FilePath, report: Report) -> JobResult:
 
     def judged(samples: Mapping[str, Samples]) -> tuple[dict[str, SentinelStats], Summary]:
         kernels = {key.removeprefix(PREFIX): judge_sentinel(samples[key]) for key in sentinels}
-        slow = frozenset[int]().union(*(kernel.slow for kernel in kernels.values()))
-        found = summarise(of_items(samples), whole, slow)
-        return kernels, replace(found, slow=found.slow | slow)
+        unlike = frozenset[int]().union(*(kernel.unlike for kernel in kernels.values()))
+        found = summarise(of_items(samples), whole, unlike)
+        return kernels, replace(found, unlike=found.unlike | unlike)
 
     def settled(samples: Mapping[str, Samples]) -> bool:
         errors = [stats.relative_error for stats in judged(samples)[1].stats.values()]
@@ -128,7 +128,7 @@ def run(job: Job, folder: FilePath, report: Report) -> JobResult:
         moved=summary.moved,
         num_rounds=num_rounds,
         num_phases=summary.num_phases,
-        num_slow=len(summary.slow),
+        num_unlike=len(summary.unlike),
         parity=phases.parity,
         prepare_seconds=phases.prepare_seconds,
         measure_seconds=time.monotonic() - start - phases.prepare_seconds,

@@ -14,7 +14,7 @@ from latency.errors import NotRunnable
 from latency.graphs.model import Choice
 from latency.measuring.machine import not_installed
 from latency.measuring.sentinels import SentinelStats
-from latency.measuring.summary import MAX_SLOWER, Stats
+from latency.measuring.summary import MAX_MOVED, Stats
 from latency.measuring.timing import Plan
 from latency.runtimes.base import load_runtime
 from latency.runtimes.options import CpuOptions
@@ -91,7 +91,7 @@ class JobResult:
         moved: By how much slower the machine was in the slowest phase that counts than in the fastest, as a fraction.
         num_rounds: Interleaved rounds.
         num_phases: Phases of rounds that count, each in fresh processes; also those of an interrupted run.
-        num_slow: Phases that do not, for a reference kernel or all items together were too slow in them.
+        num_unlike: Phases that do not, for a reference kernel or all items together were too slow or fast in them.
         parity: For items with `check`: largest difference from the module's outputs, relative to the largest output.
         prepare_seconds: Time spent making models runnable.
         measure_seconds: Time spent timing.
@@ -103,7 +103,7 @@ class JobResult:
     moved: Unbounded
     num_rounds: int
     num_phases: int
-    num_slow: int
+    num_unlike: int
     parity: dict[str, Unbounded]
     prepare_seconds: float
     measure_seconds: float
@@ -165,10 +165,11 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
     """
     if result.clean_share < MIN_CLEAN_SHARE:
         return f"only {result.clean_share:.0%} of the calls ran undisturbed ({MIN_CLEAN_SHARE:.0%} are needed)"
-    if result.num_slow > result.num_phases:
+    if result.num_unlike > result.num_phases:
         return (
-            f"in {result.num_slow} of {result.num_slow + result.num_phases} phases a reference kernel, or all items "
-            f"together, were slower by more than {MAX_SLOWER:.0%} than in the fastest (half of them may be)"
+            f"in {result.num_unlike} of {result.num_unlike + result.num_phases} phases a reference kernel, or all "
+            f"items together, were slower or faster by more than {MAX_MOVED:.0%} than in the median one (half of them "
+            f"may be)"
         )
     if result.num_phases < 2:
         return f"{result.num_phases} phases in which every item had an undisturbed call (2 are needed)"

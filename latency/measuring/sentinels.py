@@ -58,15 +58,15 @@ class SentinelStats:
     Attributes:
         latency_ms: Its fastest undisturbed call.
         drift: By how much slower it was in the slowest phase that counts than in its fastest.
-        slow: Phases in which it was so much slower that they do not count, see `summary.MAX_SLOWER`.
+        unlike: Phases in which it was so much slower or faster that they do not count, see `summary.MAX_MOVED`.
     """
 
     latency_ms: float
     drift: Unbounded
-    slow: frozenset[int] = frozenset()
+    unlike: frozenset[int] = frozenset()
 
 
 def judge_sentinel(samples: Samples) -> SentinelStats:
     """Reduce the calls of one sentinel, which stays the same program through all phases."""
     summary = summarise({"": samples})
-    return SentinelStats(summary.stats[""].latency_ms, summary.moved, summary.slow)
+    return SentinelStats(summary.stats[""].latency_ms, summary.moved, summary.unlike)

@@ -16,9 +16,9 @@ from supernet.plain import Unbounded
 MIN_ITEMS = 5
 """With fewer items in a phase, what they do together cannot be told from what each does."""
 
-MAX_SLOWER = 0.15
-"""What slows down all items alike is taken out of their figures. A phase in which they are slower by more than this
-than in the fastest one was hardly slower for all of them alike, and is left out."""
+MAX_MOVED = 0.15
+"""What slows down all items alike is taken out of their figures. A phase in which they are slower or faster by more
+than this than in the median one was hardly so for all of them alike, and is left out."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class Summary:
     Attributes:
         stats: Per item.
         moved: By how much slower the machine was in the slowest phase that counts than in the fastest, as a fraction.
-        num_phases: Phases that count: every item had undisturbed calls, and they were not slow.
-        slow: Phases in which all items together were slower by more than `MAX_SLOWER` than in the fastest.
+        num_phases: Phases that count: every item had undisturbed calls, and they were like the median one.
+        unlike: Phases in which all items together were slower or faster than in that by more than `MAX_MOVED`.
     """
 
     stats: dict[str, Stats]
     moved: float
     num_phases: int
-    slow: frozenset[int] = frozenset()
+    unlike: frozenset[int] = frozenset()
 
 
 def summarise(
@@ -85,11 +85,12 @@ def summarise(
         return Summary({key: _stats(one, None) for key, one in samples.items()}, math.inf, len(phases))
     usual = {key: statistics.fmean(one[phase] for phase in phases) for key, one in logs.items()}
     state = {phase: statistics.median(logs[key][phase] - usual[key] for key in logs) for phase in phases}
-    slow = frozenset(phase for phase in phases if state[phase] - min(state.values()) > math.log1p(MAX_SLOWER))
-    if slow:
-        found = summarise(samples, level, {*left_out, *slow})
-        return replace(found, slow=found.slow | slow)
-    below = statistics.median(_fastest(samples[key]) - usual[key] for key in level or logs)
+    typical = statistics.median_low(state.values())
+    unlike = frozenset(phase for phase in phases if abs(state[phase] - typical) > math.log1p(MAX_MOVED))
+    if unlike:
+        found = summarise(samples, level, {*left_out, *unlike})
+        return replace(found, unlike=found.unlike | unlike)
+    below = statistics.median(_fastest(samples[key], phases) - usual[key] for key in level or logs)
     few = len(logs) < MIN_ITEMS
     stats = {}
     for key, one in samples.items():
@@ -118,9 +119,10 @@ def _phases(samples: Samples) -> dict[int, float]:
     return {phase: fast_half(values) for phase, values in fastest.items()}
 
 
-def _fastest(samples: Samples) -> float:
-    """Return the logarithm of the fastest undisturbed call, of which there is one."""
-    return math.log(min(ms for ms, clean in zip(samples.ms, samples.clean, strict=True) if clean))
+def _fastest(samples: Samples, phases: Collection[int]) -> float:
+    """Return the logarithm of the fastest undisturbed call of the phases, of which there is one."""
+    calls = zip(samples.ms, samples.clean, samples.phases, strict=True)
+    return math.log(min(ms for ms, clean, phase in calls if clean and phase in phases))
 
 
 def _stats(samples: Samples, found: tuple[float, Sequence[float]] | None) -> Stats:

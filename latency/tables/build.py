@@ -183,7 +183,7 @@ def assemble(
             "row_noise": row_noise(plans, networks.values(), result),
             "num_rounds": result.num_rounds,
             "num_phases": result.num_phases,
-            "num_slow": result.num_slow,
+            "num_unlike": result.num_unlike,
             "prepare_seconds": result.prepare_seconds,
             "measure_seconds": result.measure_seconds,
         },

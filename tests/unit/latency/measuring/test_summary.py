@@ -57,9 +57,18 @@ def test_a_phase_without_an_undisturbed_call_of_every_item_does_not_count() -> N
 def test_a_slow_phase_does_not_count() -> None:
     """All items are slower by a fifth in it, but not by the same: `b` would come out too slow."""
     found = summarise({"a": calls(1.0, 1.19, 1.0, 1.0), "b": calls(2.0, 2.6, 2.0, 2.0)})
-    assert (found.slow, found.num_phases, found.moved) == ({1}, 3, pytest.approx(0.0))
+    assert (found.unlike, found.num_phases, found.moved) == ({1}, 3, pytest.approx(0.0))
     assert [stats.latency_ms for stats in found.stats.values()] == [pytest.approx(1.0), pytest.approx(2.0)]
     assert all(stats.relative_error == pytest.approx(0.0, abs=1e-12) for stats in found.stats.values())
+
+
+def test_a_lone_fast_phase_does_not_count_either() -> None:
+    found = summarise({"a": calls(1.0, 0.8, 1.05, 1.0)})
+    assert (found.unlike, found.num_phases, found.stats["a"].latency_ms) == ({1}, 3, pytest.approx(1.0))
+
+
+def test_of_two_kinds_of_phases_as_many_the_fast_ones_count() -> None:
+    assert summarise({"a": calls(1.0, 1.3, 1.0, 1.3)}).unlike == {1, 3}
 
 
 def test_phases_that_a_reference_kernel_was_slow_in_are_left_out() -> None:

@@ -262,5 +262,5 @@ def test_sentinel_tells_a_machine_that_became_slower() -> None:
     slow = judge_sentinel(measure(Machine(slowdown=lambda seconds: 1.0 if seconds < 2 else 1.2), plan)["middle"])
     assert steady.drift < 0.01
     assert slower.drift == pytest.approx(0.1, abs=0.02)
-    assert (slow.drift < 0.01, 1 <= len(slow.slow) <= 2) == (True, True)
+    assert (slow.drift < 0.01, 1 <= len(slow.unlike) <= 2) == (True, True)
     assert slower.latency_ms == pytest.approx(0.7, rel=0.01)

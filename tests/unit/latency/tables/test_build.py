@@ -39,15 +39,15 @@ def test_a_valid_table_is_kept(tmp_path: Path) -> None:
     assert again == first
 
 
-@pytest.mark.parametrize("kind", ["unclean", "slow", "phases", "networks", "network", "chain", "rows"])
+@pytest.mark.parametrize("kind", ["unclean", "unlike", "phases", "networks", "network", "chain", "rows"])
 def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) -> None:
     def disturbed(job, progress):
         quiet = simulated_run(job, progress)
         worse = dict(quiet.stats)
         if kind == "unclean":
             return replace(quiet, clean_share=0.1)
-        if kind == "slow":
-            return replace(quiet, num_phases=3, num_slow=5)
+        if kind == "unlike":
+            return replace(quiet, num_phases=3, num_unlike=5)
         if kind == "phases":
             return replace(quiet, num_phases=1)
         if kind == "rows":  # each chain repeats well enough, all together do not
@@ -62,7 +62,7 @@ def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) 
 
     wanted = {
         "unclean": "only 10% of the calls ran undisturbed",
-        "slow": "in 5 of 8 phases a reference kernel, or all items together, were slower",
+        "unlike": "in 5 of 8 phases a reference kernel, or all items together, were slower or faster",
         "phases": "1 phases in which every item had an undisturbed call",
         "networks": r"its 16 whole networks are known to 2\.\d% \(2\.0% allowed\)",
         "network": r"1 of \d+ items are known worse than to 5\.0% \(worst: .*, 9\.0%\)",
