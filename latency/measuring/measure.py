@@ -3,6 +3,7 @@
 The same answer from a shell, a notebook or a Ray worker: the process sets its own threads, allocator and cores.
 """
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Measurement:
 
     Attributes:
         latency_ms: Fastest undisturbed call: what the hardware needs.
-        error_ms: Its standard error, from the spread over fresh processes.
+        error_ms: Its standard error, from the spread over fresh processes; None if too few of them were undisturbed.
         median_ms: Median of all calls: what is typical at the moment.
         num_samples: Timed calls.
         parity: Largest difference from the module's outputs in fp32, relative to the largest; None for a file, and
@@ -36,7 +37,7 @@ class Measurement:
     """
 
     latency_ms: float
-    error_ms: float
+    error_ms: float | None
     median_ms: float
     num_samples: int
     parity: float | None
@@ -153,7 +154,7 @@ def _measurement(result: JobResult, key: str) -> Measurement:
     stats = result.stats[key]
     return Measurement(
         latency_ms=stats.latency_ms,
-        error_ms=stats.error_ms,
+        error_ms=stats.error_ms if math.isfinite(stats.error_ms) else None,
         median_ms=stats.median_ms,
         num_samples=stats.num_samples,
         parity=result.parity.get(key),

@@ -200,8 +200,9 @@ def measure(
         print_json(asdict(found))
     else:
         parity = "" if found.parity is None else f"; outputs differ from fp32 by {found.parity:.2g}"
+        spread = "" if found.error_ms is None else f" +- {found.error_ms:.2g}"
         print(
-            f"{found.latency_ms:.4g} ms +- {found.error_ms:.2g} (typical now: {found.median_ms:.4g} ms, "
+            f"{found.latency_ms:.4g} ms{spread} (typical now: {found.median_ms:.4g} ms, "
             f"{found.num_samples} calls){parity}"
         )
         if found.noise:

@@ -26,7 +26,7 @@ class Figure:
     """A network's latency on one target, in milliseconds, as `latency.measuring.measure.Measurement` has it."""
 
     latency_ms: float
-    error_ms: float
+    error_ms: float | None
     median_ms: float
 
 
@@ -158,4 +158,11 @@ def _top1_error(result: TrialResult) -> float:
 
 
 def _faster(figure: Figure, others: Iterable[Figure]) -> bool:
-    return all(figure.latency_ms < o.latency_ms - ERRORS * hypot(figure.error_ms, o.error_ms) for o in others)
+    return all(_sure(figure, other) for other in others)
+
+
+def _sure(figure: Figure, other: Figure) -> bool:
+    """Return whether a figure is known to be the lower."""
+    if figure.error_ms is None or other.error_ms is None:
+        return False
+    return figure.latency_ms < other.latency_ms - ERRORS * hypot(figure.error_ms, other.error_ms)

@@ -6,7 +6,7 @@ Why here: all of them say the same. Made from results and columns alone; it must
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.plan.cross import Column, at_home, row_of
+from orchestrator.plan.cross import Column, Figure, at_home, row_of
 from orchestrator.plan.result import TrialResult
 from orchestrator.report.rows import ms_text, percent_text
 from supernet.plain import to_plain
@@ -24,9 +24,14 @@ def cross_grid(columns: Mapping[str, Column], results: Sequence[TrialResult]) ->
     grid = [["network", "top-1", *columns]]
     for result in rows_of(columns, results):
         row = row_of(columns, result)
-        cells = [f"{ms_text(row[t].latency_ms)} ± {ms_text(row[t].error_ms)}" if t in row else "-" for t in columns]
+        cells = [_cell(row[t]) if t in row else "-" for t in columns]
         grid.append([result.trial, percent_text(result.top1), *cells])
     return grid
+
+
+def _cell(figure: Figure) -> str:
+    spread = "" if figure.error_ms is None else f" ± {ms_text(figure.error_ms)}"
+    return ms_text(figure.latency_ms) + spread
 
 
 def home_cells(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> set[tuple[int, int]]:

@@ -6,7 +6,7 @@ in, sentences out: it must not know files, devices or how a network was found.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 from orchestrator.plan.config import GateConfig
 from orchestrator.report.rows import cost_text
@@ -122,7 +122,8 @@ def _prediction(figures: Figures, gate: GateConfig) -> tuple[str, bool] | None:
     allowed = min(max(tolerance, SURE * figures.table_error), 2 * tolerance)
     if abs(off) <= allowed:
         return None
-    sure = abs(off) - SURE * figures.cost.error / figures.predicted
+    error = inf if figures.cost.error is None else figures.cost.error
+    sure = abs(off) - SURE * error / figures.predicted
     text = (
         f"measured {cost_text(figures.cost.value, figures.unit)}, predicted "
         f"{cost_text(figures.predicted, figures.unit)} ({off:+.0%}; {allowed:.0%} allowed, gate.prediction_error)"

@@ -135,13 +135,13 @@ class NetworkCost:
 
     Attributes:
         value: Fastest undisturbed call, or what was counted.
-        error: Its standard error; 0 for a count.
+        error: Its standard error; 0 for a count, None if not known.
         median: Median of all calls, or what was counted.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
     """
 
     value: float
-    error: float
+    error: float | None
     median: float
     noise: str
 

@@ -1,10 +1,15 @@
 """What is refused before anything is measured; real measurements stand in `tests/integration`."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from latency.measuring.job import Job, JobResult, Progress
 from latency.measuring.measure import measure_file, measure_network
+from latency.measuring.summary import summarise
+from latency.measuring.timing import Samples
 from latency.target import load_target
 from supernet.errors import InputError
 from supernet.presets import load_space
@@ -20,3 +25,18 @@ def test_what_is_counted_or_published_is_not_measured(name: str) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no\.onnx: no such file"):
         measure_file(tmp_path / "no.onnx", load_target("ort-cpu-1t"))
+
+
+def test_an_error_that_the_machine_left_unknown_is_none(tmp_path: Path) -> None:
+    """An infinite one would be refused where a result is kept: JSON has no such number."""
+    (tmp_path / "own.onnx").touch()
+
+    def disturbed(job: Job, progress: Progress) -> JobResult:
+        one_phase = Samples([1.0, 1.1], [True, True], [0, 0], [0, 0])
+        found = summarise({item.key: one_phase for item in job.items})
+        return JobResult(found.stats, {}, 1.0, found.moved, 1, found.num_phases, 0, {}, 0.1, 0.2)
+
+    found = measure_file(tmp_path / "own.onnx", load_target("ort-cpu-1t"), run=disturbed)
+    assert (found.latency_ms, found.error_ms) == (1.0, None)
+    assert found.noise.startswith("1 phases in which every item")
+    json.dumps(asdict(found), allow_nan=False)

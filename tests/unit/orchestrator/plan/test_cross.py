@@ -76,3 +76,11 @@ def test_a_target_without_networks_of_its_own_says_so():
     assert at_home(column("y", y1=1.0), [network("y1", "y", 0.9)]).sentence == (
         "y: has no network of another target to compare"
     )
+
+
+def test_a_figure_of_unknown_error_beats_none():
+    results = [network("x1", "x", 0.80), network("y1", "y", 0.85)]
+    known = column("x", x1=1.0, y1=0.9)
+    unsure = dataclasses.replace(known, figures={**known.figures, "y1": Figure(0.9, None, 1.0)})
+    assert at_home(known, results).beaten == {"x1": "y1"}
+    assert at_home(unsure, results).beaten == {}

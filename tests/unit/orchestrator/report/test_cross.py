@@ -27,6 +27,12 @@ def test_a_row_per_network_a_column_per_target_and_the_home_of_each_marked():
     assert home_cells(COLUMNS, RESULTS) == {(1, 3), (2, 2)}
 
 
+def test_an_unknown_error_is_not_written():
+    figures = {"t1": Figure(9.0, None, 9.0)}
+    unsure = {"torch": Column("torch", {"t1": "k5e6-k3e3-skip"}, figures, "too busy")}
+    assert cross_grid(unsure, RESULTS)[1] == ["t1", "70.0 %", "9.000"]
+
+
 def test_what_it_says_of_each_target_and_of_noise():
     torch, ort, noise = cross_notes(COLUMNS, RESULTS)
     assert torch.startswith("torch: at home its own are the fastest")
