@@ -244,7 +244,8 @@ def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTa
         try:
             costs = found[name] = target_costs(job, name)
             if costs.unit == "ms":
-                view.say(f"{name}: latency table, networks from {costs.minimum:.3g} to {costs.maximum:.3g} ms")
+                ends = f"networks from {costs.minimum:.3g} to {costs.maximum:.3g} ms"
+                view.say(f"{name}: latency table, {ends}, predicted to {costs.error:.1%}")
         except (InputError, RunError) as error:
             view.say(f"[yellow]{name}: no latency table yet, its trials will try again: {error}[/yellow]")
         view.forget(name)

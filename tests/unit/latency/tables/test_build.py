@@ -51,23 +51,23 @@ def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) 
         if kind == "phases":
             return replace(quiet, num_phases=1)
         if kind == "rows":  # each chain repeats well enough, all together do not
-            short = {key: stats(one.latency_ms, error=0.045) for key, one in worse.items() if key.count("-") < 2}
+            short = {key: stats(one.latency_ms, error=0.095) for key, one in worse.items() if key.count("-") < 2}
             return replace(quiet, stats={**worse, **short})
         whole = [chain_key(SPACE.kept(path)) for path in calibration_paths(SPACE)]
         if kind == "networks":
-            return replace(quiet, stats=worse | {key: stats(worse[key].latency_ms, error=0.025) for key in whole})
+            return replace(quiet, stats=worse | {key: stats(worse[key].latency_ms, error=0.06) for key in whole})
         key = whole[0] if kind == "network" else next(iter(worse))
-        worse[key] = stats(worse[key].latency_ms, error=0.09)
+        worse[key] = stats(worse[key].latency_ms, error=0.14)
         return replace(quiet, stats=worse)
 
     wanted = {
         "unclean": "only 10% of the calls ran undisturbed",
         "unlike": "in 5 of 8 phases a reference kernel, or all items together, were slower or faster",
         "phases": "1 phases in which every item had an undisturbed call",
-        "networks": r"its 16 whole networks are known to 2\.\d% \(2\.0% allowed\)",
-        "network": r"1 of \d+ items are known worse than to 5\.0% \(worst: .*, 9\.0%\)",
-        "chain": r"known worse than to 5\.0%",
-        "rows": r"the errors of its rows add up to [2-9]\.\d% of a network \(2\.0% allowed\)",
+        "networks": r"its 16 whole networks are known to 6\.\d% \(5\.0% allowed\)",
+        "network": r"1 of \d+ items are known worse than to 10\.0% \(worst: .*, 14\.0%\)",
+        "chain": r"known worse than to 10\.0%",
+        "rows": r"the errors of its rows add up to \d+\.\d% of a network \(5\.0% allowed\)",
     }[kind]
     with pytest.raises(MachineTooNoisy, match=wanted) as caught:
         build_table(SPACE, TARGET, tmp_path, run=disturbed)
@@ -81,7 +81,7 @@ def test_one_uncertain_network_of_many_does_not_refuse_a_table(tmp_path: Path) -
     def run(job, progress):
         quiet = simulated_run(job, progress)
         key = chain_key(SPACE.kept(calibration_paths(SPACE)[0]))
-        return replace(quiet, stats=quiet.stats | {key: stats(quiet.stats[key].latency_ms, error=0.04)})
+        return replace(quiet, stats=quiet.stats | {key: stats(quiet.stats[key].latency_ms, error=0.09)})
 
     assert build_table(SPACE, TARGET, tmp_path, run=run).calibration.scale == pytest.approx(1.0, rel=0.01)
 
