@@ -2,7 +2,7 @@
 
 Why here: every kind of source goes through this one piece of code: look at every image, split by content and seed,
 write the shards, describe them in the manifest. A build that is killed continues where it was; memory is bounded by
-what is under way, and some 200 bytes an image.
+what is under way, and some 110 bytes an image.
 
 Rows are shuffled when they are written, so that a reader that shuffles only within a few row groups still mixes the
 classes.
@@ -31,12 +31,13 @@ from orchestrator.data.format import (
     read_manifest,
     write_manifest,
 )
+from orchestrator.data.keys import Indices
 from orchestrator.data.place import growing, place
 from orchestrator.data.processes import in_order, num_cores
 from orchestrator.data.shards import Task, group_digest, write_shard
 from orchestrator.data.sources.registry import open_source
 from orchestrator.data.sources.source import Source
-from orchestrator.data.split import Indices, duplicates, split_rows
+from orchestrator.data.split import by_content, duplicates, split_rows
 from orchestrator.data.storage import Storage, require_space
 from supernet.errors import InputError
 from supernet.files import write_whole
@@ -45,6 +46,7 @@ from supernet.plain import read
 Progress = Callable[[str, int, int], None]
 GROUPS_PER_FILE = 16
 FEW_IMAGES = 4096
+BLOCK = 65536
 SHOWN_CORRUPT = 20
 PLAN = "plan.json"
 REMEDY = "remove the folder or choose another"
@@ -262,10 +264,11 @@ def _content(found: Examined) -> str:
     whole = hashlib.sha256("\0".join(found.source.class_names).encode())
     for split in found.starts:
         rows = found.part(split)
-        digests, labels = found.digests[rows], found.labels[rows]
-        order = np.lexsort((labels, digests[:, 1], digests[:, 0]))
+        rows = rows[by_content(found, rows)]
         whole.update(f"\n{split} {len(rows)}\n".encode())
-        whole.update(digests[order].astype("<u8").tobytes() + labels[order].astype("<i4").tobytes())
+        for values, kind in ((found.digests, "<u8"), (found.labels, "<i4")):
+            for first in range(0, len(rows), BLOCK):
+                whole.update(values[rows[first : first + BLOCK]].astype(kind).tobytes())
     return whole.hexdigest()
 
 

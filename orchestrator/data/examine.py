@@ -60,7 +60,8 @@ class Examined:
         digests: Shape (n, 2), uint64.
         labels: Shape (n,).
         whole: Shape (n,), bool: not corrupt.
-        copies: Shape (n, 2), int64: where an encoded image begins in its chunk's copy, and its bytes.
+        copies: Shape (n, 2), int64: where an encoded image begins in its chunk's copy, and its bytes; (0, 2) if none is
+            copied.
         starts: First row of each part, by split.
         first_chunks: Number of the first chunk of each part, by split.
         corrupt: One line per corrupt image.
@@ -136,7 +137,8 @@ def examine(
     """
     total, done = sum(map(len, source.parts.values())), 0
     digests, labels = np.empty((total, 2), np.uint64), np.empty(total, np.int32)
-    intact, copies = np.empty(total, bool), np.empty((total, 2), np.int64)
+    copied, num_bytes = source.read is not read_bytes, 0
+    intact, copies = np.empty(total, bool), np.empty((total * copied, 2), np.int64)
     sizes, channels = set[tuple[int, int]](), 1
     corrupt: list[str] = []
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +155,9 @@ def examine(
         seen, faults = _load(folder, number)
         here = slice(done, done + last - first)
         digests[here], labels[here], intact[here] = seen["digest"], seen["label"], seen["channels"] > 0
-        copies[here] = np.stack([seen["at"], seen["num_bytes"]], axis=1)
+        num_bytes += int(seen["num_bytes"].sum())
+        if copied:
+            copies[here] = np.stack([seen["at"], seen["num_bytes"]], axis=1)
         good = seen[seen["channels"] > 0]
         corrupt += faults
         if len(sizes) < 2:
@@ -179,7 +183,7 @@ def examine(
         corrupt=tuple(corrupt),
         channels=3 if channels == 3 else 1,
         image_size=sizes.pop() if len(sizes) == 1 else None,
-        num_bytes=int(copies[:, 1].sum()),
+        num_bytes=num_bytes,
     )
 
 

@@ -4,16 +4,14 @@ Why here: the same images make the same shards, whatever kind of source they com
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from orchestrator.data.examine import Examined
 from orchestrator.data.format import SPLITS
-from orchestrator.data.keys import Keys, image_keys
+from orchestrator.data.keys import Indices, Keys, image_keys, order_of
 from supernet.errors import InputError
 
-Indices = np.ndarray[Any, np.dtype[np.int64]]
 SPLITTING, ORDERING = 1, 2
 SHOWN_DUPLICATES = 100
 
@@ -31,7 +29,7 @@ def split_rows(found: Examined, fractions: Mapping[str, float], seed: int) -> di
     """
     rows = {split: found.part(split) for split in SPLITS if split in found.source.parts}
     main = rows["train"]
-    main = main[_sorted(found, main, image_keys(found.digests[main], seed, SPLITTING))]
+    main = main[_sorted(found, main, image_keys(found.digests[main, 0], seed, SPLITTING))]
     main = main[np.argsort(found.labels[main], kind="stable")]
     ends = np.searchsorted(found.labels[main], np.arange(len(found.source.class_names) + 1))
     chosen: dict[str, list[Indices]] = {split: [] for split in ("train", *fractions)}
@@ -52,22 +50,28 @@ def split_rows(found: Examined, fractions: Mapping[str, float], seed: int) -> di
 
 
 def _ordering(found: Examined, rows: Indices, seed: int) -> Keys:
-    return image_keys(found.digests[rows][:, ::-1], seed, ORDERING)
+    return image_keys(found.digests[rows, 1], seed, ORDERING)
 
 
 def _sorted(found: Examined, rows: Indices, keys: Keys) -> Indices:
     """Return the order by key; equal images of equal label are interchangeable, so nothing of the source decides."""
-    digests = found.digests[rows]
-    return np.lexsort((found.labels[rows], digests[:, 1], digests[:, 0], keys))
+    return order_of(keys, lambda i: (found.labels[rows[i]], found.digests[rows[i], 1], found.digests[rows[i], 0]))
+
+
+def by_content(found: Examined, rows: Indices) -> Indices:
+    """Return the order by digest, then label."""
+    return order_of(found.digests[rows, 0], lambda i: (found.labels[rows[i]], found.digests[rows[i], 1]))
 
 
 def duplicates(found: Examined, rows: Mapping[str, Indices]) -> tuple[int, tuple[str, ...]]:
     """Return how many images stand in more than one split, and some of them in words."""
     indices = np.concatenate([rows[split] for split in SPLITS])
-    of_split = np.repeat(np.arange(len(SPLITS)), [len(rows[split]) for split in SPLITS])
-    digests = found.digests[indices]
-    order = np.lexsort((of_split, digests[:, 1], digests[:, 0]))
-    same = (digests[order][1:] == digests[order][:-1]).all(1) & (of_split[order][1:] != of_split[order][:-1])
+    of_split = np.repeat(np.arange(len(SPLITS), dtype=np.int8), [len(rows[split]) for split in SPLITS])
+    order = order_of(found.digests[indices, 0], lambda i: (of_split[i], found.digests[indices[i], 1]))
+    first, second = order[:-1], order[1:]
+    same = of_split[first] != of_split[second]
+    for half in (0, 1):
+        same &= found.digests[indices[first], half] == found.digests[indices[second], half]
     pairs: Iterable[int] = np.flatnonzero(same)[:SHOWN_DUPLICATES].tolist()
     shown = tuple(
         " = ".join(f"{found.origin(indices[i])} ({SPLITS[of_split[i]]})" for i in order[pair : pair + 2])

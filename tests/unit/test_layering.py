@@ -107,7 +107,6 @@ TESTED_BY = {
     "orchestrator/cluster/leftovers": "integration/test_resume.py",
     "orchestrator/data/augment": "unit/orchestrator/data/test_batches.py",
     "orchestrator/data/examine": "unit/orchestrator/data/test_build.py",
-    "orchestrator/data/keys": "unit/orchestrator/data/test_batches.py",
     "orchestrator/data/place": "unit/orchestrator/data/test_build.py",
     "orchestrator/data/processes": "unit/orchestrator/data/test_build.py",
     "orchestrator/data/sources/digits": "unit/orchestrator/data/test_build.py",
