@@ -33,7 +33,7 @@ from latency.measuring.measure import measure_network
 from latency.measuring.process import MeasuringProcess
 from latency.tables.estimate import cost_table
 from latency.target import Target, load_target
-from orchestrator.plan.config import GateConfig
+from orchestrator.plan.requirements import GateConfig
 from orchestrator.trial.corrections import Correction, corrected
 from orchestrator.trial.gate import Figures, Verdict
 from orchestrator.trial.gate import judge as through_gate

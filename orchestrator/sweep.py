@@ -8,7 +8,6 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console
@@ -22,7 +21,7 @@ from orchestrator.cluster.session import announced, connect, living_nodes, requi
 from orchestrator.data.build import build
 from orchestrator.data.format import MANIFEST_NAME, read_manifest
 from orchestrator.data.storage import Storage, require_space
-from orchestrator.plan.baselines import missing_baselines
+from orchestrator.plan.baselines import missing_baselines, stored_baselines
 from orchestrator.plan.check import check_run, require_here, resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
@@ -35,32 +34,11 @@ from orchestrator.plan.stored import known_trials, num_left, stored_results
 from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
 from orchestrator.registry.queue import Registering
 from orchestrator.report.cross import latencies_on
+from orchestrator.report.end import SweepEnd, describe
 from orchestrator.report.live import LiveView
-from orchestrator.report.rows import cost_text
 from orchestrator.report.written import write_report
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
-
-
-@dataclass(frozen=True)
-class SweepEnd:
-    """How a sweep ended.
-
-    Attributes:
-        job: The sweep.
-        results: One per trial, failed ones with their reason.
-        resumed: Trials that were finished before this run, rejected ones too.
-    """
-
-    job: Job
-    results: list[TrialResult]
-    resumed: int
-
-    @property
-    def unplaced(self) -> dict[str, int]:
-        """Points that could not be placed, by target: it has no cost table."""
-        left = num_left(self.job, [result.trial for result in self.results])
-        return left if self.job.run.sweep.points else {}
 
 
 def prepare(config: RunConfig, console: Console) -> Job:
@@ -132,7 +110,8 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         left = num_left(job, before)
         failed: dict[str, TrialResult] = {}
         done = list(before.values())
-        if left or missing_columns(job, done) or missing_baselines(job, done):
+        crossed = [*done, *stored_baselines(job, done)]
+        if left or missing_columns(job, crossed) or missing_baselines(job, done):
             failed = _run_trials(job, left, len(before), registering, ledger, console)
         ledger.idle()
         columns = stored_columns(job)
@@ -298,33 +277,3 @@ def _run_on_tune(
 
     tune_trials(job, expected(), costs, take, max_concurrent)
     return failed
-
-
-def describe(result: TrialResult) -> str:
-    """Return one line about a finished trial."""
-    if result.top1 is None or result.cost is None:
-        return f"[red]{result.trial}: failed: {escape(result.reason)}[/red]"
-    budget = f" of {cost_text(result.budget, result.unit)}" if result.budget else ""
-    rejected = "" if result.done else f" [red]rejected: {escape(result.reason)}[/red]"
-    doubt = f" [yellow]({escape(result.doubt)})[/yellow]" if result.doubt else ""
-    return f"{result.trial}: top-1 {result.top1:.1%}, {cost_text(result.cost, result.unit)}{budget}{rejected}{doubt}"
-
-
-def require_success(end: SweepEnd) -> None:
-    """Raise if a trial failed, a point could not be placed, or no network passed the gate.
-
-    Raises:
-        RunError: Naming the trials and their reasons; some ask for something first, such as to remove a damaged file.
-    """
-    failed, told = [result for result in end.results if not result.finished], []
-    if failed:
-        reasons = "; ".join(f"{result.trial}: {result.reason}" for result in failed)
-        told.append(f"{len(failed)} of {len(end.results)} trials failed ({reasons})")
-    if end.unplaced:
-        names = ", ".join(f"{number} on {name}" for name, number in end.unplaced.items())
-        told.append(f"points could not be placed without a cost table ({names})")
-    if told:
-        raise RunError(f"{'; '.join(told)}; once the reasons are seen to, the same command tries again")
-    if not any(result.done for result in end.results):
-        reasons = "; ".join(f"{result.trial}: {result.reason}" for result in end.results)
-        raise RunError(f"every network of {end.job.run.name} was rejected ({reasons})")

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from supernet.errors import InputError, nearest
-from supernet.rows import Layer, Op
+from supernet.rows import Layer, Op, make_divisible
 
 Builder = Callable[..., nn.Module]
 """(in_channels, out_channels, stride, *, own arguments) -> module from (N, in, H, W) to (N, out, H', W').
@@ -99,6 +100,18 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def activation_named(name: str) -> list[tuple[str, nn.Module]]:
+    """Return the last part of a block: its activation, or nothing for "none".
+
+    Raises:
+        InputError: If there is none of this name.
+    """
+    known = ["none", *ACTIVATIONS]
+    if name not in known:
+        raise InputError(f"unknown activation {name!r}{nearest(name, known)}")
+    return [] if name == "none" else [("act", ACTIVATIONS[name](inplace=True))]
+
+
 @dataclass(frozen=True)
 class _Style:
     """What all convolutions of an operator share beside their shapes."""
@@ -106,11 +119,6 @@ class _Style:
     activation: str
     bn_eps: float
     bn_momentum: float
-
-    def __post_init__(self) -> None:
-        known = ["none", *ACTIVATIONS]
-        if self.activation not in known:
-            raise InputError(f"unknown activation {self.activation!r}{nearest(self.activation, known)}")
 
     def conv_bn(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1, act: bool = True
@@ -121,9 +129,7 @@ class _Style:
         )
         norm = nn.BatchNorm2d(out_channels, eps=self.bn_eps, momentum=self.bn_momentum)
         parts: list[tuple[str, nn.Module]] = [("conv", convolution), ("bn", norm)]
-        if act and self.activation != "none":
-            parts.append(("act", ACTIVATIONS[self.activation](inplace=True)))
-        return nn.Sequential(OrderedDict(parts))
+        return nn.Sequential(OrderedDict([*parts, *(activation_named(self.activation) if act else [])]))
 
 
 @register("conv")
@@ -141,6 +147,28 @@ def conv(
     return _Style(activation, bn_eps, bn_momentum).conv_bn(in_channels, out_channels, kernel_size, stride)
 
 
+class SqueezeExcitation(nn.Module):
+    """Scales channels by what a small network makes of their means.
+
+    Args:
+        channels: Of input and output.
+        squeezed: Between its two layers.
+
+    Source: Hu et al. 2018; with a hard sigmoid as in Howard et al. 2019.
+    """
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.squeeze = nn.Conv2d(channels, squeezed, 1)
+        self.excite = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scaled input, shape (N, C, H, W)."""
+        scale: Tensor = functional.hardsigmoid(self.excite(functional.relu(self.squeeze(self.pool(x)))))
+        return x * scale
+
+
 @register("mbconv")
 def mbconv(
     in_channels: int,
@@ -148,17 +176,38 @@ def mbconv(
     stride: int,
     *,
     kernel_size: int,
-    expand_ratio: int,
+    expand_ratio: float,
+    se_ratio: float = 0,
     activation: str = "relu6",
     bn_eps: float = BN_EPS,
     bn_momentum: float = BN_MOMENTUM,
 ) -> nn.Module:
-    """Build the inverted residual of MobileNetV2: expand, depthwise, linear projection."""
+    """Build the inverted residual of MobileNetV2: expand, depthwise, linear projection.
+
+    Args:
+        in_channels: Of the input.
+        out_channels: Of the output.
+        stride: Of the depthwise convolution.
+        kernel_size: Of the depthwise convolution.
+        expand_ratio: Channels between, as a multiple of the input's; where it is no whole number, they are rounded to a
+            multiple of 8.
+        se_ratio: Channels of a squeeze-and-excitation after the depthwise convolution, as a share of those between; 0
+            for none (MobileNetV3: 0.25).
+        activation: After expansion and depthwise convolution.
+        bn_eps: Of batch norm.
+        bn_momentum: Of batch norm.
+
+    Source: Sandler et al. 2018 (MobileNetV2); Howard et al. 2019 (MobileNetV3).
+    """
     style, mid = _Style(activation, bn_eps, bn_momentum), round(in_channels * expand_ratio)
+    if expand_ratio != int(expand_ratio):
+        mid = make_divisible(in_channels * expand_ratio)
     parts: list[tuple[str, nn.Module]] = []
     if expand_ratio != 1:
         parts.append(("expand", style.conv_bn(in_channels, mid, 1)))
     parts.append(("depthwise", style.conv_bn(mid, mid, kernel_size, stride, groups=mid)))
+    if se_ratio:
+        parts.append(("excite", SqueezeExcitation(mid, make_divisible(mid * se_ratio))))
     parts.append(("project", style.conv_bn(mid, out_channels, 1, act=False)))
     return nn.Sequential(OrderedDict(parts))
 
@@ -175,6 +224,17 @@ class Zero(nn.Module):
 def zero(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """Build the Zero candidate."""
     return Zero()
+
+
+@register("pooled_linear")
+def pooled_linear(in_channels: int, out_channels: int, stride: int, *, activation: str = "hard_swish") -> nn.Module:
+    """Build global average pooling, a linear layer and its activation: (N, in, H, W) to (N, out, 1, 1).
+
+    Source: the last stage of Howard et al. 2019 (MobileNetV3), which widens after the pooling.
+    """
+    parts: list[tuple[str, nn.Module]] = [("pool", nn.AdaptiveAvgPool2d(1))]
+    parts.append(("linear", nn.Conv2d(in_channels, out_channels, 1)))
+    return nn.Sequential(OrderedDict([*parts, *activation_named(activation)]))
 
 
 class Classifier(nn.Module):

@@ -157,3 +157,12 @@ def _expand(spec: OpKeys) -> Iterable[Op]:
     args = spec.model_extra or {}
     for values in itertools.product(*args.values()):
         yield Op(spec.op, tuple(zip(args, values, strict=True)))
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round channels to a multiple of `divisor`, never more than 10 % below `value`.
+
+    Source: the rounding of MobileNet code, as the released ProxylessNAS search uses it.
+    """
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded

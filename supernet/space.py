@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from supernet.errors import InputError, nearest
 from supernet.plain import STRICT, Count, Name, NotNegative, Positive, read, read_json
-from supernet.rows import ZERO, Channels, Layer, Row, RowKeys, read_row
+from supernet.rows import ZERO, Channels, Layer, Row, RowKeys, make_divisible, read_row
 
 T = TypeVar("T")
 
@@ -206,15 +206,6 @@ class _ArchitectureKeys(BaseModel):
     id: str
     stages: tuple[tuple[str, ...], ...]
     space: dict[str, Any]
-
-
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """Round channels to a multiple of `divisor`, never more than 10 % below `value`.
-
-    Source: the rounding of MobileNet code, as the released ProxylessNAS search uses it.
-    """
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 def architecture_to_json(space: Space, architecture: Architecture) -> str:

@@ -43,12 +43,12 @@ def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> N
         return
     Console().print(front_table(rows))
     if columns:
-        heading, *grid = cross_grid(columns, results)
+        heading, *grid = cross_grid(columns, [*results, *known])
         print_table(TITLE, tuple(heading), [tuple(cells) for cells in grid])
     trust = trust_of(results, shared=job.run.mode == "shared")
     for line in (
         *front_notes(rows),
-        *speedups(results, known),
+        *speedups(results, known, columns),
         *cross_notes(columns, results),
         *trust.sentences,
         *_next(job, [result for result in results if result.done]),

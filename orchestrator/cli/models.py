@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from orchestrator.registry.choice import Registered
 
 
-COLUMNS = ("target", "top1", "validation_top1", "cost", "budget", "num_params", "file_bytes")
+COLUMNS = ("top1", "validation_top1", "cost", "budget", "num_params", "file_bytes")
+WIDTH = 120
+"""Of the table at least: names and aliases are what it is for."""
 
 
 def models(
@@ -51,13 +53,13 @@ def _show(networks: "list[Registered]") -> None:
     for heading in ("model", "version", "aliases"):
         table.add_column(heading, overflow="fold")
     for name in COLUMNS:
-        table.add_column(shown[name].metadata["column"], justify="left" if name == "target" else "right", no_wrap=True)
+        table.add_column(shown[name].metadata["column"], justify="right", no_wrap=True)
     for network in networks:
         aliases = ", ".join(network.aliases) or ("-" if network.result.done else "rejected")
         named = (network.model, str(network.version), aliases)
         cells = [CELLS[shown[name].metadata["reads"]](network.result, name) for name in COLUMNS]
         table.add_row(*(Text(cell) for cell in (*named, *cells)))
-    Console().print(table)
+    Console(width=max(Console().width, WIDTH)).print(table)
 
 
 def promote(

@@ -36,7 +36,8 @@ def sweep(
         found = forecast(run)
         print_json(found) if json else console.print(forecast_table(found))
         return
-    from orchestrator.sweep import prepare, require_success, run_sweep
+    from orchestrator.report.end import require_success
+    from orchestrator.sweep import prepare, run_sweep
 
     job = prepare(run, console)
     console.print(f"[bold]onepath[/bold] sweep [bold]{run.name}[/bold] in {escape(job.store.uri)}", soft_wrap=True)

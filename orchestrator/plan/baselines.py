@@ -6,15 +6,16 @@ anything is run.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
 from orchestrator.data.storage import Storage
+from orchestrator.plan.cross import Column, figure_in
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import RESULT_FILE, Job, Trial
 from orchestrator.report.rows import cost_text, front_rows
-from supernet.errors import InputError
+from supernet.errors import InputError, RunError
 from supernet.plain import check_name, read_sealed, to_sealed
 from supernet.presets import load_network
 from supernet.space import Path
@@ -95,6 +96,34 @@ def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
     return Job({**job.config, **place, "space": definition, "baselines": []}, job.data_root), path
 
 
+def chosen_width(job: Job, baseline: Baseline) -> float:
+    """Return a baseline's width, of those whose costs are known.
+
+    Raises:
+        RunError: If a cost that it takes to choose one is not, or none is low enough.
+    """
+    known = known_costs(job, baseline)
+    try:
+        width = widest(baseline.cost, lambda width: known[f"{width:g}"])
+    except KeyError as error:
+        raise RunError(
+            f"{baseline.key}: no cost of its width {error}: remove its result, and both are made anew"
+        ) from None
+    if width is None:
+        raise RunError(f"not even the narrowest {baseline.name} is as fast as the network of {baseline.beside}")
+    return width
+
+
+def made_from(job: Job, baseline: Baseline, width: float) -> tuple[Job, Trial]:
+    """Return the job and the trial of a baseline.
+
+    Raises:
+        InputError: If the known network does not take the sweep's images.
+    """
+    inner, path = scaled(job, baseline.name, width)
+    return inner, Trial(baseline.key, baseline.target, KIND, baseline.cost, path, baseline.short)
+
+
 def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[float] = WIDTHS) -> float | None:
     """Return the greatest width whose cost keeps a limit, by bisection; None where not even the least does.
 
@@ -108,11 +137,6 @@ def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[flo
         middle = (low + high) // 2
         low, high = (middle, high) if cost_of(widths[middle]) <= limit else (low, middle)
     return widths[low] if low >= 0 else None
-
-
-def baseline_trial(baseline: Baseline, path: Path) -> Trial:
-    """Return the trial that trains and measures a baseline."""
-    return Trial(baseline.key, baseline.target, KIND, baseline.cost, path, baseline.short)
 
 
 def stored_baselines(job: Job, results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -161,25 +185,36 @@ def _file(baseline: Baseline) -> str:
     return f"{baseline.target}-{baseline.short}.json"
 
 
-def speedups(results: Sequence[TrialResult], baselines: Sequence[TrialResult]) -> list[str]:
+def speedups(
+    results: Sequence[TrialResult], baselines: Sequence[TrialResult], columns: Mapping[str, Column]
+) -> list[str]:
     """Return, for each baseline, how much faster the front's network of at least its accuracy is, in words.
 
     Args:
         results: Of the searched networks.
         baselines: Of the known ones.
+        columns: Of the cross table: where both stand in it, they were timed in the same rounds.
     """
     said = []
     front = [row.result for row in front_rows(results) if row.on_front]
     for known in (baseline for baseline in baselines if baseline.done):
         rivals = [r for r in front if r.target == known.target and (r.top1 or 0.0) >= (known.top1 or 0.0)]
-        fastest = min(rivals, key=lambda r: r.cost or inf, default=None)
-        what = f"{known.baseline} ({known.top1 or 0.0:.1%}, {cost_text(known.cost, known.unit)})"
-        if fastest is None or not fastest.cost or not known.cost:
+        costs = _in_same_rounds(columns.get(known.target), [known, *rivals])
+        what = f"{known.baseline} ({known.top1 or 0.0:.1%}, {cost_text(costs[0], known.unit)})"
+        if not rivals:
             said.append(f"{known.target}: no network of the front is as accurate as {what}")
             continue
-        gain = f"{known.cost / fastest.cost:.2f} times as fast" if known.unit == "ms" else "smaller"
+        least = min(costs[1:])
+        gain = f"{costs[0] / least:.2f} times as fast" if known.unit == "ms" else "smaller"
         said.append(
-            f"{known.target}: at the accuracy of {what} the front's network is {gain} "
-            f"({cost_text(fastest.cost, fastest.unit)})"
+            f"{known.target}: at the accuracy of {what} the front's network is {gain} ({cost_text(least, known.unit)})"
         )
     return said
+
+
+def _in_same_rounds(column: Column | None, results: Sequence[TrialResult]) -> list[float]:
+    """Return the costs of networks on a target: from its column of the cross table if all of them are in it."""
+    figures = [figure_in(column, result) for result in results] if column else [None]
+    if all(figures):
+        return [figure.latency_ms for figure in figures if figure]
+    return [result.cost or inf for result in results]

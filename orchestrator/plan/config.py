@@ -1,33 +1,27 @@
 """What a user writes: the sections of one sweep, strict and typed, each with its defaults.
 
-Why here: the one list of every setting there is. It must not know how a file is read or what goes with what across
-sections (`check`), nor how anything is run.
+Why here: with `requirements` the one list of every setting there is. It must not know how a file is read or what goes
+with what across sections (`check`), nor how anything is run.
 """
 
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlparse
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from latency.graphs.quantise import Quantisation
 from latency.target import Target, load_target, read_target
 from orchestrator.data.augment import preset
 from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION
+from orchestrator.plan.requirements import Budget, Counted, GateConfig, LimitsConfig, Strict
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError, nearest
 from supernet.loop import SearchSettings
 from supernet.objective import OBJECTIVES
-from supernet.plain import STRICT, Count, CountOrNone, Flag, Name, NotNegative, Positive, Share, Text
+from supernet.plain import STRICT, Count, CountOrNone, Flag, Name, NotNegative, Positive, Text
 from supernet.specialise import TrainSettings
-
-
-class Strict(BaseModel):
-    """A section whose unknown keys are errors."""
-
-    model_config = ConfigDict(**STRICT, frozen=True)
-
 
 STORAGES = ("file", "s3", "gs", "gcs", "abfs", "abfss")
 REGISTRIES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks", "databricks-uc")
@@ -105,8 +99,6 @@ def _for_all(budgets: Any) -> Any:
 
 
 MAX_VALUES = 1000
-Budget = Annotated[Positive, Field(ge=1e-6, le=1e9)]
-Counted = Annotated[Positive, Field(ge=1, le=1e15)]
 Values = Field(min_length=1, max_length=MAX_VALUES)
 
 
@@ -160,7 +152,7 @@ class WorkersConfig(Strict):
     max: Annotated[Count, Field(le=MAX_WORKERS)] = 1
     cpus: Annotated[Positive, Field(le=4096)] = 1.0
     gpus: Annotated[NotNegative, Field(le=64)] = 0.0
-    resources: dict[Text, Annotated[Positive, Field(le=1e6)]] = {}
+    resources: dict[Text, Annotated[Positive, Field(le=1e6)]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -226,39 +218,6 @@ class DeliverConfig(Strict):
     int8: Quantisation = Quantisation()
 
 
-class ParityConfig(Strict):
-    """How far a file's outputs may be from the fp32 network's, as a share of the largest, by its precision.
-
-    int8 is judged by its accuracy.
-    """
-
-    fp32: Positive = 1e-3
-    fp16: Positive = 1e-2
-    bf16: Positive = 5e-2
-
-
-Tolerance = Annotated[NotNegative, Field(le=100)]
-
-
-class GateConfig(Strict):
-    """How far what is known of a network may disagree before it is rejected, see `orchestrator.trial.gate`.
-
-    Attributes:
-        prediction_error: How much slower than predicted the delivered file may be, as a share of the prediction; twice
-            as much faster.
-        over_budget: How much more than its budget it may take, as a share of the budget.
-        max_corrections: How often a network that takes more is replaced by one of a lower limit.
-        parity: How far its outputs may be from the trained network's.
-        max_top1_loss: How much less top-1 it may have than the trained network.
-    """
-
-    prediction_error: Tolerance = 0.10
-    over_budget: Tolerance = 0.0
-    max_corrections: Annotated[CountOrNone, Field(le=10)] = 2
-    parity: ParityConfig = ParityConfig()
-    max_top1_loss: Share = 0.01
-
-
 @dataclass(frozen=True, config=ConfigDict(**STRICT, validate_by_name=True, serialize_by_alias=True))
 class WarmupConfig(SearchSettings):
     """The shared warm-up: `SearchSettings`, and where its weights come from.
@@ -269,22 +228,6 @@ class WarmupConfig(SearchSettings):
     """
 
     origin: Annotated[Text | None, Field(alias="from")] = None
-
-
-class LimitsConfig(Strict):
-    """What a network must not exceed besides its budget; every one that is given holds for all trials.
-
-    Attributes:
-        params: Parameters.
-        macs: Multiply-accumulates of one image.
-        file_mib: Size of the delivered file, in MiB.
-        peak_memory_mib: Memory of inference beside the weights, of one image in fp32, in MiB; see `supernet.peak`.
-    """
-
-    params: Counted | None = None
-    macs: Counted | None = None
-    file_mib: Budget | None = None
-    peak_memory_mib: Budget | None = None
 
 
 class MlflowConfig(Strict):
@@ -339,7 +282,7 @@ class RunConfig(Strict):
     mlflow: MlflowConfig = MlflowConfig()
     storage: Annotated[Text, AfterValidator(_storage)] = "onepath-runs"
     max_concurrent: Annotated[Count, Field(le=MAX_VALUES)] = 1
-    baselines: Annotated[list[Text], Field(max_length=20)] = []
+    baselines: Annotated[list[Text], Field(max_length=20)] = Field(default_factory=list)
     seed: Annotated[CountOrNone, Field(lt=2**31)] = 0
 
     def load_targets(self) -> list[Target]:

@@ -1,8 +1,7 @@
 """The cross table: every network of the fronts on every target, measured in the same rounds, as plain data.
 
 Why here: it tells whether searching for a target paid (the paper's table 6: a network is fastest where it was searched
-for). It must not know how anything is measured or
-shown.
+for), and holds known networks against them. It must not know how anything is measured or shown.
 """
 
 import contextlib
@@ -69,8 +68,8 @@ def is_of(column: Column | None, results: Sequence[TrialResult]) -> bool:
 
 
 def crossed(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """Return the networks of a cross table: those on the front of their target."""
-    return [row.result for row in front_rows(results) if row.on_front]
+    """Return the networks of a cross table: those on the front of their target, and the baselines beside them."""
+    return [row.result for row in front_rows(results) if row.on_front or (row.result.baseline and row.result.done)]
 
 
 def missing_columns(job: Job, results: Sequence[TrialResult]) -> list[str]:
@@ -78,10 +77,11 @@ def missing_columns(job: Job, results: Sequence[TrialResult]) -> list[str]:
 
     Args:
         job: The sweep.
-        results: Of its trials.
+        results: Of its trials and baselines.
     """
     networks = crossed(results)
-    if not job.run.measure.cross_table or len(job.measured) < 2 or len(networks) < 2:
+    fewest = 1 if any(network.baseline for network in networks) else 2
+    if not job.run.measure.cross_table or len(job.measured) < fewest or len(networks) < 2:
         return []
     columns = stored_columns(job)
     return [target for target in job.measured if not is_of(columns.get(target), networks)]
@@ -89,11 +89,13 @@ def missing_columns(job: Job, results: Sequence[TrialResult]) -> list[str]:
 
 def row_of(columns: Mapping[str, Column], result: TrialResult) -> dict[str, Figure]:
     """Return what one network takes on each target that it was measured on."""
-    return {
-        target: column.figures[result.trial]
-        for target, column in columns.items()
-        if column.architectures.get(result.trial) == result.architecture
-    }
+    found = {target: figure_in(column, result) for target, column in columns.items()}
+    return {target: figure for target, figure in found.items() if figure}
+
+
+def figure_in(column: Column, result: TrialResult) -> Figure | None:
+    """Return what a network takes by a column, if it was measured for it."""
+    return column.figures[result.trial] if column.architectures.get(result.trial) == result.architecture else None
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,10 @@ def at_home(column: Column, results: Sequence[TrialResult]) -> Home:
 
     Args:
         column: Of the target.
-        results: Of the networks; those that the column lacks are left out.
+        results: Of the networks; those that the column lacks are left out, and so are baselines.
     """
-    known = [result for result in results if result.trial in column.figures and result.top1 is not None]
+    searched = [result for result in results if not result.baseline]
+    known = [result for result in searched if result.trial in column.figures and result.top1 is not None]
     own = [result for result in known if result.target == column.target]
     others = [result for result in known if result.target != column.target]
     beaten = {}

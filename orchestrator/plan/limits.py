@@ -9,7 +9,8 @@ import torch
 
 from latency.graphs.size import file_table
 from latency.target import Target
-from orchestrator.plan.config import LimitsConfig, RunConfig
+from orchestrator.plan.config import RunConfig
+from orchestrator.plan.requirements import LimitsConfig
 from supernet.cost import CostTable, macs_table, params_table
 from supernet.errors import InputError
 from supernet.knapsack import best_within_all

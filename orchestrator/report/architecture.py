@@ -97,13 +97,13 @@ def _figure(space: Space, architecture: Architecture) -> Figure:
 def _box(block: BlockCost) -> Box:
     """Height by kernel size, width by expansion; what has neither is a plain box."""
     args = dict(block.op.args)
-    kernel, expansion = int(args.get("kernel_size", 0)), int(args.get("expand_ratio", 1))
+    kernel, expansion = int(args.get("kernel_size", 0)), float(args.get("expand_ratio", 1))
     colour = KERNEL_COLOURS.get(kernel, OTHER_COLOUR)
     large = expansion >= LARGE_EXPANSION
     below = "x".join(map(str, block.out_shape))
     size = f" {kernel}x{kernel}" if kernel else ""
     if block.op.name == "mbconv":
-        label = f"MB{expansion}{size}"
+        label = f"MB{expansion:.3g}{size}{' SE' if args.get('se_ratio') else ''}"
     elif block.op.name == "classifier":
         label, kernel = "Pool, FC", 3
     else:

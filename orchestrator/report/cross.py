@@ -37,14 +37,14 @@ def _cell(figure: Figure) -> str:
 def home_cells(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> set[tuple[int, int]]:
     """Return the cells (row, column) of `cross_grid` in which a network is on the target it was searched for."""
     places = {target: number for number, target in enumerate(columns, 2)}
-    rows = enumerate(rows_of(columns, results), 1)
+    rows = [(n, result) for n, result in enumerate(rows_of(columns, results), 1) if not result.baseline]
     return {(number, places[result.target]) for number, result in rows if result.target in places}
 
 
 def rows_of(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> list[TrialResult]:
-    """Return the results that have a figure, by target and cost."""
+    """Return the results that have a figure, by target and cost, each target's baselines after its own."""
     known = [result for result in results if result.done and row_of(columns, result)]
-    return sorted(known, key=lambda result: (result.target, result.cost or 0.0))
+    return sorted(known, key=lambda result: (result.target, result.baseline, result.cost or 0.0))
 
 
 def cross_notes(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> list[str]:

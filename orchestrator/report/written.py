@@ -35,15 +35,15 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
     """
     ledger, columns = stored_ledger(job.store), stored_columns(job)
     files = {"ledger.json": to_json(ledger.to_plain()).encode()}
+    known = stored_baselines(job, results)
     if columns:
-        files["cross_table.json"] = to_json(cross_plain(columns, results)).encode()
+        files["cross_table.json"] = to_json(cross_plain(columns, [*results, *known])).encode()
     if any(result.finished for result in results):
-        known = stored_baselines(job, results)
         rows, settings = front_rows([*results, *known]), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
         trust = trust_of(results, shared=job.run.mode == "shared")
         files["trust.json"] = to_json({**to_plain(trust), "sentences": trust.sentences}).encode()
         spent = PageTable("Where the time went", ledger_grid(ledger), ledger_notes(ledger, [r.trial for r in results]))
-        cross = [_cross(columns, results)] if columns else []
+        cross = [_cross(columns, [*results, *known])] if columns else []
         with tempfile.TemporaryDirectory(prefix="onepath-report-") as folder:
             page = report_html(
                 rows,
@@ -53,7 +53,7 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
                 curves={trial.key: stored_curve(job.trial_store(trial)) for trial in known_trials(job)},
                 tables=[*cross, spent],
                 sections=[
-                    *([("Against known networks", "\n".join(speedups(results, known)))] if known else []),
+                    *([("Against known networks", "\n".join(speedups(results, known, columns)))] if known else []),
                     ("Trust in shared weights", "\n".join(trust.sentences)),
                     ("Configuration", settings),
                 ],

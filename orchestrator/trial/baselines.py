@@ -12,9 +12,10 @@ from orchestrator.cluster.devices import measure_on_target, target_costs
 from orchestrator.cluster.session import announced
 from orchestrator.plan.baselines import (
     Baseline,
-    baseline_trial,
+    chosen_width,
     keep_cost,
     known_costs,
+    made_from,
     missing_baselines,
     scaled,
     widest,
@@ -55,13 +56,11 @@ def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:
         InputError: If the known network does not take the sweep's images.
     """
     cost_of = partial(_cost, job, baseline)
-    width = widest(baseline.cost, cost_of)
-    if width is None:
-        raise RunError(f"not even the narrowest {baseline.name} is as fast as the network of {baseline.beside}")
-    inner, path = scaled(job, baseline.name, width)
+    widest(baseline.cost, cost_of)  # measures what it takes to choose one
+    width = chosen_width(job, baseline)
+    inner, trial = made_from(job, baseline, width)
     nothing = tuple((0.0,) * len(position.candidates) for position in inner.space.positions)
-    table = CostTable(baseline.target, job.target(baseline.target).unit, cost_of(width), nothing)
-    return inner, baseline_trial(baseline, path), table
+    return inner, trial, CostTable(baseline.target, job.target(baseline.target).unit, cost_of(width), nothing)
 
 
 def _cost(job: Job, baseline: Baseline, width: float) -> float:

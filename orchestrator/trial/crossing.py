@@ -14,6 +14,7 @@ from latency.target import Target
 from orchestrator.cluster.models import measure_models
 from orchestrator.cluster.progress import poster
 from orchestrator.cluster.session import announced
+from orchestrator.plan.baselines import baselines_of, chosen_width, made_from, stored_baselines
 from orchestrator.plan.check import not_here
 from orchestrator.plan.cross import CROSS_KEY, Column, Figure, crossed, missing_columns, store_column
 from orchestrator.plan.news import News
@@ -38,7 +39,8 @@ def fill_cross_table(job: Job, say: Say, *, embedded: bool) -> None:
         say: Takes a line for the terminal.
         embedded: Whether the cluster is this machine alone.
     """
-    results = [result for result in stored_results(job).values() if result.done]
+    searched = [result for result in stored_results(job).values() if result.done]
+    results = [*searched, *stored_baselines(job, searched)]
     missing = missing_columns(job, results)
     if not missing:
         return
@@ -58,11 +60,11 @@ def fill_cross_table(job: Job, say: Say, *, embedded: bool) -> None:
 def fill_columns(
     job: Job, results: Sequence[TrialResult], targets: Sequence[str], measure: MeasureAll
 ) -> Iterator[tuple[str, str]]:
-    """Measure the networks of all fronts on targets, and store each column as soon as it is known.
+    """Measure the networks of all fronts, and the baselines, on targets; store each column as soon as it is known.
 
     Args:
         job: The sweep.
-        results: Of its trials.
+        results: Of its trials and baselines.
         targets: That are at hand.
         measure: Measures files on a target.
 
@@ -70,17 +72,18 @@ def fill_columns(
         Each target, with why it has no column, or nothing.
     """
     networks = crossed(results)
-    trials = {trial.key: trial for trial in known_trials(job)}
     made: dict[tuple[str, str, str], bytes] = {}
+    origins: dict[str, tuple[Job, Trial]] = {}
     for name in targets:
         target = job.target(name)
         file = delivered_file(target)
         try:
+            origins = origins or _origins(job, networks)
             contents = {}
             for result in networks:
                 place = result.trial, file, kept_precision(target, file)
                 if place not in made:
-                    made[place] = file_for(job, trials[result.trial], target)
+                    made[place] = file_for(*origins[result.trial], target)
                 contents[result.trial] = made[place]
             found = measure(name, file, contents)
         except (InputError, RunError) as error:
@@ -90,6 +93,14 @@ def fill_columns(
         noise = next((one.noise for one in found.values() if one.noise), "")
         store_column(job, Column(name, {r.trial: r.architecture for r in networks}, figures, noise))
         yield name, ""
+
+
+def _origins(job: Job, networks: Sequence[TrialResult]) -> dict[str, tuple[Job, Trial]]:
+    """Return the job and the trial that each network comes from, by its key: a baseline has a job of its own."""
+    wanted = {network.trial for network in networks if network.baseline}
+    known = baselines_of(job, [network for network in networks if not network.baseline])
+    own = {b.key: made_from(job, b, chosen_width(job, b)) for b in known if b.key in wanted}
+    return {trial.key: (job, trial) for trial in known_trials(job)} | own
 
 
 def file_for(job: Job, trial: Trial, target: Target) -> bytes:

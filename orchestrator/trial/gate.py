@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, sqrt
 
-from orchestrator.plan.config import GateConfig
+from orchestrator.plan.requirements import GateConfig
 from orchestrator.report.rows import cost_text
 from orchestrator.trial.records import NetworkCost
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.budget_hits import Hit, dearest_within, summary, try_budget
-from orchestrator.plan.config import GateConfig
+from orchestrator.plan.requirements import GateConfig
 from orchestrator.trial.records import NetworkCost
 from supernet.cost import CostTable
 from supernet.derive import Derivation, DeriveSettings, pick

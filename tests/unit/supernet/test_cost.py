@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchvision.models import mobilenet_v2, mobilenet_v3_small
 
 from supernet.cost import block_costs, count_cost, macs_table, params_table, trace
 from supernet.network import Supernet, build_network
@@ -40,6 +41,7 @@ def test_imagenet_space_has_the_shapes_of_the_released_code():
         ("proxyless-cpu", 4_361_648, 439_243_864),
         ("proxyless-mobile-14", 6_857_568, 580_883_408),
         ("mobilenet-v2", 3_504_872, 300_774_272),
+        ("mobilenet-v3-small", 2_542_856, 56_510_400),
     ],
 )
 def test_published_networks_have_their_published_size(name, num_params, num_macs):
@@ -69,12 +71,23 @@ def test_networks_of_nas_bench_macro_have_the_counts_of_its_table(digits, num_pa
 
 
 def test_mobilenet_v2_has_the_parameters_of_torchvision():
-    from torchvision.models import mobilenet_v2
-
     with torch.device("meta"):
         reference = mobilenet_v2()
         ours = build_network(*load_network("mobilenet-v2"))
     assert sorted(p.shape for p in ours.parameters()) == sorted(p.shape for p in reference.parameters())
+
+
+def test_mobilenet_v3_small_computes_what_torchvisions_does():
+    torch.manual_seed(0)
+    reference, ours = mobilenet_v3_small().eval(), build_network(*load_network("mobilenet-v3-small")).eval()
+    for tensor in reference.state_dict().values():
+        if tensor.is_floating_point() and tensor.dim() == 1:
+            tensor.uniform_(0.5, 1.5)  # batch norm that does something
+    given = list(reference.state_dict().values())
+    taken = ours.state_dict()
+    ours.load_state_dict({key: new.view_as(old) for (key, old), new in zip(taken.items(), given, strict=True)})
+    images = torch.randn(2, 3, 64, 64)
+    torch.testing.assert_close(ours(images), reference(images), rtol=1e-4, atol=1e-4)
 
 
 def test_macs_are_those_of_the_convolution_formula():

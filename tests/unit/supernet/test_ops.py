@@ -14,6 +14,7 @@ from supernet.cost import count_cost
 from supernet.errors import InputError
 from supernet.network import Supernet
 from supernet.presets import load_space
+from supernet.rows import make_divisible
 from supernet.space import architecture_from_json, architecture_to_json
 
 
@@ -29,7 +30,8 @@ def test_every_operator_gives_the_same_shape_on_equal_terms(name):
     x = torch.randn(2, layer.in_channels, 5, 5, dtype=torch.float64)
     before = x.clone()
     out = module(x)
-    assert out.shape == ((2, layer.out_channels) if name == "classifier" else (2, layer.out_channels, 5, 5))
+    shapes = {"classifier": (2, layer.out_channels), "pooled_linear": (2, layer.out_channels, 1, 1)}
+    assert out.shape == shapes.get(name, (2, layer.out_channels, 5, 5))
     assert torch.equal(x, before)
 
 
@@ -47,6 +49,22 @@ def test_operators_take_an_activation_and_batch_norm_constants(name):
     assert kinds(activation="relu", bn_eps=1e-5, bn_momentum=0.2) == ({(1e-5, 0.2)}, {nn.ReLU})
     assert kinds(activation="hard_swish") == ({(1e-3, 0.1)}, {nn.Hardswish})
     assert kinds(activation="none") == ({(1e-3, 0.1)}, set())
+
+
+def test_squeeze_and_excitation_and_fractions_of_channels():
+    layer = tiny_space().layers[2]
+    plain = {"kernel_size": 3, "expand_ratio": 2}
+
+    def channels(**more):
+        module = ops.build(ops.Op("mbconv", tuple({**plain, **more}.items())), layer)
+        return [m.out_channels for m in module.modules() if isinstance(m, nn.Conv2d)]
+
+    wide, narrow = layer.in_channels, layer.out_channels
+    assert channels() == channels(se_ratio=0) == [2 * wide, 2 * wide, narrow]
+    assert channels(se_ratio=0.25) == [2 * wide, 2 * wide, 8, 2 * wide, narrow]
+    assert channels(expand_ratio=4.6)[0] == make_divisible(4.6 * wide), "no multiple of the input's: a multiple of 8"
+    shorts = [ops.Op("mbconv", tuple({**plain, "se_ratio": ratio}.items())).short for ratio in (0, 0.25)]
+    assert shorts == ["k3e2s0", "k3e2s0.25"]
 
 
 OWN_OPERATOR = """

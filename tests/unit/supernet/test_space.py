@@ -13,11 +13,11 @@ from supernet.errors import InputError
 from supernet.gates import sample_path
 from supernet.presets import load_network, load_space, preset_names
 from supernet.rng import generator
+from supernet.rows import make_divisible
 from supernet.space import (
     Architecture,
     architecture_from_json,
     architecture_to_json,
-    make_divisible,
     read_space,
 )
 

@@ -8,8 +8,10 @@ from report_cases import done
 from orchestrator.plan.baselines import (
     WIDTHS,
     Baseline,
-    baseline_trial,
     baselines_of,
+    chosen_width,
+    keep_cost,
+    made_from,
     missing_baselines,
     scaled,
     speedups,
@@ -17,10 +19,11 @@ from orchestrator.plan.baselines import (
     widest,
 )
 from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.cross import Column, Figure
 from orchestrator.plan.trials import RESULT_FILE, Job
 from orchestrator.report.rows import front_rows
 from supernet.cost import count_cost
-from supernet.errors import InputError
+from supernet.errors import InputError, RunError
 from supernet.plain import to_sealed
 from supernet.presets import read_preset
 
@@ -84,7 +87,7 @@ def test_the_widest_that_keeps_the_limit_is_found_in_few_looks(limit, width):
 def test_finished_ones_are_found_again_and_others_are_missing(tmp_path):
     job = job_in(tmp_path)
     (first, *_) = baselines_of(job, RESULTS)
-    trial = baseline_trial(first, ())
+    _, trial = made_from(job, first, 0.1)
     assert (trial.limited, trial.key, trial.baseline) == (False, "fast-mobilenet-v2", "mobilenet-v2")
     result = done(first.key, "ort-cpu-1t", 1.0, 0.75, baseline="mobilenet-v2")
     store = job.store.child("baselines", "trials", first.key)
@@ -105,15 +108,38 @@ def test_a_baseline_is_on_no_front_and_keeps_none_off():
 def test_what_a_front_gains_is_said_at_the_accuracy_of_each_baseline():
     slow = done("fast-mobilenet-v2", "ort-cpu-1t", 1.8, 0.78, baseline="mobilenet-v2")
     better = replace(slow, top1=0.95)
-    (gain,) = speedups(RESULTS, [slow])
+    (gain,) = speedups(RESULTS, [slow], {})
     assert gain.startswith("ort-cpu-1t: at the accuracy of mobilenet-v2 (78.0%, 1.800 ms) the front's network is 1.80 ")
     assert gain.endswith("times as fast (1.000 ms)")
-    assert speedups(RESULTS, [better]) == [
+    assert speedups(RESULTS, [better], {}) == [
         "ort-cpu-1t: no network of the front is as accurate as mobilenet-v2 (95.0%, 1.800 ms)"
     ]
 
 
-def test_names_of_files_make_keys():
+def test_the_gain_is_of_one_run_where_both_were_timed_in_one():
+    slow = done("fast-mobilenet-v2", "ort-cpu-1t", 1.8, 0.78, baseline="mobilenet-v2")
+    names = {"fast": 0.5, "best": 2.0, "fast-mobilenet-v2": 1.5}
+    figures = {name: Figure(ms, 0.01, ms) for name, ms in names.items()}
+    column = Column("ort-cpu-1t", dict.fromkeys(names, slow.architecture), figures, "")
+    (gain,) = speedups(RESULTS, [slow], {"ort-cpu-1t": column})
+    assert gain.endswith("(78.0%, 1.500 ms) the front's network is 3.00 times as fast (0.500 ms)")
+    other = replace(column, architectures={**column.architectures, "fast": "another"})
+    assert "1.80 times" in speedups(RESULTS, [slow], {"ort-cpu-1t": other})[0], "not the network that was timed"
+
+
+def test_a_width_is_chosen_of_known_costs_alone(tmp_path):
+    job = job_in(tmp_path)
+    (first, *_) = baselines_of(job, RESULTS)
+    with pytest.raises(RunError, match="fast-mobilenet-v2: no cost of its width"):
+        chosen_width(job, first)
+    for width in WIDTHS:
+        keep_cost(job, first, width, 2 * width)
+    assert chosen_width(job, first) == WIDTHS[14]
+    assert WIDTHS[14] <= 0.5 < WIDTHS[15]
+    with pytest.raises(RunError, match="not even the narrowest mobilenet-v2 is as fast as the network of fast"):
+        chosen_width(job, replace(first, cost=0.1))
+
+
+def test_names_of_files_make_keys(tmp_path):
     mine = Baseline("nets/my-net.yaml", "ort-b1", "ort-cpu-1t", 1.0)
-    assert mine.key == "ort-b1-my-net"
-    assert baseline_trial(mine, ()).baseline == "my-net"
+    assert (mine.key, mine.short) == ("ort-b1-my-net", "my-net")

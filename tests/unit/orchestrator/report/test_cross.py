@@ -27,6 +27,15 @@ def test_a_row_per_network_a_column_per_target_and_the_home_of_each_marked():
     assert home_cells(COLUMNS, RESULTS) == {(1, 3), (2, 2)}
 
 
+def test_a_baseline_stands_after_the_networks_of_its_target_and_is_nobodys_home():
+    known = done("o1-mobilenet-v2", "ort", 0.9, 0.85, baseline="mobilenet-v2")
+    columns = {"ort": column("ort", o1=1.0, **{known.trial: 0.5})}
+    results = [known, *RESULTS]
+    assert [row[0] for row in cross_grid(columns, results)] == ["network", "o1", "o1-mobilenet-v2"]
+    assert home_cells(columns, results) == {(1, 2)}
+    assert cross_plain(columns, results)["home"][0]["num_others"] == 0
+
+
 def test_an_unknown_error_is_not_written():
     figures = {"t1": Figure(9.0, None, 9.0)}
     unsure = {"torch": Column("torch", {"t1": "k5e6-k3e3-skip"}, figures, "too busy")}

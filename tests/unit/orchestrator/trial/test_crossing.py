@@ -11,15 +11,26 @@ from safetensors.torch import save
 
 from latency.measuring.measure import Measurement
 from orchestrator.data.build import build
+from orchestrator.plan.baselines import WIDTHS, baselines_of, chosen_width, keep_cost, made_from, stored_baselines
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.cross import crossed, missing_columns, stored_columns
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, PROGRAM_FILE, WEIGHTS_FILE, Job, Trial, plan_trials
+from orchestrator.plan.trials import (
+    ONNX_FILE,
+    OUTCOME_FILE,
+    PROGRAM_FILE,
+    RESULT_FILE,
+    WEIGHTS_FILE,
+    Job,
+    Trial,
+    plan_trials,
+)
 from orchestrator.trial.crossing import file_for, fill_columns
 from orchestrator.trial.files import make_files
 from orchestrator.trial.records import Outcome, checksum, write_record
 from supernet.errors import RunError
 from supernet.network import build_network
+from supernet.plain import to_sealed
 from supernet.presets import read_preset
 
 TARGETS = ["ort-cpu-1t", "ort-cpu-int8-1t", "macs"]
@@ -120,6 +131,32 @@ def test_there_is_no_table_of_one_target_of_one_network_or_where_none_is_wanted(
     assert missing_columns(unwanted, results_of(unwanted)) == []
     single = job_of(tmp_path, targets=("ort-cpu-1t", "torch-cpu-1t"))
     assert missing_columns(single, results_of(single)[:1]) == []
+
+
+def test_a_baseline_goes_to_every_target_beside_the_front_and_is_made_of_its_own_job(tmp_path: Path, data: str) -> None:
+    job = job_of(tmp_path, data, ("ort-cpu-1t", "torch-cpu-1t"))
+    job = Job({**job.config, "baselines": ["mobilenet-v2-32px"]}, data)
+    results = results_of(job)
+    stored(job)
+    (baseline, *_) = baselines_of(job, results)
+    for width in WIDTHS:
+        keep_cost(job, baseline, width, 10 * width)
+    inner, trial = made_from(job, baseline, chosen_width(job, baseline))
+    assert inner.space.width_mult == WIDTHS[0]
+    store_network(inner, trial, 0)
+    known = inner.result(trial, cost=1.0, top1=0.5, architecture="known", baseline=trial.baseline)
+    inner.trial_store(trial).write(RESULT_FILE, to_sealed(known).encode())
+    assert stored_baselines(job, results) == [known]
+
+    device, both = Device(), [*results, known]
+    assert dict(fill_columns(job, both, ["ort-cpu-1t"], device)) == {"ort-cpu-1t": ""}
+    ((_, _, contents),) = device.given
+    assert set(contents) == {*(trial.key for trial in plan_trials(job.run)), trial.key}
+    assert contents[trial.key] == inner.trial_store(trial).read(ONNX_FILE)
+    alone = [result for result in both if result.target == "ort-cpu-1t"]
+    assert missing_columns(job, both) == ["torch-cpu-1t"]
+    single = job_of(tmp_path / "single", data, ("ort-cpu-1t",))
+    assert missing_columns(single, alone) == ["ort-cpu-1t"], "one target is enough to time a baseline beside its rival"
 
 
 def test_only_fronts_are_crossed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from latency.graphs.export import export_onnx, export_program
 from latency.target import load_target
 from orchestrator.data.storage import Storage
-from orchestrator.plan.config import GateConfig
+from orchestrator.plan.requirements import GateConfig
 from orchestrator.plan.trials import ONNX_FILE, PROGRAM_FILE
 from orchestrator.trial.deliver import differences, tally, top1
 from supernet.network import build_network

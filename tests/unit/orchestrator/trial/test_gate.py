@@ -5,7 +5,7 @@ from math import nan
 
 import pytest
 
-from orchestrator.plan.config import GateConfig, ParityConfig
+from orchestrator.plan.requirements import GateConfig, ParityConfig
 from orchestrator.trial.gate import Difference, Figures, judge
 from orchestrator.trial.records import NetworkCost
 

@@ -19,14 +19,13 @@ from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, WEIGHTS_FILE, Job, plan_trials
-from orchestrator.sweep import describe
+from orchestrator.report.end import describe
 from orchestrator.trial.corrections import corrected, corrections_of
 from orchestrator.trial.deliver import Bench
 from orchestrator.trial.records import Outcome, checksum, read_record, write_record
 from orchestrator.trial.trial import finish
 from supernet.cost import CostTable, params_table
 from supernet.network import build_network
-from supernet.presets import read_preset
 from supernet.proposals import best_within
 from supernet.space import Architecture
 
@@ -190,22 +189,3 @@ def test_an_export_that_is_broken_is_caught(scene) -> None:
     result = sound.finish()
     assert result.status == "rejected"
     assert "model.onnx (fp32) differs from the trained network by" in result.reason
-
-
-def test_every_result_has_the_unit_of_its_target():
-    definition, _ = read_preset("runs", "quickstart")
-    changes = {"targets": ["macs", "ort-cpu-1t"], "sweep": {"budget_fractions": [0.5]}}
-    job = Job(resolved(check_run({**definition, **changes}, "mixed")), "")
-    trials = plan_trials(job.run)
-    made = [(job.result(trial, cost=5.2e6, budget=6e6, top1=0.9), trial) for trial in trials]
-    assert [result.unit for result, _ in made] == ["1", "ms"]
-    assert describe(made[0][0]) == "macs-f0.5: top-1 90.0%, 5.2 M of 6 M"
-    assert describe(made[1][0]) == "ort-cpu-1t-f0.5: top-1 90.0%, 5200000.0 ms of 6000000.0 ms"
-
-
-def test_a_reason_with_brackets_is_told_as_it_stands():
-    definition, _ = read_preset("runs", "quickstart")
-    job = Job(resolved(check_run(definition, "quickstart")), "")
-    trial = plan_trials(job.run)[0]
-    line = describe(job.result(trial, status="failed", reason="no file [/data/x] here"))
-    assert Text.from_markup(line).plain == f"{trial.key}: failed: no file [/data/x] here"

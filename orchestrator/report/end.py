@@ -1,0 +1,62 @@
+"""How a sweep and its trials ended, in words, and whether that is a success. It must not know how they ran."""
+
+from dataclasses import dataclass
+
+from rich.markup import escape
+
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.stored import num_left
+from orchestrator.plan.trials import Job
+from orchestrator.report.rows import cost_text
+from supernet.errors import RunError
+
+
+@dataclass(frozen=True)
+class SweepEnd:
+    """How a sweep ended.
+
+    Attributes:
+        job: The sweep.
+        results: One per trial, failed ones with their reason.
+        resumed: Trials that were finished before this run, rejected ones too.
+    """
+
+    job: Job
+    results: list[TrialResult]
+    resumed: int
+
+    @property
+    def unplaced(self) -> dict[str, int]:
+        """Points that could not be placed, by target: it has no cost table."""
+        left = num_left(self.job, [result.trial for result in self.results])
+        return left if self.job.run.sweep.points else {}
+
+
+def describe(result: TrialResult) -> str:
+    """Return one line about a finished trial."""
+    if result.top1 is None or result.cost is None:
+        return f"[red]{result.trial}: failed: {escape(result.reason)}[/red]"
+    budget = f" of {cost_text(result.budget, result.unit)}" if result.budget else ""
+    rejected = "" if result.done else f" [red]rejected: {escape(result.reason)}[/red]"
+    doubt = f" [yellow]({escape(result.doubt)})[/yellow]" if result.doubt else ""
+    return f"{result.trial}: top-1 {result.top1:.1%}, {cost_text(result.cost, result.unit)}{budget}{rejected}{doubt}"
+
+
+def require_success(end: SweepEnd) -> None:
+    """Raise if a trial failed, a point could not be placed, or no network passed the gate.
+
+    Raises:
+        RunError: Naming the trials and their reasons; some ask for something first, such as to remove a damaged file.
+    """
+    failed, told = [result for result in end.results if not result.finished], []
+    if failed:
+        reasons = "; ".join(f"{result.trial}: {result.reason}" for result in failed)
+        told.append(f"{len(failed)} of {len(end.results)} trials failed ({reasons})")
+    if end.unplaced:
+        names = ", ".join(f"{number} on {name}" for name, number in end.unplaced.items())
+        told.append(f"points could not be placed without a cost table ({names})")
+    if told:
+        raise RunError(f"{'; '.join(told)}; once the reasons are seen to, the same command tries again")
+    if not any(result.done for result in end.results):
+        reasons = "; ".join(f"{result.trial}: {result.reason}" for result in end.results)
+        raise RunError(f"every network of {end.job.run.name} was rejected ({reasons})")
