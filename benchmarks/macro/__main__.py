@@ -97,7 +97,8 @@ def main() -> int:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--arms", nargs="+", choices=arms, default=arms[:1])
     parser.add_argument("--epochs", type=float, default=8.0)
-    parser.add_argument("--seeds", type=int, default=1, help="how many, from 0")
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--networks", type=int, default=600, help="distinct ones that are judged, of 3,969")
     parser.add_argument("--without-refit", type=int, default=0, help="networks judged without refit of batch norm too")
     parser.add_argument("--budgets", nargs="+", type=float, default=[40, 50, 60, 70], help="millions of multiply-adds")
@@ -119,7 +120,7 @@ def main() -> int:
     for stage, run_stage in (("ranking", rank), ("found", search), ("cost", cost)):
         if stage in asked.stages:
             rows: list[dict[str, object]] = []
-            for seed in range(asked.seeds):
+            for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
                 data = MacroImages(asked.images, seed=seed)
                 for arm in asked.arms:
                     row = run_stage(Run(arm, asked.epochs, seed, asked.work), data, asked)
