@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from orchestrator.plan.placement import Point
 from supernet.cost import CostTable
+from supernet.limits import NO_LIMITS, Limits
 from supernet.pool import Judged, fit_losses
-from supernet.proposals import best_front
+from supernet.proposals import best_front, best_within
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -41,13 +43,20 @@ def table_error(costs: CostTable) -> float:
 
 
 def expected_front(
-    costs: CostTable, pool: Sequence[Judged], *, weighted: bool, reference: float, num_classes: int
+    costs: CostTable,
+    pool: Sequence[Judged],
+    *,
+    weighted: bool,
+    reference: float,
+    num_classes: int,
+    limits: Limits = NO_LIMITS,
 ) -> list[Point]:
     """Return what the values that may be asked for lead to, cheapest network first.
 
     The ends of the front are the networks worth having: the cheapest there is, and the cheapest of those that the
     additive model of the judged paths expects the least loss of. Without judged paths the dear end is the dearest
-    network, and nothing is known of quality: it rises with the logarithm of the cost.
+    network, and nothing is known of quality: it rises with the logarithm of the cost. Further limits move the ends;
+    what lies between is expected as if there were none on sums.
 
     Args:
         costs: Of the target.
@@ -55,23 +64,34 @@ def expected_front(
         weighted: Whether values are weights of `add_linear`; otherwise budgets.
         reference: Cost that weights are relative to.
         num_classes: Of the images: what loss guessing has.
+        limits: That every network keeps besides.
     """
-    known = _known(costs, pool) if pool else None
+    known = _known(costs, pool, limits) if pool else None
+    ends = _ends(costs, costs.matrix, limits) if known is None else (float(known[0][0]), float(known[0][-1]))
     if weighted:
-        return _of_weights(costs, known, reference, num_classes)
-    return _of_budgets(costs, known)
+        return _of_weights(ends, known, reference, num_classes)
+    return _of_budgets(ends, known)
 
 
-def _known(costs: CostTable, pool: Sequence[Judged]) -> tuple[Floats, Floats]:
+def _ends(costs: CostTable, scores: Tensor, limits: Limits) -> tuple[float, float]:
+    """Return what the cheapest network and that of the highest scores cost, of those that keep the limits."""
+    low, high = (costs.total(best_within(s, costs, math.inf, limits)) for s in (-costs.matrix, scores))
+    return low, high
+
+
+def _known(costs: CostTable, pool: Sequence[Judged], limits: Limits) -> tuple[Floats, Floats]:
     """Return costs and expected losses of the paths that no other beats in both by the model, exactly."""
     model = fit_losses(pool, [len(row) for row in costs.candidates])
-    found, scores = best_front(-model.effects, costs)
-    return found, model.constant - scores
+    scores = (-model.effects).masked_fill(limits.mask(model.effects.shape), -math.inf)
+    found, best = best_front(scores, costs)
+    low, high = _ends(costs, scores, limits)
+    first, last = (max(0, int(np.searchsorted(found, end, side="right")) - 1) for end in (low, high))
+    return found[first : last + 1], (model.constant - best)[first : last + 1]
 
 
-def _of_budgets(costs: CostTable, known: tuple[Floats, Floats] | None) -> list[Point]:
-    low = costs.minimum * (1.0 + ROOM)
-    high = max(low, costs.maximum if known is None else float(known[0][-1]))
+def _of_budgets(ends: tuple[float, float], known: tuple[Floats, Floats] | None) -> list[Point]:
+    low = ends[0] * (1.0 + ROOM)
+    high = max(low, ends[1])
     budgets = sorted({rounded_up(value) for value in np.geomspace(low, high, NUM_VALUES).tolist()})
     if known is None:
         return [Point(budget, budget, math.log(budget)) for budget in budgets]
@@ -81,13 +101,13 @@ def _of_budgets(costs: CostTable, known: tuple[Floats, Floats] | None) -> list[P
 
 
 def _of_weights(
-    costs: CostTable, known: tuple[Floats, Floats] | None, reference: float, num_classes: int
+    ends: tuple[float, float], known: tuple[Floats, Floats] | None, reference: float, num_classes: int
 ) -> list[Point]:
     """Return what weights lead to: the path with the least loss + weight * cost / reference, steepest weight first."""
     if known is None:
-        even = math.log(num_classes) * reference / max(costs.maximum - costs.minimum, LEAST)
+        even = math.log(num_classes) * reference / max(ends[1] - ends[0], LEAST)
         weights = _weights(STEEPEST * even, FLATTEST * even)
-        between = np.geomspace(costs.minimum, costs.maximum, len(weights)).tolist()
+        between = np.geomspace(*ends, len(weights)).tolist()
         return [Point(weight, cost, math.log(cost)) for weight, cost in zip(weights, between, strict=True)]
     found, losses = known
     steep = (losses[0] - losses[1:]) / (found[1:] - found[0]) * reference

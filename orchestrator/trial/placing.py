@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 
 from orchestrator.plan.expected import expected_front, table_error
+from orchestrator.plan.limits import limits_of
 from orchestrator.plan.placement import Point, next_point
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import Points, known_trials, read_points, results_of, write_points
@@ -65,13 +66,21 @@ class Placing:
     def __init__(self, job: Job, costs: Mapping[str, CostTable], say: Callable[[str], None]) -> None:
         self.job, self.say = job, say
         pool = read_pool(job.store) if job.run.fills_pool else ()
-        self.fronts = {name: _Front(self._expected(table, pool), table_error(table)) for name, table in costs.items()}
+        self.fronts = {
+            name: _Front(self._expected(name, table, pool), table_error(table)) for name, table in costs.items()
+        }
         self._given: set[str] = set()
 
-    def _expected(self, costs: CostTable, pool: Sequence[Judged]) -> list[Point]:
+    def _expected(self, name: str, costs: CostTable, pool: Sequence[Judged]) -> list[Point]:
         middle = Trial("", costs.name, "weight", 1.0).reference(costs)
+        space, run = self.job.space, self.job.run
         return expected_front(
-            costs, pool, weighted=self.job.run.weighted, reference=middle, num_classes=self.job.space.num_classes
+            costs,
+            pool,
+            weighted=run.weighted,
+            reference=middle,
+            num_classes=space.num_classes,
+            limits=limits_of(run.limits, space, self.job.target(name)),
         )
 
     def __iter__(self) -> Iterator[Trial]:

@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.plan.expected import ROOM, expected_front, rounded_up, table_error
 from supernet.cost import CostTable
+from supernet.limits import NO_LIMITS, Limit, Limits
 from supernet.pool import Judged, fit_losses
 
 COSTS = CostTable("t", "ms", 0.5, ((0.0, 1.0, 2.5), (0.2, 0.9), (0.1, 0.4, 1.7)))
@@ -23,8 +24,8 @@ def loss(path):
 POOL = [Judged(path, 0.5, loss(path)) for path in random.Random(0).sample(PATHS, 15)]
 
 
-def expected(costs=COSTS, pool=POOL, *, weighted=False, reference=3.0):
-    return expected_front(costs, pool, weighted=weighted, reference=reference, num_classes=10)
+def expected(costs=COSTS, pool=POOL, *, weighted=False, reference=3.0, limits=NO_LIMITS):
+    return expected_front(costs, pool, weighted=weighted, reference=reference, num_classes=10, limits=limits)
 
 
 @pytest.mark.parametrize("costs", [COSTS, COUNTS], ids=["ms", "counts"])
@@ -72,6 +73,27 @@ def test_a_space_of_one_network_has_one_point():
     for judged in (pool, ()):
         assert [point.value for point in expected(alone, judged)] == [704.0]
         assert {point.cost for point in expected(alone, judged, weighted=True)} == {640.0}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("most", [700.0, 1500.0, 3000.0, 9000.0])
+def test_nothing_is_expected_beyond_what_keeps_the_limits(most, weighted):
+    """Parameters and milliseconds disagree here: the fastest path has many, and a candidate takes too much memory."""
+    sizes = CostTable("params", "1", 0.0, ((900.0, 500.0, 2500.0), (800.0, 100.0), (100.0, 400.0, 1700.0)))
+    limits = Limits((Limit(sizes, most),), forbidden=((2, 2),))
+    kept, model = [path for path in PATHS if limits.keep(path)], fit_losses(POOL, (3, 2, 3))
+    best, least = min(kept, key=model.loss), min(map(COSTS.total, kept))
+    points = expected(weighted=weighted, limits=limits)
+    assert points[0].cost <= least
+    assert points[-1].cost <= COSTS.total(best)
+    if not weighted:
+        assert points[0].value == rounded_up(least * (1 + ROOM))
+        assert points[-1].value <= rounded_up(max(COSTS.total(best), least * (1 + ROOM)))
+    for point in expected(pool=(), weighted=weighted, limits=limits):
+        assert least * 0.999 <= point.cost <= max(COSTS.total(path) for path in kept) * 1.2
+    free = Limits(forbidden=limits.forbidden)
+    allowed = [path for path in PATHS if free.keep(path)]
+    assert -expected(weighted=weighted, limits=free)[-1].quality == pytest.approx(min(map(model.loss, allowed)))
 
 
 def test_counts_are_exact_and_milliseconds_are_not():
