@@ -29,6 +29,9 @@ from supernet.training import resolved
 
 # Seconds around one training job and one measurement: process starts, export, registration.
 JOB_SECONDS, MEASURE_SECONDS = 15.0, 8.0
+WIDTHS_TRIED = 5
+"""Widths of a baseline that are measured until the one that is as fast as its rival is found, see `baselines.widest`."""
+
 REST_BYTES = 16 * 2**20
 """Networks, registry and records of a small sweep."""
 
@@ -52,6 +55,7 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "targets": [target.name for target in run.load_targets()],
         "not_here": not_here(run.load_targets()),
         "num_trials": _num_trials(run),
+        "num_baselines": _num_baselines(run),
         "placed_by": _placed_by(run),
         "trials": [{"key": t.key, "target": t.target, "kind": t.kind, "value": t.value} for t in trials],
         "mode": run.mode,
@@ -79,7 +83,7 @@ def forecast_seconds(run: RunConfig) -> dict[str, float]:
 
 def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     """Return how long a sweep and its parts take where a weight step takes so long per image and core."""
-    num_trials, source = _num_trials(run), inherited(run)
+    num_trials, num_baselines, source = _num_trials(run), _num_baselines(run), inherited(run)
     cores = os.cpu_count() or 1
     share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
     warmup = run.warmup.num_steps * run.warmup.batch_size * share
@@ -93,15 +97,17 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     train = run.train.num_steps * run.train.batch_size * share
     measure = MEASURE_SECONDS + 2 * run.measure.network_seconds
     trial = search + train + JOB_SECONDS + measure
+    widths = WIDTHS_TRIED * (MEASURE_SECONDS + run.measure.network_seconds)
+    baseline = widths + train + JOB_SECONDS + measure
     tables = len([t for t in run.load_targets() if t.measured]) * (run.measure.table_seconds + MEASURE_SECONDS)
-    total = tables + warmup + JOB_SECONDS + trial * num_trials / run.max_concurrent
+    total = tables + warmup + JOB_SECONDS + trial * num_trials / run.max_concurrent + baseline * num_baselines
     phases = {
         "latency table": tables,
         "warm-up": warmup,
         "search": search * num_trials,
-        "train": train * num_trials,
-        "measure": measure * num_trials,
-        "workers": JOB_SECONDS * (1 + num_trials),
+        "train": train * (num_trials + num_baselines),
+        "measure": measure * num_trials + (measure + widths) * num_baselines,
+        "workers": JOB_SECONDS * (1 + num_trials + num_baselines),
     }
     return {
         "table_seconds": round(tables, 1),
@@ -109,6 +115,7 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
         "warmup_from": source.store.uri if source else None,
         "warmup_saved_seconds": round(saved, 1),
         "trial_seconds": round(trial, 1),
+        "baseline_seconds": round(baseline, 1),
         "total_seconds": round(total, 1),
         "phase_seconds": {phase: round(seconds, 1) for phase, seconds in phases.items()},
     }
@@ -117,6 +124,11 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
 def _num_trials(run: RunConfig) -> int:
     """Return how many trials there are; of points, how many there may be at most."""
     return (run.sweep.points or 0) * len(run.targets) + len(plan_trials(run))
+
+
+def _num_baselines(run: RunConfig) -> int:
+    """Return how many baselines there are at most: one of each name beside every network of a front."""
+    return len(run.baselines) * _num_trials(run)
 
 
 def _placed_by(run: RunConfig) -> str:
@@ -176,6 +188,11 @@ def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
     return {name: _mib(size) for name, size in found.items()}
 
 
+def _baselines_row(found: dict[str, Any]) -> dict[str, str]:
+    number = found["num_baselines"]
+    return {"baselines": f"{number} at most, each {clock(found['baseline_seconds'])}"} if number else {}
+
+
 def _saving(found: dict[str, Any]) -> str:
     if not found["warmup_from"]:
         return ""
@@ -188,22 +205,25 @@ def _mib(size: int) -> float:
 
 
 def _image_seconds(supernet: Supernet, seconds: float = 2.0) -> float:
-    """Return the time of one weight step per image on one core of this machine, mean over random paths."""
+    """Return the time of one weight step per image on one core of this machine, mean over random paths.
+
+    Processor time: what other work takes of the machine at the moment says nothing about the night.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     space = supernet.space
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(16, *space.input_size, generator=generator).to(memory_format=torch.channels_last)
     labels = torch.zeros(16, dtype=torch.int64)
-    count, start = 0, time.perf_counter()
-    while count < 3 or time.perf_counter() - start < seconds:
+    count, start = 0, time.process_time()
+    while count < 3 or time.process_time() - start < seconds:
         if count == 2:
-            start = time.perf_counter()  # the first steps are slower
+            start = time.process_time()  # the first steps are slower
         draws = [int(torch.randint(len(p.candidates), (), generator=generator)) for p in space.positions]
         F.cross_entropy(supernet(images, tuple(draws)), labels).backward()  # type: ignore[no-untyped-call]
         count += 1
     torch.set_num_threads(threads)
-    return (time.perf_counter() - start) / ((count - 2) * 16)
+    return (time.process_time() - start) / ((count - 2) * 16)
 
 
 def forecast_table(found: dict[str, Any]) -> Table:
@@ -224,6 +244,7 @@ def forecast_table(found: dict[str, Any]) -> Table:
         "tables": clock(found["table_seconds"]),
         "warm-up": clock(found["warmup_seconds"]) + _saving(found),
         "each trial": clock(found["trial_seconds"]),
+        **_baselines_row(found),
         "in all": f"{clock(found['total_seconds'])} on this machine's cores, {found['worker_hours']} worker-hours",
     }
     for target, reason in found["not_here"].items():

@@ -59,3 +59,16 @@ def test_points_count_as_trials_and_are_said_to_be_placed(found):
     assert "24: up to 8 budgets per target: the ends of its front, then its widest gaps, by" in captured.get()
     assert found["num_trials"] == len(found["trials"]) == 6
     assert found["placed_by"] == ""
+
+
+def test_baselines_are_counted_with_their_widths_and_training(found):
+    known = ["mobilenet-v2-32px", "mobilenet-v3-small-32px"]
+    more = forecast(check_run(definition(baselines=known), "mine"))
+    assert (found["num_baselines"], more["num_baselines"]) == (0, 12)
+    alone = forecast(check_run(definition(baselines=known[:1]), "mine"))
+    assert alone["total_seconds"] < more["total_seconds"]
+    assert more["phase_seconds"]["workers"] > 2 * found["phase_seconds"]["workers"]
+    table = Console(width=200)
+    with table.capture() as captured:
+        table.print(forecast_table(more))
+    assert "12 at most, each" in captured.get()
