@@ -86,20 +86,16 @@ def _typical(layer: LayerTrace) -> int:
 
 
 def calibration_paths(space: Space) -> list[Path]:
-    """Return the smallest and the largest network by MACs, the smallest with one heavy layer first or last, and some
-    that go from light to heavy, or back, between.
+    """Return the smallest and the largest network by MACs, and some that go from light to heavy, or back, between.
 
     Uniform random networks would not do: they cost nearly alike, and have parameters in proportion to their cost. These
-    are shallow and deep, and wide early (much cost, few parameters) or late. The smallest alone would decide the
-    offset: it lies off the line, for a few layers stay in caches where more do not. At most half of a small space is
-    taken, so that some are left to verify with.
+    are shallow and deep, and wide early (much cost, few parameters) or late. At most half of a small space is taken, so
+    that some are left to verify with.
     """
     wanted = min(NUM_CALIBRATION_NETWORKS, max(2, space.num_architectures // 2))
     ranked = [sorted(range(len(row)), key=row.__getitem__) for row in macs_table(space).candidates]
     rng = random.Random(CALIBRATION_SEED)
-    smallest, largest = (tuple(order[end] for order in ranked) for end in (0, -1))
-    ends = [smallest, largest, (*largest[:1], *smallest[1:]), (*smallest[:-1], *largest[-1:])]
-    found = dict.fromkeys(ends[: max(2, wanted)])
+    found = dict.fromkeys(tuple(order[end] for order in ranked) for end in (0, -1))
     for _ in range(10 * NUM_CALIBRATION_NETWORKS):
         if len(found) >= wanted:
             break

@@ -59,7 +59,6 @@ def test_calibration_has_the_smallest_and_the_largest_network() -> None:
     assert paths[1] == (5,) * 6
     assert macs[0] == min(macs)
     assert macs[1] == max(macs)
-    assert paths[2:4] == [(5, 6, 6, 0, 6, 6), (0, 6, 6, 0, 6, 5)], "the smallest with one heavy layer"
     assert len(set(paths)) == len(paths) == 16
     assert paths == calibration_paths(load_space("digits"))
 
