@@ -30,7 +30,7 @@ from supernet.training import resolved
 # Seconds around one training job and one measurement: process starts, export, registration.
 JOB_SECONDS, MEASURE_SECONDS = 15.0, 8.0
 WIDTHS_TRIED = 5
-"""Widths of a baseline that are measured until the one that is as fast as its rival is found, see `baselines.widest`."""
+"""Widths of a baseline that are measured until that which is as fast as its rival is found, see `baselines.widest`."""
 
 REST_BYTES = 16 * 2**20
 """Networks, registry and records of a small sweep."""
