@@ -29,7 +29,7 @@ test: $(INSTALLED)  ## Lint, type-check and run the tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(UNIT)
 	$(BIN)/python -m pytest tests/fuzz -n logical --maxprocesses 4
-	$(BIN)/python -m pytest tests/integration $(SLOW:%=--ignore=%)
+	$(BIN)/python -m pytest tests/integration $(SLOW:%=--ignore=%) -n 2 --dist worksteal --timeout 900
 
 slow: $(INSTALLED)  ## Run what wants a quiet machine, PostgreSQL or 6 GB from pip: real measurements, nodes that die
 	$(BIN)/python -m pytest $(SLOW)

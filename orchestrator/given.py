@@ -54,6 +54,10 @@ IN_TORCH = Target("torch", "torch", batch=50)
 """Where a torch export is judged that is not the delivered file."""
 
 
+GIVEN = "given"
+"""Objective of what no sweep has found."""
+
+
 @dataclass(frozen=True)
 class Given:
     """What a user has of a network, and what it is for.
@@ -106,7 +110,7 @@ def judge_and_measure(
         "sweep": sweep,
         "trial": trial,
         "target": given.target.name,
-        "objective": "given",
+        "objective": GIVEN,
         "seed": 0,
         "cost": found.latency_ms,
         "cost_median": found.median_ms,
@@ -211,8 +215,19 @@ def _written(contents: Mapping[str, bytes], folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in contents}
 
 
+def require_free(registry: Registry, sweep: str, key: str) -> None:
+    """Refuse a key under which a sweep registered a network of its own: that would be replaced.
+
+    Raises:
+        InputError: If it did.
+    """
+    taken = [network for network in registry.networks() if network.result.sweep == sweep]
+    if any(network.result.trial == key and network.result.objective != GIVEN for network in taken):
+        raise InputError(f"key {key!r}: sweep {sweep!r} has registered a trial of that name; use another --key")
+
+
 def registry_for(name: str, key: str, storage: str, address: str | None) -> tuple[Registry, dict[str, Any]]:
-    """Return the registry that a network goes to, with the configuration of what it is registered under.
+    """Return the registry that a network goes to, with the configuration of the sweep of that name, if it is at hand.
 
     That is the registry of a sweep of that name, else the one at an address, else the one beside the storage's sweeps.
 
@@ -220,7 +235,7 @@ def registry_for(name: str, key: str, storage: str, address: str | None) -> tupl
         InputError: If a sweep of that name has a trial of this key, or the storage wants an address.
     """
     root = Storage(storage)
-    store, config = root.child(name), {"name": name}
+    store, config = root.child(name), dict[str, Any]()
     if store.exists(CONFIG_FILE):
         job = Job({**stored_config(store), "storage": root.uri}, "")
         if key in {trial.key for trial in known_trials(job)}:

@@ -197,7 +197,7 @@ def _run_trials(
             # These wait for their devices beside each other, and a device that never comes holds up no other.
             at_once = max(run.max_concurrent, sum(left[name] for name in absent))
             failed |= _run_on_tune(job, absent, costs, at_once, registering, view)
-            run_baselines(job, partial(_run_baseline, view=view), view.say)
+            run_baselines(job, partial(_run_baseline, view=view), view.say, view.forget)
             fill_cross_table(job, view.say, embedded=connection.embedded)
             view.forget(CROSS_KEY)
             return failed

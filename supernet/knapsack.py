@@ -69,7 +69,8 @@ class _Pass:
 
     def __init__(self, gains: list[Floats], costs: list[Floats], fixed: Floats, most: Floats) -> None:
         self.gains, self.costs, self.fixed, self.most = gains, costs, fixed, most
-        self.scale = np.maximum(sum(cost.max(0) - cost.min(0) for cost in costs), 1e-300)
+        spread = np.sum([cost.max(0) - cost.min(0) for cost in costs], axis=0)
+        self.scale = np.where(spread > 0, spread, np.maximum(np.abs(most - fixed), 1.0))
         self._add_conflict()
         least = [cost.min(0) for cost in self.costs]
         self.rest = [*np.cumsum(least[::-1], axis=0)[::-1], np.zeros(len(self.most))]

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 
 COLUMNS = ("top1", "validation_top1", "cost", "budget", "num_params", "file_bytes")
-WIDTH = 120
-"""Of the table at least: names and aliases are what it is for."""
 
 
 def models(
@@ -39,7 +37,7 @@ def models(
 
 
 def _show(networks: "list[Registered]") -> None:
-    """Print networks as a table; a terminal that is too narrow breaks the aliases."""
+    """Print networks as a table; a terminal that is too narrow wraps its lines, and cuts nothing."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -59,7 +57,9 @@ def _show(networks: "list[Registered]") -> None:
         named = (network.model, str(network.version), aliases)
         cells = [CELLS[shown[name].metadata["reads"]](network.result, name) for name in COLUMNS]
         table.add_row(*(Text(cell) for cell in (*named, *cells)))
-    Console(width=max(Console().width, WIDTH)).print(table)
+    console = Console()
+    console.width = max(console.width, Console(width=1000).measure(table).maximum)  # aliases are what it is for
+    console.print(table)
 
 
 def promote(

@@ -101,7 +101,7 @@ def say(text: str) -> None:
 def print_table(
     title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str = "", *, left: int = 1
 ) -> None:
-    """Print a table: the first columns to the left, the others to the right."""
+    """Print a table: the first columns to the left, the others to the right; a narrow terminal wraps it."""
     from rich.console import Console
     from rich.table import Table
 
@@ -110,7 +110,8 @@ def print_table(
         table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console(width=max(Console().width, 100))
+    console = Console()
+    console.width = max(console.width, Console(width=1000).measure(table).maximum)
     console.print(title, soft_wrap=True)
     console.print(table)
     if caption:

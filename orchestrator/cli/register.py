@@ -36,7 +36,7 @@ def register(
 
     from latency.measuring.measure import measure_file
     from latency.target import load_target
-    from orchestrator.given import Given, judge_and_measure, registry_for
+    from orchestrator.given import Given, judge_and_measure, registry_for, require_free
     from orchestrator.plan.result import told
     from orchestrator.report.rows import cost_text
     from supernet.plain import check_name
@@ -48,6 +48,7 @@ def register(
     normalisation = (_numbers(mean, "--mean"), _numbers(std, "--std")) if mean and std else None
     given = Given(file, the_target, data, weights, crop, normalisation, trust)
     opened, config = registry_for(check_name(name, "name"), key, storage, registry)
+    require_free(opened, name, key)
     with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder, progress_bar() as progress:
         measure = partial(measure_file, seconds=seconds, progress=progress)
         result, files = judge_and_measure(given, Path(folder), sweep=name, trial=key, measure=measure)

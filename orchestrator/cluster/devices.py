@@ -126,10 +126,12 @@ def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: o
     return _result(remote, job, target)
 
 
-def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: bytes | None, seconds: float) -> bytes:
+def _build_table(
+    space: Mapping[str, Any], target: Mapping[str, Any], known: bytes | None, seconds: float, key: str
+) -> bytes:
     """Build a table, or confirm the known one, on the node of the target."""
     where, goal = read_space(space, "space"), read_target(target, "target")
-    tell = teller(poster(), goal.name, "latency table")
+    tell = teller(poster(), key, "latency table")
     with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
         path = table_path(folder, where, goal)
         if known is not None:
@@ -145,14 +147,19 @@ def _build_table(space: Mapping[str, Any], target: Mapping[str, Any], known: byt
     raise RunError(reason)
 
 
-def target_costs(job: Job, name: str) -> CostTable:
+def target_costs(job: Job, name: str, key: str = "") -> CostTable:
     """Return the costs of the sweep's space on a target of any kind; see `table_on_target` for a measured one."""
     target = job.target(name)
-    return table_on_target(job, target).cost_table() if target.measured else cost_table(job.space, target, "")
+    return table_on_target(job, target, key).cost_table() if target.measured else cost_table(job.space, target, "")
 
 
-def table_on_target(job: Job, target: Target) -> LatencyTable:
+def table_on_target(job: Job, target: Target, key: str = "") -> LatencyTable:
     """Return the latency table of the sweep's space on a target, measured there unless a valid one is kept.
+
+    Args:
+        job: The sweep.
+        target: A measured one.
+        key: Of the news about it; the target's name if empty.
 
     Raises: as `measure_on_target`.
     """
@@ -167,7 +174,8 @@ def table_on_target(job: Job, target: Target) -> LatencyTable:
         target.to_dict(),
         known,
         job.run.measure.table_seconds,
-        news=News(target.name, "latency table"),
+        key or target.name,
+        news=News(key or target.name, "latency table"),
     )
     if _stored(tables, name) == known != content:  # else another trial was faster: all use the same table
         tables.write(name, content)

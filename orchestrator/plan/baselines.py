@@ -13,7 +13,7 @@ from math import inf
 from orchestrator.data.storage import Storage
 from orchestrator.plan.cross import Column, figure_in
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import RESULT_FILE, Job, Trial
+from orchestrator.plan.trials import RESULT_FILE, Job, Trial, short_name
 from orchestrator.report.rows import cost_text, front_rows
 from supernet.errors import InputError, RunError
 from supernet.plain import check_name, read_sealed, to_sealed
@@ -54,7 +54,7 @@ class Baseline:
     @property
     def short(self) -> str:
         """The known network's name without its folder."""
-        return self.name.rsplit("/", 1)[-1].removesuffix(".yaml")
+        return short_name(self.name)
 
 
 def baselines_of(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
@@ -205,7 +205,9 @@ def speedups(
             said.append(f"{known.target}: no network of the front is as accurate as {what}")
             continue
         least = min(costs[1:])
-        gain = f"{costs[0] / least:.2f} times as fast" if known.unit == "ms" else "smaller"
+        gain = (
+            f"{costs[0] / least:.2f} times as fast" if known.unit == "ms" else f"{least / costs[0]:.2f} times as large"
+        )
         said.append(
             f"{known.target}: at the accuracy of {what} the front's network is {gain} ({cost_text(least, known.unit)})"
         )

@@ -4,7 +4,7 @@ Why here: every mistake that can be found without a device or a cluster is found
 ends with exit code 2 before anything starts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ from orchestrator.data.sources.registry import check_source
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.inherited import inherited
 from orchestrator.plan.limits import check_limits
-from orchestrator.plan.trials import plan_trials
+from orchestrator.plan.trials import plan_trials, short_name
 from supernet.errors import InputError
 from supernet.objective import OBJECTIVES
-from supernet.plain import read
+from supernet.plain import check_name, read
 from supernet.presets import load_network, load_space, read_preset, space_definition
 
 
@@ -48,11 +48,7 @@ def _check_parts(config: RunConfig, place: str) -> None:
     """Check what goes with what across sections, and that all names can be made."""
     load_space(config.space, f"{place}.space")
     plan_trials(config, place)
-    for index, name in enumerate(config.baselines):
-        try:
-            load_network(name)
-        except InputError as error:
-            raise InputError(f"{place}.baselines[{index}]: {error}") from error
+    _check_baselines(config.baselines, f"{place}.baselines")
     _check_objective(config, place)
     check_limits(config, place)
     if config.warmup.arch_every or not config.warmup.train_weights:
@@ -69,6 +65,22 @@ def _check_parts(config: RunConfig, place: str) -> None:
     for label, size in sizes.items():
         if size < config.workers.max:
             raise InputError(f"{place}.{label}: {size} images are too few for {config.workers.max} workers")
+
+
+def _check_baselines(names: Sequence[str], place: str) -> None:
+    """Refuse known networks that are none, or whose names would not tell their trials apart."""
+    known: dict[str, int] = {}
+    for index, name in enumerate(names):
+        try:
+            load_network(name)
+        except InputError as error:
+            raise InputError(f"{place}[{index}]: {error}") from error
+        short = check_name(short_name(name), f"{place}[{index}], the name of its trials")
+        if short in known:
+            raise InputError(
+                f"{place}[{index}]: {name!r} and {names[known[short]]!r} are both called {short!r}; rename one"
+            )
+        known[short] = index
 
 
 def _check_objective(config: RunConfig, place: str) -> None:
@@ -125,6 +137,7 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     plain["space"] = space_definition(config.space)
     plain["targets"] = [target.to_dict() for target in config.load_targets()]
     plain["storage"] = _absolute(plain["storage"])
+    plain["baselines"] = [_absolute(name) if name.endswith(".yaml") else name for name in config.baselines]
     if "/" in (plain["warmup"]["from"] or ""):  # else a name in the storage, wherever that moves
         plain["warmup"]["from"] = _absolute(plain["warmup"]["from"])
     return plain

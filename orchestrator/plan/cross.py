@@ -134,10 +134,11 @@ def at_home(column: Column, results: Sequence[TrialResult]) -> Home:
 
     Args:
         column: Of the target.
-        results: Of the networks; those that the column lacks are left out, and so are baselines.
+        results: Of the networks; those that the column lacks or has no error of are left out, and so are baselines.
     """
     searched = [result for result in results if not result.baseline]
-    known = [result for result in searched if result.trial in column.figures and result.top1 is not None]
+    figures = {result.trial: figure_in(column, result) for result in searched}
+    known = [r for r in searched if (f := figures[r.trial]) and f.error_ms is not None and r.top1 is not None]
     own = [result for result in known if result.target == column.target]
     others = [result for result in known if result.target != column.target]
     beaten = {}

@@ -4,6 +4,7 @@ Why here: a night on a cluster is planned from this. Counts come from the config
 shapes of a step's tensors; speeds are measured for a few seconds on this machine, and the page says so.
 """
 
+import math
 import os
 import time
 from typing import Any
@@ -100,7 +101,9 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     widths = WIDTHS_TRIED * (MEASURE_SECONDS + run.measure.network_seconds)
     baseline = widths + train + JOB_SECONDS + measure
     tables = len([t for t in run.load_targets() if t.measured]) * (run.measure.table_seconds + MEASURE_SECONDS)
-    total = tables + warmup + JOB_SECONDS + trial * num_trials / run.max_concurrent + baseline * num_baselines
+    total = (
+        tables + warmup + JOB_SECONDS + trial * math.ceil(num_trials / run.max_concurrent) + baseline * num_baselines
+    )
     phases = {
         "latency table": tables,
         "warm-up": warmup,

@@ -37,7 +37,8 @@ class KeptLedger:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._now = store.child(FOLDER), now
-        self._name = f"run-{len(_files(self._folder)) + 1:04d}.json"
+        numbers = [int(name[4:-5]) for name in _files(self._folder) if name[4:-5].isdigit()]
+        self._name = f"run-{max(numbers, default=0) + 1:04d}.json"
         self._ledger, self._kept_at = Ledger(now(), rank_devices, forecast), now()
 
     def look(self, news: Mapping[str, News]) -> None:

@@ -95,6 +95,11 @@ def trial_key(target: str, kind: str, value: float, place: str) -> str:
     return check_name(f"{target}-{letter}{number.normalize():f}{unit}", place)
 
 
+def short_name(reference: str) -> str:
+    """Return what to call a known network that is named by a preset or by the path of its YAML file."""
+    return reference.rsplit("/", 1)[-1].removesuffix(".yaml")
+
+
 def limit_kind(target: Target) -> str:
     """Return the kind of trials with a limit in the target's own unit."""
     return "ms" if target.unit == "ms" else "count"

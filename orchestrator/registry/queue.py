@@ -166,13 +166,13 @@ class Registering:
             RunError: If networks could not be registered, with the command that registers what is stored.
         """
         self._give_up_at = time.monotonic() + self.patience
-        errors = self._errors(self.waiting)
+        lost = self._errors(self.waiting)
         files = kept()
-        errors += self._errors([self.executor.submit(self._patiently, lambda: self._close(files))])
-        if errors:
-            networks = len(errors) - 1 or "its end"
+        unclosed = self._errors([self.executor.submit(self._patiently, lambda: self._close(files))])
+        if lost or unclosed:
+            what = f"{len(lost)} of {len(self.waiting)} networks" if lost else "the end of the sweep"
             raise RunError(
-                f"everything is stored, but {networks} of {len(self.waiting)} could not be registered ({errors[0]}); "
+                f"everything is stored, but {what} could not be registered ({[*lost, *unclosed][0]}); "
                 f"this registers what is stored and searches nothing again: {again(self.job)}"
             )
 

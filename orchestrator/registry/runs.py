@@ -36,7 +36,7 @@ class Runs:
         self._last_step: dict[tuple[str, str], int] = {}
 
     def open_sweep(self, sweep: str, config: Mapping[str, Any]) -> str:
-        """Return the id of the sweep's run, made or found again, with `config.json` in it."""
+        """Return the id of the sweep's run, made or found again, with `config.json` in it where one is given."""
         _check_name("sweep", sweep)
         tags = {SWEEP_TAG: sweep, ROLE_TAG: "sweep"}
         run = self._find(tags)
@@ -44,7 +44,8 @@ class Runs:
             run = self._client.create_run(self._experiment_id, tags=tags, run_name=sweep)
         else:
             self._client.update_run(run.info.run_id, status="RUNNING")
-        self._client.log_dict(run.info.run_id, dict(config), "config.json")
+        if config:
+            self._client.log_dict(run.info.run_id, dict(config), "config.json")
         return str(run.info.run_id)
 
     def of_sweep(self, sweep: str) -> Any:

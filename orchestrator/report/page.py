@@ -202,19 +202,20 @@ def _prediction_figure(rows: Sequence[Row]) -> Any:
 
 
 def _search_figures(rows: Sequence[Row], curves: Mapping[str, Sequence[Point]]) -> list[Any]:
-    """How the searches went: expected cost as a share of the budget, and entropy of alpha; none without curves."""
+    """How the searches went: expected cost as a share of the budget, else of what it began at, and entropy of alpha;
+    none without curves.
+    """
     import plotly.graph_objects as go
 
     drawn = [row.result for row in rows if curves.get(row.result.trial)]
+    limited = any(result.budget for result in drawn)
     targets = list(dict.fromkeys(row.result.target for row in rows))
     costs, entropies, named = go.Figure(), go.Figure(), set[str]()
     for result in drawn:
         points, colour = curves[result.trial], TARGET_COLOURS[targets.index(result.target) % len(TARGET_COLOURS)]
-        whole = result.budget or points[0].expected_cost
-        for figure, values in (
-            (costs, [point.expected_cost / whole for point in points]),
-            (entropies, [point.entropy for point in points]),
-        ):
+        whole = result.budget if limited else points[0].expected_cost
+        shares = [(costs, [point.expected_cost / whole for point in points])] if whole else []  # a failed one has none
+        for figure, values in (*shares, (entropies, [point.entropy for point in points])):
             figure.add_scatter(
                 x=[point.step for point in points],
                 y=values,
@@ -228,7 +229,7 @@ def _search_figures(rows: Sequence[Row], curves: Mapping[str, Sequence[Point]]) 
             )
         named.add(result.target)
     costs.add_hline(1.0, line={"color": BUDGET_COLOUR, "dash": "dot", "width": 1.5})
-    _style(costs, "step", "expected cost / budget")
+    _style(costs, "step", "expected cost / budget" if limited else "expected cost / that at the start")
     _style(entropies, "step", "entropy of alpha (nats)")
     return [costs, entropies] if drawn else []
 

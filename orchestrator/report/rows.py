@@ -5,6 +5,7 @@ Why here: table, picture and page say the same. It must not know how anything is
 
 from collections.abc import Callable, Iterable
 from dataclasses import Field, dataclass
+from decimal import Decimal
 from typing import Any
 
 from orchestrator.plan.result import TrialResult, told
@@ -91,16 +92,17 @@ def count_text(value: float | None, digits: int = 3) -> str:
     """Return a count in so many digits with k, M or G, such as `1.23 M`."""
     if value is None:
         return "-"
+    value = float(f"{value:.{digits}g}")
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= size:
-            return f"{value / size:.{digits}g} {unit}"
+            return f"{Decimal(repr(value / size)).normalize():f} {unit}"
     return f"{value:.0f}"
 
 
 def bytes_text(value: float | None) -> str:
     """Return a size in three digits, such as `1.23 MB`."""
     text = count_text(value)
-    return text if value is None else f"{text}{'B' if value >= 1000 else ' B'}"
+    return text if value is None else f"{text}{'B' if text[-1].isalpha() else ' B'}"
 
 
 def ms_text(value: float | None) -> str:

@@ -24,18 +24,20 @@ from orchestrator.plan.stored import stored_results
 from orchestrator.plan.trials import Job, Trial
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
+from supernet.plain import check_name
 
 Run = Callable[[Job, Trial, CostTable], None]
 """Runs one trial to its stored result."""
 
 
-def run_baselines(job: Job, run: Run, say: Callable[[str], None]) -> None:
+def run_baselines(job: Job, run: Run, say: Callable[[str], None], forget: Callable[[str], None]) -> None:
     """Run what is left of the baselines whose targets are at hand; no sweep fails for one.
 
     Args:
         job: The sweep.
         run: Runs a trial of a baseline's own job.
         say: Takes a line for the terminal.
+        forget: Told the key of one that is over.
     """
     results = [result for result in stored_results(job).values() if result.done]
     for baseline in missing_baselines(job, results):
@@ -46,6 +48,7 @@ def run_baselines(job: Job, run: Run, say: Callable[[str], None]) -> None:
             run(inner, trial, costs)
         except (InputError, RunError) as error:
             say(f"[yellow]{baseline.key}: no baseline: {escape(str(error))}[/yellow]")
+        forget(baseline.key)
 
 
 def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:
@@ -56,6 +59,7 @@ def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:
         InputError: If the known network does not take the sweep's images.
     """
     cost_of = partial(_cost, job, baseline)
+    check_name(baseline.key, f"baselines, {baseline.name}: the name of its trial")
     widest(baseline.cost, cost_of)  # measures what it takes to choose one
     width = chosen_width(job, baseline)
     inner, trial = made_from(job, baseline, width)

@@ -90,6 +90,8 @@ def _pick(
         settings=settings,
         tell=lambda what, step, num_steps: place.post(News(trial.key, f"derive: {what}", step, num_steps)),
     )
+    if costs != search.costs:
+        question.budget = within_reach(question)
     derived = pick(question)
     probs = search.alpha.probs().detach()
     chance = by_chance(question, max(1, len(derived.judged)), generator(run.seed, "chance", trial.key))
@@ -105,3 +107,11 @@ def _pick(
     )
     write_record(job.trial_store(trial), FINDINGS_FILE, findings)
     return derived.path
+
+
+def within_reach(question: Derivation) -> float | None:
+    """Return the budget, or the cost of the cheapest network that is left where a corrected table has none within it.
+
+    What is measured of that network then decides, and the gate rejects it if it must.
+    """
+    return question.budget and max(question.budget, question.least)

@@ -68,11 +68,14 @@ class Verdict:
         over_budget: By how much it is over its budget, in words; empty if it is not.
         others: What else rejects it.
         doubts: What is said of it and rejects nothing.
+        slower: Whether it is rejected as slower than predicted: the device may have been disturbed, and measuring once
+            more tells.
     """
 
     over_budget: str
     others: tuple[str, ...]
     doubts: tuple[str, ...]
+    slower: bool
 
     @property
     def reason(self) -> str:
@@ -88,7 +91,8 @@ class Verdict:
 def judge(figures: Figures, gate: GateConfig) -> Verdict:
     """Return what disagrees about a network by more than the gate's tolerances, and what is only uncertain."""
     rejections, doubts = list[str](), list[str]()
-    for found in (_prediction(figures, gate), _accuracy(figures, gate)):
+    prediction = _prediction(figures, gate)
+    for found in (prediction, _accuracy(figures, gate)):
         if found:
             text, certain = found
             (rejections if certain else doubts).append(text)
@@ -98,7 +102,8 @@ def judge(figures: Figures, gate: GateConfig) -> Verdict:
             rejections.append(f"{name} is {value:.6g}; at most {most:.6g} is allowed (limits.{name})")
     if figures.cost.noise:
         doubts.append(f"noisy measurement: {figures.cost.noise}")
-    return Verdict(_over_budget(figures, gate), tuple(rejections), tuple(doubts))
+    slower = prediction is not None and prediction[1] and figures.cost.value > figures.predicted
+    return Verdict(_over_budget(figures, gate), tuple(rejections), tuple(doubts), slower)
 
 
 def _over_budget(figures: Figures, gate: GateConfig) -> str:

@@ -158,10 +158,20 @@ class NetworkCost:
 
 @dataclass(frozen=True)
 class Timing:
-    """What the delivered file takes, and the checksum of that file."""
+    """What was measured of the delivered file.
+
+    Attributes:
+        file_sha256: Checksum of that file.
+        costs: What it took, each time that it was measured.
+    """
 
     file_sha256: str
-    cost: NetworkCost
+    costs: tuple[NetworkCost, ...]
+
+    @property
+    def cost(self) -> NetworkCost:
+        """What it takes: the fastest, for disturbances only add."""
+        return min(self.costs, key=lambda cost: cost.value)
 
 
 LOST = {

@@ -1,6 +1,7 @@
 """The best path under several sums against all paths there are, and on a space that has too many to look at."""
 
 import itertools
+import math
 import time
 
 import pytest
@@ -86,3 +87,14 @@ def test_the_imagenet_space_takes_no_time_whether_limits_can_be_met_or_not() -> 
         with pytest.raises(InputError, match="against"):
             best_within_all(scores, [*sums, (against, 0.55 * against.maximum)])
     assert time.perf_counter() - start < 60
+
+
+@pytest.mark.parametrize("most", [2.7e8, 6e8, 1e15])
+def test_a_sum_that_no_candidate_changes_keeps_its_limit_however_far_below_it_is(most):
+    """One candidate in use per position, as after pruning: the sum has no spread to be scaled by."""
+    macs = CostTable("macs", "1", 1e8, tuple((1.7e7, 2e7) for _ in range(10)))
+    ms = CostTable("t", "ms", 0.1, tuple((0.1, 0.3) for _ in range(10)))
+    scores = torch.tensor([[0.0, -math.inf]] * 10, dtype=torch.float64)
+    assert best_within_all(scores, [(ms, 2.0), (macs, most)]) == (0,) * 10
+    with pytest.raises(InputError, match="no path keeps all limits"):
+        best_within_all(scores, [(ms, 2.0), (macs, 2.6e8)])

@@ -17,3 +17,10 @@ def test_the_first_columns_stand_left_and_figures_right(capsys):
     assert head == "name  op    count"
     assert first == "a     k3        1"
     assert second == "long  k5e6  1,234"
+
+
+def test_a_narrow_terminal_cuts_no_column(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    row = tuple(f"figure-number-{number}" for number in range(12))
+    print_table("title", tuple("abcdefghijkl"), [row])
+    assert capsys.readouterr().out.splitlines()[2].split() == list(row)

@@ -59,6 +59,30 @@ def test_a_known_network_that_is_none_is_refused_with_its_place(tmp_path):
         job_in(tmp_path, baselines=["mobilenet-v9"])
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["mobilenet-v2", "mobilenet-v2"], r"baselines\[1\]: 'mobilenet-v2' and 'mobilenet-v2' are both called"),
+        (["a/net.yaml", "mobilenet-v2", "b/net.yaml"], r"baselines\[2\]: .* are both called 'net'; rename one"),
+        (["a/my net.yaml"], r"baselines\[0\], the name of its trials: .*my net"),
+    ],
+)
+def test_names_that_would_not_tell_baselines_apart_are_refused(tmp_path, monkeypatch, names, said):
+    monkeypatch.chdir(tmp_path)
+    for name in names:
+        if name.endswith(".yaml"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("space: mobilenet-v2\nstages: []\n")
+    with pytest.raises(InputError, match=said):
+        job_in(tmp_path, baselines=names)
+
+
+def test_the_file_of_a_known_network_is_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("space: mobilenet-v2\nstages: []\n")
+    assert job_in(tmp_path, baselines=["own.yaml"]).config["baselines"] == [str(tmp_path / "own.yaml")]
+
+
 @pytest.mark.parametrize("name", ["mobilenet-v2", "proxyless-mobile"])
 def test_a_known_network_is_scaled_in_width_and_takes_the_sweeps_images(tmp_path, name):
     job = job_in(tmp_path)
@@ -114,6 +138,12 @@ def test_what_a_front_gains_is_said_at_the_accuracy_of_each_baseline():
     assert speedups(RESULTS, [better], {}) == [
         "ort-cpu-1t: no network of the front is as accurate as mobilenet-v2 (95.0%, 1.800 ms)"
     ]
+
+
+def test_of_counts_it_is_said_how_large_the_rival_is():
+    results = [done("small", "macs", 2e6, 0.70, unit="1"), done("large", "macs", 8e6, 0.90, unit="1")]
+    known = done("small-net", "macs", 4e6, 0.75, baseline="net", unit="1")
+    assert speedups(results, [known], {})[0].endswith("(75.0%, 4 M) the front's network is 2.00 times as large (8 M)")
 
 
 def test_the_gain_is_of_one_run_where_both_were_timed_in_one():

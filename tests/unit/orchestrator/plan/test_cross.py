@@ -83,4 +83,4 @@ def test_a_figure_of_unknown_error_beats_none():
     known = column("x", x1=1.0, y1=0.9)
     unsure = dataclasses.replace(known, figures={**known.figures, "y1": Figure(0.9, None, 1.0)})
     assert at_home(known, results).beaten == {"x1": "y1"}
-    assert at_home(unsure, results).beaten == {}
+    assert at_home(unsure, results).sentence == "x: has no network of another target to compare"

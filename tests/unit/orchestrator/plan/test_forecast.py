@@ -72,3 +72,10 @@ def test_baselines_are_counted_with_their_widths_and_training(found):
     with table.capture() as captured:
         table.print(forecast_table(more))
     assert "12 at most, each" in captured.get()
+
+
+def test_no_sweep_is_shorter_than_one_of_its_trials():
+    alone = forecast(
+        check_run(definition(targets=["macs"], sweep={"budget_fractions": [0.5]}, max_concurrent=64), "mine")
+    )
+    assert alone["total_seconds"] > alone["warmup_seconds"] + alone["trial_seconds"]

@@ -48,3 +48,10 @@ def test_a_ledger_that_cannot_be_written_ends_no_sweep(tmp_path):
         ledger.look(SEARCH)
         (tmp_path / FOLDER).write_text("a file where the folder would be")
     assert (tmp_path / FOLDER).read_text() == "a file where the folder would be"
+
+
+def test_a_run_overwrites_no_other_where_one_is_lost(tmp_path):
+    store = Storage(str(tmp_path))
+    for name in ("run-0002.json", "notes.json"):
+        store.child(FOLDER).write(name, b"{}")
+    assert KeptLedger(store, 1.0, {})._name == "run-0003.json"

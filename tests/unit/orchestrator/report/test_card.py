@@ -23,7 +23,7 @@ def test_a_card_says_what_was_measured_and_how_to_load_it() -> None:
     card = version_card(RESULT, about("cat", "dog", "emu"), confusion)
     for said in (
         "# night-ort-cpu-1t, version 3\n",
-        "Tells 3 classes of images apart on `ort-cpu-1t`, within a budget of 1.500 ms.",
+        "Tells 3 classes of images apart on `ort-cpu-1t`, searched for a budget of 1.500 ms.",
         "| top-1, test split | 91.2 % (88-94), 95 % interval, 360 images |",
         "| top-5, test split | 99.0 % (97.3-99.6) |",
         "| on ort-cpu-1t | 1.250 ms ± 0.010 ms, median 1.300 ms; batch 1, 1 thread, fp32, onnxruntime |",
@@ -45,7 +45,7 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "cost was counted, not measured" in card
     assert "| on ort-cpu-1t | 5 M |" in card
     assert "Fingerprint `not known`" in card
-    for absent in ("Accuracy per class", "In doubt", "confus", "None", "SHA-256", "within a budget", "top-5"):
+    for absent in ("Accuracy per class", "In doubt", "confus", "None", "SHA-256", "for a budget", "top-5"):
         assert absent not in card, absent
 
 

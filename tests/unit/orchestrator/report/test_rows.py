@@ -6,7 +6,16 @@ import numpy as np
 from report_cases import RESULTS, done
 
 from orchestrator.report.front import front_rows
-from orchestrator.report.rows import cost_label, cost_text, count_text, limit_text, ms_text, percent_text, tick_text
+from orchestrator.report.rows import (
+    bytes_text,
+    cost_label,
+    cost_text,
+    count_text,
+    limit_text,
+    ms_text,
+    percent_text,
+    tick_text,
+)
 
 
 def test_rows_are_ordered_and_the_front_is_each_targets_own() -> None:
@@ -42,6 +51,8 @@ def test_a_typed_limit_is_kept_by_the_network_it_is_made_for() -> None:
 
 
 def test_numbers_as_text() -> None:
+    assert [count_text(n) for n in (999_600, 999_999_999, 1e13, 5e6)] == ["1 M", "1 G", "10000 G", "5 M"]
+    assert [bytes_text(n) for n in (12, 999.7, 1234, 999_900)] == ["12 B", "1 kB", "1.23 kB", "1 MB"]
     assert [count_text(n) for n in (None, 7, 999, 1234, 5.3e6, 2.5e9)] == ["-", "7", "999", "1.23 k", "5.3 M", "2.5 G"]
     assert [ms_text(n) for n in (None, 0.1234, 9.5, 123.456)] == ["-", "0.123", "9.500", "123.5"]
     assert [percent_text(n) for n in (None, 0.9567)] == ["-", "95.7 %"]

@@ -40,22 +40,22 @@ def test_a_baseline_is_as_wide_as_the_networks_cost_allows(job):
 
 def test_one_that_cannot_be_made_is_said_and_ends_no_sweep(job):
     stored(job, 1e3)
-    said = []
-    run_baselines(job, lambda *given: pytest.fail("it has no width"), said.append)
+    said, over = [], []
+    run_baselines(job, lambda *given: pytest.fail("it has no width"), said.append, over.append)
     assert len(said) == 1
     assert "not even the narrowest mobilenet-v2" in said[0]
-    run_baselines(job, lambda *given: pytest.fail("it has no width"), said.append)
+    run_baselines(job, lambda *given: pytest.fail("it has no width"), said.append, over.append)
     assert len(said) == 1, "that is known, and starts nothing again"
 
 
 def test_what_is_left_is_run_and_a_failure_is_said(job):
     stored(job, 1e6)
-    ran, said = [], []
+    ran, said, over = [], [], []
 
     def run(inner, trial, costs):
         ran.append(trial.key)
         raise RunError("lost")
 
-    run_baselines(job, run, said.append)
-    assert ran == ["macs-200k-mobilenet-v2"]
+    run_baselines(job, run, said.append, over.append)
+    assert ran == over == ["macs-200k-mobilenet-v2"]
     assert "no baseline: lost" in said[0]

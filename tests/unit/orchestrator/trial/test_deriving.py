@@ -1,14 +1,19 @@
 """What was measured decides the pick, also after a restart."""
 
 import pytest
+import torch
 
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import MEASURED_FILE, Job
-from orchestrator.trial.deriving import remembered
+from orchestrator.trial.deriving import remembered, within_reach
 from orchestrator.trial.records import read_record
-from supernet.errors import RunError
+from supernet.cost import CostTable
+from supernet.derive import Derivation, pick
+from supernet.errors import InputError, RunError
+from supernet.pool import Judged
 from supernet.presets import read_preset
+from supernet.rng import generator
 
 
 @pytest.fixture
@@ -35,3 +40,17 @@ def test_measured_figures_are_remembered_over_a_restart(job, tmp_path):
     store.write(MEASURED_FILE, store.read(MEASURED_FILE).replace(b"2.0", b"3.0"))
     with pytest.raises(RunError, match=r"measured\.json: damaged .*remove it .*made again they differ a little"):
         remembered(measure, store)([first])
+
+
+def test_where_a_corrected_table_leaves_nothing_within_the_budget_the_cheapest_network_is_tried():
+    """The search has dropped the cheaper candidate of the first position."""
+    costs, probs = CostTable("t", "ms", 0.0, ((1.0, 2.0), (1.0, 3.0))), torch.tensor([[0.0, 1.0], [0.5, 0.5]])
+
+    def question(budget):
+        judge = lambda paths: [Judged(path, 0.5, float(sum(path))) for path in paths]  # noqa: E731
+        return Derivation(probs.double(), costs, budget, judge, lambda attempt: generator(0, "t", attempt))
+
+    assert [within_reach(question(budget)) for budget in (None, 2.5, 3.0, 4.0)] == [None, 3.0, 3.0, 4.0]
+    with pytest.raises(InputError, match="the cheapest remaining path takes 3 ms"):
+        pick(question(2.5))
+    assert pick(question(within_reach(question(2.5)))).path == (1, 0)

@@ -43,6 +43,7 @@ class Scene:
         slow: What the device takes over what the table says, measurement by measurement; the last one stays.
         least: What it takes at least, as a share of the budget.
         dies: Whether the process dies at every step, once.
+        hiccup: What the first measurement takes over that.
         steps: What was done so far.
     """
 
@@ -50,6 +51,7 @@ class Scene:
     slow: list[float]
     least: float = 0.0
     dies: bool = False
+    hiccup: float = 1.0
     steps: list[str] = field(default_factory=list)
 
     @property
@@ -95,6 +97,7 @@ class Scene:
         outcome = read_record(self.store, OUTCOME_FILE, Outcome)
         truth = self.costs.total(self.job.space.path(Architecture.parse(outcome.architecture)))
         ms = max(self.slow[min(number, len(self.slow) - 1)] * truth, self.least * self.trial.reference(self.costs))
+        ms *= self.hiccup if self.steps.count("measure 0") == 1 + self.dies else 1.0
         return Measurement(ms, 1e-3 * ms, ms, 100, None, "")
 
     def ask(self, name: str, content: bytes, images: np.ndarray) -> np.ndarray:
@@ -167,6 +170,16 @@ def test_a_device_that_has_slowed_down_is_caught_and_nothing_is_trained_again(sc
     line = Text.from_markup(describe(result)).plain
     assert line.startswith(f"{slowed.trial.key}: top-1 ")
     assert f"rejected: {result.reason}" in line
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_device_that_was_disturbed_for_a_moment_is_asked_once_more(scene, dies) -> None:
+    disturbed = scene(f"disturbed-{dies}", [0.99], hiccup=1.5, dies=dies)
+    result = disturbed.finish()
+    assert (result.status, result.num_corrections) == ("done", 0)
+    assert result.cost == pytest.approx(0.99 * result.predicted_cost)
+    assert disturbed.steps.count("measure 0") == 2 + dies
+    assert disturbed.finish() == result, "what is finished is only read"
 
 
 def test_where_no_network_keeps_a_corrected_budget_the_first_one_is_rejected(scene) -> None:
