@@ -176,7 +176,7 @@ class ImageData:
         return normalise(images, *self.normalisation), torch.from_numpy(labels)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)  # a batch needs two at most, of training and of validation images
 def epoch_order(seed: int, epoch: int, stream: int, group_sizes: tuple[int, ...]) -> Indices:
     """Return the order of all samples in one epoch.
 

@@ -2,7 +2,7 @@
 
 Why here: every kind of source goes through this one piece of code: look at every image, split by content and seed,
 write the shards, describe them in the manifest. A build that is killed continues where it was; memory is bounded by
-what is under way, and some 110 bytes an image.
+what is under way, and some 120 bytes an image.
 
 Rows are shuffled when they are written, so that a reader that shuffles only within a few row groups still mixes the
 classes.
