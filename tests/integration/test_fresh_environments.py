@@ -111,7 +111,7 @@ def answered(folder: Path, python: Path, code: str, *arguments: str) -> dict[str
     """Run a program in an environment; return the top-1 of what it answered by name."""
     environment = {"PATH": os.environ["PATH"], "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     command = [str(python), "-I", "-c", code, *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, env=environment)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1500, env=environment)
     assert done.returncode == 0, done.stderr
     _, labels = raw_images(folder)
     told = json.loads((folder / "labels.json").read_text())
