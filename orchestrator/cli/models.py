@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.options import STORAGE, Json, RegistryAddress, Storage, open_registries
-from orchestrator.cli.printing import print_json, say
+from orchestrator.cli.printing import console_for, print_json, say
 from supernet.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ def models(
 
 
 def _show(networks: "list[Registered]") -> None:
-    """Print networks as a table; a terminal that is too narrow wraps its lines, and cuts nothing."""
+    """Print networks as a table."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -57,9 +56,7 @@ def _show(networks: "list[Registered]") -> None:
         named = (network.model, str(network.version), aliases)
         cells = [CELLS[shown[name].metadata["reads"]](network.result, name) for name in COLUMNS]
         table.add_row(*(Text(cell) for cell in (*named, *cells)))
-    console = Console()
-    console.width = max(console.width, Console(width=1000).measure(table).maximum)  # aliases are what it is for
-    console.print(table)
+    console_for(table).print(table)
 
 
 def promote(

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from supernet.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from latency.checks.verdict import Report
     from latency.measuring.job import Progress
     from latency.tables.table import LatencyTable
@@ -98,11 +101,19 @@ def say(text: str) -> None:
     Console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def console_for(table: "Table") -> "Console":
+    """Return a console as wide as a table: a narrow terminal wraps its lines, and nothing is cut."""
+    from rich.console import Console
+
+    console = Console()
+    console.width = max(console.width, Console(width=1000).measure(table).maximum)
+    return console
+
+
 def print_table(
     title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]], caption: str = "", *, left: int = 1
 ) -> None:
-    """Print a table: the first columns to the left, the others to the right; a narrow terminal wraps it."""
-    from rich.console import Console
+    """Print a table: the first columns to the left, the others to the right."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -110,8 +121,7 @@ def print_table(
         table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    console.width = max(console.width, Console(width=1000).measure(table).maximum)
+    console = console_for(table)
     console.print(title, soft_wrap=True)
     console.print(table)
     if caption:
