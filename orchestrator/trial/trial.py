@@ -5,8 +5,7 @@ begins at the first one that is missing. It writes nothing to MLflow: only the d
 """
 
 from collections.abc import Callable, Sequence
-
-from torch import nn
+from dataclasses import replace
 
 from orchestrator.cluster.devices import await_target, target_costs
 from orchestrator.cluster.models import ask_model, measure_model
@@ -141,30 +140,12 @@ def _deliver(
     post: Post,
 ) -> tuple[Delivered, Verdict]:
     """Export the trial's network, measure it on its target, and hold everything that is known of it together."""
-    store = job.trial_store(trial)
-    described = architecture_to_json(job.space, Architecture.parse(outcome.architecture)).encode()
+    store, target, space = job.trial_store(trial), job.target(trial.target), job.space
+    described = architecture_to_json(space, Architecture.parse(outcome.architecture)).encode()
     if not store.exists(ARCHITECTURE_FILE) or store.read(ARCHITECTURE_FILE) != described:
         store.write(ARCHITECTURE_FILE, described)
     network = network_of(job, outcome, weights)
     delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, bench, post)
-    verdict = _verdict(job, trial, costs, budget, outcome, network, delivered)
-    if verdict.slower:
-        delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, bench, post, MEASURED_AGAIN)
-        verdict = _verdict(job, trial, costs, budget, outcome, network, delivered)
-    return delivered, verdict
-
-
-def _verdict(
-    job: Job,
-    trial: Trial,
-    costs: CostTable,
-    budget: float | None,
-    outcome: Outcome,
-    network: nn.Module,
-    delivered: Delivered,
-) -> Verdict:
-    """Hold everything that is known of a trial's network against each other."""
-    store, target, space = job.trial_store(trial), job.target(trial.target), job.space
     figures = Figures(
         unit=costs.unit,
         predicted=outcome.predicted_cost,
@@ -178,7 +159,11 @@ def _verdict(
         num_images=outcome.num_test_images,
         counted=_counted(job, outcome, delivered),
     )
-    return judge(figures, job.run.gate)
+    verdict = judge(figures, job.run.gate)
+    if verdict.slower:
+        delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, bench, post, MEASURED_AGAIN)
+        verdict = judge(replace(figures, cost=delivered.cost), job.run.gate)
+    return delivered, verdict
 
 
 def _counted(job: Job, outcome: Outcome, delivered: Delivered) -> dict[str, tuple[float, float]]:
