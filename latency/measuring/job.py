@@ -165,11 +165,11 @@ def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> st
     """
     if result.clean_share < MIN_CLEAN_SHARE:
         return f"only {result.clean_share:.0%} of the calls ran undisturbed ({MIN_CLEAN_SHARE:.0%} are needed)"
-    if result.num_unlike > result.num_phases:
+    if result.num_unlike > 2 * result.num_phases:
         return (
             f"in {result.num_unlike} of {result.num_unlike + result.num_phases} phases a reference kernel, or all "
-            f"items together, were slower or faster by more than {MAX_MOVED:.0%} than in the median one (half of them "
-            f"may be)"
+            f"items together, were slower or faster by more than {MAX_MOVED:.0%} than in the typical one (two thirds "
+            f"of them may be)"
         )
     if result.num_phases < 2:
         return f"{result.num_phases} phases in which every item had an undisturbed call (2 are needed)"

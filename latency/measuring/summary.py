@@ -18,7 +18,7 @@ MIN_ITEMS = 5
 
 MAX_MOVED = 0.15
 """What slows down all items alike is taken out of their figures. A phase in which they are slower or faster by more
-than this than in the median one was hardly so for all of them alike, and is left out."""
+than this than in the typical one was hardly so for all of them alike, and is left out."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Summary:
     Attributes:
         stats: Per item.
         moved: By how much slower the machine was in the slowest phase that counts than in the fastest, as a fraction.
-        num_phases: Phases that count: every item had undisturbed calls, and they were like the median one.
+        num_phases: Phases that count: every item had undisturbed calls, and they were like the typical one.
         unlike: Phases in which all items together were slower or faster than in that by more than `MAX_MOVED`.
     """
 
@@ -85,7 +85,7 @@ def summarise(
         return Summary({key: _stats(one, None) for key, one in samples.items()}, math.inf, len(phases))
     usual = {key: statistics.fmean(one[phase] for phase in phases) for key, one in logs.items()}
     state = {phase: statistics.median(logs[key][phase] - usual[key] for key in logs) for phase in phases}
-    typical = statistics.median_low(state.values())
+    typical = _typical(list(state.values()))
     unlike = frozenset(phase for phase in phases if abs(state[phase] - typical) > math.log1p(MAX_MOVED))
     if unlike:
         found = summarise(samples, level, {*left_out, *unlike})
@@ -97,6 +97,14 @@ def summarise(
         own = [logs[key][phase] - (0.0 if few else state[phase]) for phase in phases]
         stats[key] = _stats(one, (math.exp(usual[key] + below), own))
     return Summary(stats, math.exp(max(state.values()) - min(state.values())) - 1.0, len(phases))
+
+
+def _typical(states: Sequence[float]) -> float:
+    """Return the state that most are like: neither a lucky phase nor one between two moods of the machine.
+
+    Of several, the fastest.
+    """
+    return max(sorted(states), key=lambda state: sum(abs(other - state) <= math.log1p(MAX_MOVED) for other in states))
 
 
 def fast_half(values: Iterable[float]) -> float:

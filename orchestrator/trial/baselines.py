@@ -3,7 +3,9 @@
 Why here: it puts together what a trial is made of. Which baselines there are stands in `plan.baselines`.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from rich.markup import escape
@@ -12,6 +14,7 @@ from orchestrator.cluster.devices import measure_on_target, target_costs
 from orchestrator.cluster.session import announced
 from orchestrator.plan.baselines import (
     Baseline,
+    baselines_of,
     chosen_width,
     keep_cost,
     known_costs,
@@ -20,8 +23,11 @@ from orchestrator.plan.baselines import (
     scaled,
     widest,
 )
+from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import stored_results
-from orchestrator.plan.trials import Job, Trial
+from orchestrator.plan.trials import OUTCOME_FILE, WEIGHTS_FILE, Job, Trial
+from orchestrator.trial.files import stored_outcome
+from orchestrator.trial.records import write_record
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
 from supernet.plain import check_name
@@ -45,6 +51,8 @@ def run_baselines(job: Job, run: Run, say: Callable[[str], None], forget: Callab
             if job.target(baseline.target).measured and not announced([baseline.target]):
                 raise RunError("no node measures its target now; the same command trains it")
             inner, trial, costs = prepared(job, baseline)
+            for twin in twins_of(job, baseline, results):
+                take_training(inner, trial, costs, twin)
             run(inner, trial, costs)
         except (InputError, RunError) as error:
             say(f"[yellow]{baseline.key}: no baseline: {escape(str(error))}[/yellow]")
@@ -65,6 +73,34 @@ def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:
     inner, trial = made_from(job, baseline, width)
     nothing = tuple((0.0,) * len(position.candidates) for position in inner.space.positions)
     return inner, trial, CostTable(baseline.target, job.target(baseline.target).unit, cost_of(width), nothing)
+
+
+def twins_of(job: Job, baseline: Baseline, results: Sequence[TrialResult]) -> list[Trial]:
+    """Return the trials of the same known network at the same width, which stand beside other networks of the fronts.
+
+    Raises:
+        RunError: If the baseline has no width yet.
+    """
+    width, found = chosen_width(job, baseline), []
+    for other in baselines_of(job, results):
+        with contextlib.suppress(RunError):
+            if other.name == baseline.name and other.key != baseline.key and chosen_width(job, other) == width:
+                found.append(made_from(job, other, width)[1])
+    return found
+
+
+def take_training(job: Job, trial: Trial, costs: CostTable, twin: Trial) -> None:
+    """Take over the weights of a trial of the same network: they hang on its layers, the recipe and the seed alone.
+
+    Nothing is taken where the twin has not finished its training, or the trial has.
+    """
+    store = job.trial_store(trial)
+    if store.exists(OUTCOME_FILE) or not job.trial_store(twin).exists(OUTCOME_FILE):
+        return
+    with contextlib.suppress(RunError):  # damaged files: then it is trained
+        outcome, weights = stored_outcome(job.trial_store(twin))
+        store.write(WEIGHTS_FILE, weights)
+        write_record(store, OUTCOME_FILE, replace(outcome, predicted_cost=costs.total(trial.path)))
 
 
 def _cost(job: Job, baseline: Baseline, width: float) -> float:

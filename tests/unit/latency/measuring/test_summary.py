@@ -71,6 +71,12 @@ def test_of_two_kinds_of_phases_as_many_the_fast_ones_count() -> None:
     assert summarise({"a": calls(1.0, 1.3, 1.0, 1.3)}).unlike == {1, 3}
 
 
+def test_the_phases_that_count_are_those_that_most_are_like() -> None:
+    """The median one, 1.4, is like one other."""
+    found = summarise({"a": calls(1.0, 1.9, 1.01, 1.6, 1.02, 1.4, 2.2)})
+    assert (found.unlike, found.stats["a"].latency_ms) == ({1, 3, 5, 6}, pytest.approx(1.0, rel=0.02))
+
+
 def test_phases_that_a_reference_kernel_was_slow_in_are_left_out() -> None:
     found = summarise({"a": calls(1.0, 1.05, 1.0)}, left_out={1})
     assert (found.num_phases, found.stats["a"].error_ms) == (2, pytest.approx(0.0, abs=1e-12))

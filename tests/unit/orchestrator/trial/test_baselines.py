@@ -1,11 +1,15 @@
 """The baselines' step: widths that are chosen once, and what follows when one cannot be made."""
 
+from dataclasses import replace
+
 import pytest
 
-from orchestrator.plan.baselines import baselines_of
+from orchestrator.plan.baselines import WIDTHS, baselines_of, scaled
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.trials import RESULT_FILE, Job, plan_trials
-from orchestrator.trial.baselines import prepared, run_baselines
+from orchestrator.plan.trials import OUTCOME_FILE, RESULT_FILE, WEIGHTS_FILE, Job, plan_trials
+from orchestrator.trial.baselines import prepared, run_baselines, take_training
+from orchestrator.trial.files import stored_outcome
+from orchestrator.trial.records import Outcome, checksum, write_record
 from supernet.cost import count_cost
 from supernet.errors import RunError
 from supernet.plain import to_sealed
@@ -59,3 +63,44 @@ def test_what_is_left_is_run_and_a_failure_is_said(job):
     run_baselines(job, run, said.append, over.append)
     assert ran == over == ["macs-200k-mobilenet-v2"]
     assert "no baseline: lost" in said[0]
+
+
+def test_the_same_network_at_the_same_width_is_trained_once(tmp_path):
+    definition, _ = read_preset("runs", "quickstart")
+    limits = {"macs": [2e5], "params": [1e5]}
+    changes = {"targets": ["macs", "params"], "sweep": {"budget_counts": limits}, "storage": str(tmp_path)}
+    job = Job(resolved(check_run({**definition, **changes, "baselines": ["mobilenet-v2"]}, "mine")), "")
+    first, second = plan_trials(job.run)
+    inner, path = scaled(job, "mobilenet-v2", WIDTHS[12])
+    counts = count_cost(inner.space, inner.space.architecture(path))
+    for trial, cost in ((first, counts["num_macs"]), (second, counts["num_params"])):
+        result = job.result(trial, cost=float(cost), budget=float(cost), top1=0.9, architecture="some")
+        job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
+    trained, kept = [], {}
+
+    def run(inner, trial, costs):
+        store = inner.trial_store(trial)
+        if not store.exists(OUTCOME_FILE):
+            trained.append(trial.key)
+            store.write(WEIGHTS_FILE, b"weights")
+            write_record(
+                store, OUTCOME_FILE, Outcome("some", 0.9, 10, 10, costs.total(trial.path), checksum(b"weights"), 0)
+            )
+        kept[trial.key] = stored_outcome(store)
+
+    run_baselines(job, run, pytest.fail, lambda key: None)
+    (one, weights), (other, others) = kept.values()
+    assert len(trained) == 1
+    assert weights == others == b"weights"
+    assert (one.predicted_cost, other.predicted_cost) == (counts["num_macs"], counts["num_params"])
+
+
+def test_a_damaged_twin_is_not_taken(job):
+    (baseline,) = baselines_of(job, [stored(job, 1e6)])
+    inner, trial, costs = prepared(job, baseline)
+    twin = replace(trial, key="twin")
+    inner.trial_store(twin).write(WEIGHTS_FILE, b"flipped")
+    outcome = Outcome("some", 0.9, 10, 10, 1.0, checksum(b"weights"), 0)
+    write_record(inner.trial_store(twin), OUTCOME_FILE, outcome)
+    take_training(inner, trial, costs, twin)
+    assert not inner.trial_store(trial).exists(OUTCOME_FILE)
