@@ -9,7 +9,7 @@ start of the next (of a split smaller than a batch: several epochs).
 """
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from orchestrator.data.augment import augmented, normalise, preset
 from orchestrator.data.format import SPLITS, read_manifest
 from orchestrator.data.groups import Indices, RowGroups
 from orchestrator.data.keys import sample_keys
+from orchestrator.data.order import ordered
 from orchestrator.data.storage import Storage
 from supernet.errors import InputError, nearest
 from supernet.sync import rank_slice
@@ -29,7 +30,6 @@ Batch = tuple[Tensor, Tensor]
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel, in 0..1."""
 
-WINDOW_GROUPS = 8
 CACHE_MIB = 1024
 
 
@@ -161,8 +161,7 @@ class ImageData:
         indices = within
         if shuffle:
             sizes = tuple(self._groups.sizes[split].tolist())
-            orders = {e: epoch_order(self.seed, e, SPLITS.index(split), sizes) for e in np.unique(epochs).tolist()}
-            indices = np.concatenate([order[within[epochs == epoch]] for epoch, order in orders.items()])
+            indices = ordered(self.seed, epochs, within, SPLITS.index(split), sizes)
         keys = sample_keys(self.seed, epochs, indices)
         read = self._groups.fixed if self.preset.fixed else self._groups.native
         images, labels = read(split, indices)
@@ -174,32 +173,6 @@ class ImageData:
 
     def _tensors(self, images: np.ndarray, labels: Indices) -> Batch:
         return normalise(images, *self.normalisation), torch.from_numpy(labels)
-
-
-@lru_cache(maxsize=4)  # a batch needs two at most, of training and of validation images
-def epoch_order(seed: int, epoch: int, stream: int, group_sizes: tuple[int, ...]) -> Indices:
-    """Return the order of all samples in one epoch.
-
-    Row groups are permuted, then samples within windows of `WINDOW_GROUPS` groups, so that a reader never needs more
-    than a window (at the border of two, two windows) in memory. Rows were shuffled when they were written.
-
-    Args:
-        seed: Seed of the run.
-        epoch: Number of the epoch.
-        stream: Number of the split, so that splits do not share an order.
-        group_sizes: Rows of each row group.
-
-    Returns:
-        Each index of 0 ... sum(group_sizes) - 1 once. It is shared: do not write to it.
-    """
-    random = np.random.default_rng([seed, epoch, stream])
-    starts = np.concatenate([[0], np.cumsum(group_sizes)]).astype(np.int64)
-    groups = random.permutation(len(group_sizes))
-    windows = []
-    for first in range(0, len(groups), WINDOW_GROUPS):
-        rows = [np.arange(starts[g], starts[g + 1]) for g in groups[first : first + WINDOW_GROUPS]]
-        windows.append(random.permutation(np.concatenate(rows)))
-    return np.concatenate(windows)
 
 
 def _pinned(batch: Batch) -> Batch:

@@ -13,9 +13,10 @@ from photos import build_photos
 from torchvision.transforms import v2
 
 from orchestrator.data.augment import PRESETS, augmented, to_input_size
-from orchestrator.data.batches import ImageData, epoch_order
+from orchestrator.data.batches import ImageData
 from orchestrator.data.build import build
 from orchestrator.data.keys import mix, sample_keys
+from orchestrator.data.order import ordered
 from supernet.errors import InputError
 
 
@@ -37,23 +38,6 @@ def open_digits(root: Path, augment: str = "none", **more: int) -> ImageData:
 
 def names(images: torch.Tensor) -> list[bytes]:
     return [image.numpy().tobytes() for image in images]
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_order_is_a_permutation_within_windows(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    sizes = tuple(int(n) for n in random.integers(1, 30, int(random.integers(1, 40))))
-    for epoch in range(3):
-        order = epoch_order(seed, epoch, 0, sizes)
-        assert sorted(order.tolist()) == list(range(sum(sizes)))
-        group_of = np.repeat(np.arange(len(sizes)), sizes)[order]
-        last_seen = {g: np.flatnonzero(group_of == g)[[0, -1]] for g in range(len(sizes))}
-        open_at = [sum(a <= p <= b for a, b in last_seen.values()) for p in range(len(order))]
-        assert max(open_at) <= 8
-    if sum(sizes) > 20:
-        assert not np.array_equal(epoch_order(seed, 0, 0, sizes), epoch_order(seed, 1, 0, sizes))
-        assert not np.array_equal(epoch_order(seed, 0, 0, sizes), epoch_order(seed + 1, 0, 0, sizes))
-        assert not np.array_equal(epoch_order(seed, 0, 0, sizes), epoch_order(seed, 0, 1, sizes))
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -154,7 +138,7 @@ def test_shift_and_flip_match_a_per_sample_reference(digits: Path) -> None:
     epochs, within = np.divmod(np.arange(30 * 64, 31 * 64), total)
     assert set(epochs.tolist()) == {1}
     sizes = tuple(n for shard in data.manifest.shards if shard.split == "train" for n in shard.rows)
-    keys = sample_keys(5, epochs, epoch_order(5, 1, 0, sizes)[within])
+    keys = sample_keys(5, epochs, ordered(5, epochs, within, 0, sizes))
     (mean,), (std,) = data.manifest.normalisation(1)
     offsets = set()
     for image, original, key in zip(images, originals, keys, strict=True):
