@@ -1,4 +1,4 @@
-"""A registry that several files ask about: a real MLflow on SQLite with a sweep of three networks on two targets."""
+"""What integration tests share: their order, and a real MLflow on SQLite with a sweep of three networks."""
 
 from pathlib import Path
 
@@ -6,6 +6,11 @@ import pytest
 from registry_cases import make_result, open_registry, register
 
 from orchestrator.registry.store import Registry
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long ones, which start a Ray session: none of them is left to one process at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
 @pytest.fixture(scope="module")
