@@ -68,14 +68,14 @@ class Verdict:
         over_budget: By how much it is over its budget, in words; empty if it is not.
         others: What else rejects it.
         doubts: What is said of it and rejects nothing.
-        slower: Whether it is rejected as slower than predicted: the device may have been disturbed, and measuring once
-            more tells.
+        too_slow: Whether it is rejected as slower than predicted or than its budget allows: the device may have been
+            disturbed, and measuring once more tells, in seconds.
     """
 
     over_budget: str
     others: tuple[str, ...]
     doubts: tuple[str, ...]
-    slower: bool
+    too_slow: bool
 
     @property
     def reason(self) -> str:
@@ -102,8 +102,9 @@ def judge(figures: Figures, gate: GateConfig) -> Verdict:
             rejections.append(f"{name} is {value:.6g}; at most {most:.6g} is allowed (limits.{name})")
     if figures.cost.noise:
         doubts.append(f"noisy measurement: {figures.cost.noise}")
+    over_budget = _over_budget(figures, gate)
     slower = prediction is not None and prediction[1] and figures.cost.value > figures.predicted
-    return Verdict(_over_budget(figures, gate), tuple(rejections), tuple(doubts), slower)
+    return Verdict(over_budget, tuple(rejections), tuple(doubts), slower or bool(over_budget))
 
 
 def _over_budget(figures: Figures, gate: GateConfig) -> str:

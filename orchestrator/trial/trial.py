@@ -35,7 +35,8 @@ from supernet.peak import network_peak
 from supernet.space import Architecture, architecture_to_json
 
 MEASURED_AGAIN = 2
-"""Times that a file is measured where the first one says that it is slower than predicted by more than it may be."""
+"""Times that a file is measured where the first one says that it is slower than it may be: the faster one counts. A
+second one takes seconds, the training of another network may take hours."""
 
 
 def run_trial(job: Job, trial: Trial, costs: CostTable | None = None) -> TrialResult:
@@ -160,7 +161,7 @@ def _deliver(
         counted=_counted(job, outcome, delivered),
     )
     verdict = judge(figures, job.run.gate)
-    if verdict.slower:
+    if verdict.too_slow:
         delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, bench, post, MEASURED_AGAIN)
         verdict = judge(replace(figures, cost=delivered.cost), job.run.gate)
     return delivered, verdict

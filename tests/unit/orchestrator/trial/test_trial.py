@@ -173,8 +173,10 @@ def test_a_device_that_has_slowed_down_is_caught_and_nothing_is_trained_again(sc
 
 
 @pytest.mark.parametrize("dies", [False, True])
-def test_a_device_that_was_disturbed_for_a_moment_is_asked_once_more(scene, dies) -> None:
-    disturbed = scene(f"disturbed-{dies}", [0.99], hiccup=1.5, dies=dies)
+@pytest.mark.parametrize("hiccup", [1.05, 1.5])
+def test_a_device_that_was_disturbed_for_a_moment_is_asked_once_more(scene, hiccup, dies) -> None:
+    """The first time over the budget alone, the second time over the prediction too."""
+    disturbed = scene("disturbed", [0.99], hiccup=hiccup, dies=dies)
     result = disturbed.finish()
     assert (result.status, result.num_corrections) == ("done", 0)
     assert result.cost == pytest.approx(0.99 * result.predicted_cost)
