@@ -97,6 +97,8 @@ def prepare_environment(*, embedded: bool) -> None:
         os.environ.update(LOOPBACK_ONLY if sys.platform == "linux" else {})
         # Processes that measured stay for the next measurement: they would spend seconds on imports again.
         os.environ.setdefault("RAY_num_workers_soft_limit", "16")
+        # Ray would put workers, also those that measure, behind everything else that runs on the machine.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         # It would watch for nodes that are about to be taken away, in a process of its own for each run.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
     for name, value in {
