@@ -269,8 +269,9 @@ STRATEGIES: dict[StrategyName, Strategy] = {
 def pick(question: Derivation) -> Derived:
     """Return the best proposed path whose measured cost keeps the budget.
 
-    Where none of those measured does, the limit asked of the table is lowered by the largest excess seen, and once
-    more. If that fails too, the cheapest measured one is returned: the caller sees that it is over.
+    Where none of those measured does, the limit asked of the table is lowered by the least excess seen, which all of
+    them have in common, and once more. If that fails too, the cheapest measured one is returned: the caller sees that
+    it is over.
 
     Raises:
         InputError: If no path fits the budget.
@@ -284,7 +285,7 @@ def pick(question: Derivation) -> Derived:
         for path in ranked[:NUM_MEASURED]:
             if question.measure(path) <= budget:
                 return _derived(question, path)
-        excess = max(question.measure(path) / costs.total(path) for path in ranked[:NUM_MEASURED])
+        excess = min(question.measure(path) / costs.total(path) for path in ranked[:NUM_MEASURED])
         limit = max(budget / max(excess, MIN_EXCESS), question.least)
     return _derived(question, min(question.measured, key=question.measured.__getitem__))
 

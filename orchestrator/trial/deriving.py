@@ -26,19 +26,27 @@ Measure = Callable[[Sequence[Architecture]], list[float]]
 """From architectures to measured costs on the trial's target, in the unit of its table."""
 
 
-def remembered(measure: Measure, store: Storage) -> Measure:
+def remembered(measure: Measure, store: Storage, limit: float | None = None) -> Measure:
     """Return `measure` with every figure kept in the trial's folder as soon as it is known.
 
     Measured figures decide which network is picked; a second measurement after a restart would differ a little
-    and could decide otherwise.
+    and could decide otherwise. One above the limit is measured once more before it decides, and the lower figure
+    counts: disturbances only add.
     """
+
+    def twice(architectures: Sequence[Architecture]) -> list[float]:
+        found = measure(architectures)
+        over = [i for i, figure in enumerate(found) if limit is not None and figure > limit]
+        for i, figure in zip(over, measure([architectures[i] for i in over]) if over else [], strict=True):
+            found[i] = min(found[i], figure)
+        return found
 
     def recall(architectures: Sequence[Architecture]) -> list[float]:
         kept = store.exists(MEASURED_FILE)
         known: dict[str, float] = read_record(store, MEASURED_FILE, dict[str, float]) if kept else {}
         new = [architecture for architecture in architectures if architecture.id not in known]
         if new:
-            known |= {a.id: figure for a, figure in zip(new, measure(new), strict=True)}
+            known |= {a.id: figure for a, figure in zip(new, twice(new), strict=True)}
             write_record(store, MEASURED_FILE, known)
         return [known[architecture.id] for architecture in architectures]
 
@@ -55,7 +63,7 @@ def derive_path(
     chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
     judge = judge_of(job, trial.key, search.supernet, data, place)
     if place.sync.rank == 0:
-        measure = remembered(measure, job.trial_store(trial))
+        measure = remembered(measure, job.trial_store(trial), _budget(trial, search))
         chosen = torch.tensor(_pick(job, trial, costs, search, data, place, judge, measure), dtype=torch.int64)
         judge.stop()
     else:
@@ -77,7 +85,7 @@ def _pick(
 ) -> Path:
     """Say how paths are judged and measured, and let `supernet.derive` pick one."""
     settings, space, run = job.run.derive, search.supernet.space, job.run
-    budget = None if trial.kind == "weight" else trial.reference(search.costs)
+    budget = _budget(trial, search)
     question = Derivation(
         search.alpha.probs(),
         costs,
@@ -107,6 +115,10 @@ def _pick(
     )
     write_record(job.trial_store(trial), FINDINGS_FILE, findings)
     return derived.path
+
+
+def _budget(trial: Trial, search: Search) -> float | None:
+    return None if trial.kind == "weight" else trial.reference(search.costs)
 
 
 def within_reach(question: Derivation) -> float | None:

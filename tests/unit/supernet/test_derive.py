@@ -137,6 +137,14 @@ def test_a_hair_over_the_budget_moves_the_limit_by_the_least_excess():
     assert list(derived.measured)[:2] == [first, most_probable_within(PROBS, COSTS, 8.0 / MIN_EXCESS)]
 
 
+def test_one_figure_far_off_does_not_move_the_limit_for_all():
+    """The first path is measured half as slow again as its table says, all others by a twentieth."""
+    first = pick(question(9.0)).path
+    derived = pick(question(9.0, measure=lambda path: (1.5 if path == first else 1.05) * COSTS.total(path)))
+    assert first in derived.measured
+    assert 9.0 / 1.5 < COSTS.total(derived.path) <= 9.0 / 1.05
+
+
 def test_a_path_is_judged_and_measured_once_and_progress_is_told():
     judged, measured, told = [], [], []
     made = question(

@@ -42,6 +42,17 @@ def test_measured_figures_are_remembered_over_a_restart(job, tmp_path):
         remembered(measure, store)([first])
 
 
+def test_a_figure_over_the_limit_is_asked_for_once_more_and_the_lower_one_counts(job, tmp_path):
+    space, figures = job.space, {"first": [3.0, 1.5], "second": [1.0], "third": [4.0, 5.0]}
+    names = {space.architecture(tuple(i for _ in space.positions)).id: name for i, name in enumerate(figures)}
+    networks = [space.architecture(tuple(i for _ in space.positions)) for i in range(3)]
+    measure = remembered(
+        lambda architectures: [figures[names[a.id]].pop(0) for a in architectures], Storage(str(tmp_path)), 2.0
+    )
+    assert measure(networks) == measure(networks) == [1.5, 1.0, 4.0]
+    assert figures == {"first": [], "second": [], "third": []}
+
+
 def test_where_a_corrected_table_leaves_nothing_within_the_budget_the_cheapest_network_is_tried():
     """The search has dropped the cheaper candidate of the first position."""
     costs, probs = CostTable("t", "ms", 0.0, ((1.0, 2.0), (1.0, 3.0))), torch.tensor([[0.0, 1.0], [0.5, 0.5]])
