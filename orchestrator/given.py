@@ -229,7 +229,7 @@ def require_free(registry: Registry, sweep: str, key: str) -> None:
 def registry_for(name: str, key: str, storage: str, address: str | None) -> tuple[Registry, dict[str, Any]]:
     """Return the registry that a network goes to, with the configuration of the sweep of that name, if it is at hand.
 
-    That is the registry of a sweep of that name, else the one at an address, else the one beside the storage's sweeps.
+    That is the one at an address, else the registry of a sweep of that name, else the one beside the storage's sweeps.
 
     Raises:
         InputError: If a sweep of that name has a trial of this key, or the storage wants an address.

@@ -282,10 +282,11 @@ def pick(question: Derivation) -> Derived:
         ranked = propose(question, limit, question.draws(attempt))
         if budget is None:
             return _derived(question, ranked[0])
-        for path in ranked[:NUM_MEASURED]:
+        tried = [path for path in ranked if question.measured.get(path, 0.0) <= budget][:NUM_MEASURED]
+        for path in tried:
             if question.measure(path) <= budget:
                 return _derived(question, path)
-        excess = min(question.measure(path) / costs.total(path) for path in ranked[:NUM_MEASURED])
+        excess = min((question.measure(path) / costs.total(path) for path in tried), default=MIN_EXCESS)
         limit = max(budget / max(excess, MIN_EXCESS), question.least)
     return _derived(question, min(question.measured, key=question.measured.__getitem__))
 

@@ -4,12 +4,14 @@ Nothing is written if the run does not agree with itself.
 """
 
 import datetime
+import hashlib
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path as FilePath
+from typing import Any
 
 from latency.errors import MachineTooNoisy
 from latency.graphs.model import Choice
@@ -23,6 +25,7 @@ from latency.tables.table import LatencyTable, Row
 from latency.target import Target
 from supernet.cost import params_table
 from supernet.errors import InputError
+from supernet.plain import to_json
 from supernet.space import Path, Space
 
 MAX_NETWORK_ERROR, MAX_ITEM_ERROR = 0.05, 0.1
@@ -42,6 +45,7 @@ def build_table(
     folder: FilePath | str,
     *,
     seconds: float | None = None,
+    rebuild: bool = False,
     progress: Progress = lambda text, share: None,
     run: Callable[[Job, Progress], JobResult] = run_job,
 ) -> LatencyTable:
@@ -55,6 +59,7 @@ def build_table(
         folder: Where tables are kept.
         seconds: Measuring time wanted; by default 5 to 60, by the number of chains. Up to three times as much is spent
             in all, and what is needed for the fewest phases.
+        rebuild: Measure anew even if a valid table is there; it stays until the new one is written.
         progress: Called with what is being done and its share done.
         run: Measures a job; another one simulates it.
 
@@ -67,14 +72,14 @@ def build_table(
         raise InputError(f"target {target.name}: its costs are counted or published; there is nothing to measure")
     path = table_path(folder, space, target)
     require_folder(folder)
-    if path.is_file():
+    if path.is_file() and not rebuild:
         with suppress(InputError):  # foreign or damaged: to be replaced
             return load_table(folder, space, target)
     plans, paths = plan_chains(space), calibration_paths(space)
     networks = {path: space.kept(path) for path in paths}
     items = job_items(space, target, plans, list(networks.values()))
     wanted = max(5.0, min(60.0, 0.35 * len(items))) if seconds is None else seconds
-    work_folder = path.parent / "unfinished" / path.stem
+    work_folder = path.parent / "unfinished" / f"{path.stem}-{_short(fingerprint(space, target))}"
     job = Job(
         target=target,
         items=items,
@@ -122,6 +127,11 @@ def row_noise(plans: Sequence[Chains], networks: Iterable[Sequence[Choice]], res
         errors = [share * result.stats[chain_key(chain)].error_ms for chain, share in times.items() if chain]
         shares.append(math.hypot(*errors) / result.stats[chain_key(choices)].latency_ms)
     return max(shares)
+
+
+def _short(facts: Mapping[str, Any]) -> str:
+    """Return a short hash of what a table is measured on: on another machine or version nothing goes on."""
+    return hashlib.sha256(to_json(facts).encode()).hexdigest()[:8]
 
 
 def _forget(work_folder: FilePath, pattern: str) -> None:

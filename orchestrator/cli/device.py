@@ -57,7 +57,7 @@ def serve(
     command = node_command(where, [found.name for found in targets], cpus, node_ip, ray_folder)
     environment = node_environment(os.environ)
     if show:
-        said = {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED")}
+        said = {name: environment[name] for name in node_environment({})}
         print(" ".join([*(f"{name}={value}" for name, value in said.items()), shlex.join(["ray", *command[1:]])]))
         return
     require_head(host, port)
@@ -109,8 +109,11 @@ def node_command(
 
 
 def node_environment(environment: "os._Environ[str] | dict[str, str]") -> dict[str, str]:
-    """Return the environment of a node: token authentication unless the user says otherwise."""
-    return {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", **environment}
+    """Return the environment of a node: token authentication, and measuring at the priority of everything else.
+
+    What the user says otherwise counts.
+    """
+    return {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", **environment}
 
 
 def _stay(command: list[str], environment: dict[str, str]) -> None:

@@ -84,17 +84,14 @@ def build(
     """Measure the latency table of a space on a target. A valid one is kept; an interrupted build goes on."""
     from latency.tables.build import build_table
     from latency.tables.describe import uncertainty
-    from latency.tables.file import require_folder, table_path
+    from latency.tables.file import table_path
     from latency.target import load_target
     from supernet.presets import load_space
 
     the_space, the_target = load_space(space), load_target(target)
     file = table_path(folder, the_space, the_target)
-    if rebuild:
-        require_folder(folder)
-        file.unlink(missing_ok=True)
     with progress_bar() as progress:
-        table = build_table(the_space, the_target, folder, seconds=seconds, progress=progress)
+        table = build_table(the_space, the_target, folder, seconds=seconds, rebuild=rebuild, progress=progress)
     costs = table.cost_table()
     if json:
         print_json({"file": str(file), **table_summary(table, costs)})

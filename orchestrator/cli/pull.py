@@ -9,8 +9,6 @@ from orchestrator.cli.options import STORAGE, Json, RegistryAddress, Storage, Sw
 from orchestrator.cli.printing import print_json, say
 from supernet.errors import InputError
 
-PIXELS_FILE = "model-pixels.onnx"
-
 
 def pull(
     name: SweepName,
@@ -32,6 +30,8 @@ def pull(
     """Fetch one registered network of a target: by a limit, a lowest accuracy, an alias or a version."""
     from orchestrator.report.rows import cost_text, count_text
 
+    if pixels and format not in ("", "onnx"):
+        raise InputError(f"--pixels: it is made of model.onnx, which --format {format} leaves out; drop one of both")
     folder = out or Path(f"{name}-{target}")
     numbers = open_registry_of(name, storage, registry).pull(
         name,
@@ -56,6 +56,8 @@ def pull(
     )
     say(numbers["architecture"] or "specialised elsewhere")
     say(f"in {folder}: {', '.join(numbers['files'])}")
+    if numbers["file"] and numbers["file"] not in numbers["files"]:
+        say(f"these numbers are of {numbers['file']}, which is not among them")
     if "model.pt2" in numbers["files"]:
         say(f"load it: torch.export.load('{folder}/model.pt2').module()")
 
@@ -65,9 +67,10 @@ def _write_pixels(folder: Path, files: list[str]) -> str:
     from json import loads
 
     from latency.graphs.export import with_pixels
+    from orchestrator.registry.model import PIXELS_FILE
 
     if "model.onnx" not in files:
-        raise InputError("--pixels: it is made of model.onnx, which is not among the files; leave --format out")
+        raise InputError("--pixels: it is made of model.onnx, which this network was registered without")
     about = loads((folder / "preprocessing.json").read_text())
     (folder / PIXELS_FILE).write_bytes(with_pixels((folder / "model.onnx").read_bytes(), about["mean"], about["std"]))
     return PIXELS_FILE

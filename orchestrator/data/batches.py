@@ -72,6 +72,12 @@ class ImageData:
         self.normalisation = normalisation or self.manifest.normalisation(channels)
         if any(len(values) != channels for values in self.normalisation):
             raise InputError(f"normalisation {self.normalisation}: wants mean and deviation of {channels} channels")
+        means, deviations = self.normalisation
+        if not all(0 <= mean <= 1 for mean in means) or not all(0 < deviation <= 1 for deviation in deviations):
+            raise InputError(
+                f"normalisation {self.normalisation}: wants means from 0 to 1 and deviations above 0, at most 1: of "
+                "pixels in 0..1, not in 0..255"
+            )
         self.seed = seed
         self.preset = preset(augment)
         self.num_loader_workers = num_loader_workers

@@ -37,6 +37,8 @@ class Storage:
             raise InputError(
                 f"storage {uri!r}: {error}; give a path, s3://bucket/folder or gs://bucket/folder"
             ) from error
+        if self.is_local:  # `file:///data` is a path to whoever makes another one of it
+            self.uri = self.root
 
     @property
     def is_local(self) -> bool:

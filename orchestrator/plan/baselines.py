@@ -48,7 +48,7 @@ class Baseline:
 
     @property
     def key(self) -> str:
-        """Name of its trial."""
+        """What it is called before its width is known."""
         return f"{self.beside}-{self.short}"
 
     @property
@@ -115,13 +115,20 @@ def chosen_width(job: Job, baseline: Baseline) -> float:
 
 
 def made_from(job: Job, baseline: Baseline, width: float) -> tuple[Job, Trial]:
-    """Return the job and the trial of a baseline.
+    """Return the job and the trial of a baseline: of another width, because a cost has changed, it is another trial.
 
     Raises:
         InputError: If the known network does not take the sweep's images.
     """
     inner, path = scaled(job, baseline.name, width)
-    return inner, Trial(baseline.key, baseline.target, KIND, baseline.cost, path, baseline.short)
+    return inner, Trial(f"{baseline.key}-x{width:g}", baseline.target, KIND, baseline.cost, path, baseline.short)
+
+
+def chosen(job: Job, baseline: Baseline) -> tuple[Job, Trial] | None:
+    """Return the job and the trial of a baseline at its width; None while that is not known."""
+    with contextlib.suppress(RunError):
+        return made_from(job, baseline, chosen_width(job, baseline))
+    return None
 
 
 def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[float] = WIDTHS) -> float | None:
@@ -145,18 +152,21 @@ def stored_baselines(job: Job, results: Sequence[TrialResult]) -> list[TrialResu
 
 
 def _stored(job: Job, baselines: Sequence[Baseline]) -> Iterator[TrialResult]:
-    for baseline in baselines:
-        store = job.store.child(FOLDER, "trials", baseline.key)
+    for inner, trial in filter(None, (chosen(job, baseline) for baseline in baselines)):
         with contextlib.suppress(InputError, OSError):
-            result: TrialResult = read_sealed(TrialResult, store.read(RESULT_FILE), RESULT_FILE)
-            if result.baseline == baseline.short:
-                yield result
+            result: TrialResult = read_sealed(TrialResult, inner.trial_store(trial).read(RESULT_FILE), RESULT_FILE)
+            yield result
 
 
 def missing_baselines(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
     """Return the baselines of a sweep that are not finished."""
     known = {result.trial for result in stored_baselines(job, results)}
-    return [b for b in baselines_of(job, results) if b.key not in known and not _too_slow(job, b)]
+
+    def finished(baseline: Baseline) -> bool:
+        made = chosen(job, baseline)
+        return made is not None and made[1].key in known
+
+    return [b for b in baselines_of(job, results) if not finished(b) and not _too_slow(job, b)]
 
 
 def _too_slow(job: Job, baseline: Baseline) -> bool:

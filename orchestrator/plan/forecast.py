@@ -66,7 +66,7 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "step_mib": _step_mib(run, supernet),
         "images_per_second_per_core": round(1 / image_seconds, 1),
         **times,
-        "worker_hours": round(times["total_seconds"] / 3600 * run.workers.max, 2),
+        "worker_hours": round(sum(times["phase_seconds"].values()) / 3600 * run.workers.max, 2),
     }
 
 
@@ -100,10 +100,10 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     trial = search + train + JOB_SECONDS + measure
     widths = WIDTHS_TRIED * (MEASURE_SECONDS + run.measure.network_seconds)
     baseline = widths + train + JOB_SECONDS + measure
+    room = run.max_concurrent if run.workers.gpus else max(1, int(cores // (run.workers.max * run.workers.cpus)))
     tables = len([t for t in run.load_targets() if t.measured]) * (run.measure.table_seconds + MEASURE_SECONDS)
-    total = (
-        tables + warmup + JOB_SECONDS + trial * math.ceil(num_trials / run.max_concurrent) + baseline * num_baselines
-    )
+    rounds = math.ceil(num_trials / min(run.max_concurrent, room))
+    total = tables + warmup + JOB_SECONDS + trial * rounds + baseline * num_baselines
     phases = {
         "latency table": tables,
         "warm-up": warmup,

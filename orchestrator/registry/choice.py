@@ -106,7 +106,7 @@ def aliases_of(results: Mapping[str, TrialResult]) -> dict[str, str]:
         return {}
     keys = list(networks)
     points = [(result.cost or 0.0, result.validation_top1 or 0.0) for result in networks.values()]
-    searched = [(r.budget, r) for r in networks.values() if r.budget is not None]
+    searched = [(r.budget, r) for r in known.values() if r.budget is not None]
     found = {
         BEST: min(keys, key=lambda key: rank(networks[key])),
         FASTEST: min(keys, key=lambda key: rank(networks[key])[::-1]),

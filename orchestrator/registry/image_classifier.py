@@ -19,6 +19,7 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Run = Callable[[Floats], Floats]
 
+GRAPH, PROGRAM = "model.onnx", "model.pt2"
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 WANTED = (
     "give encoded images (bytes, or base64 text), 8-bit pixels of shape (N, height, width, channels), or prepared "
@@ -31,7 +32,8 @@ class ImageClassifier:
 
     Args:
         folder: Holds `preprocessing.json` and the file that it names.
-        runtime: `onnxruntime`, `openvino` or `torch`; by default the one that the registered numbers are of.
+        runtime: `onnxruntime`, `openvino` or `torch`; by default the one that the registered numbers are of, or one
+            whose file is there.
 
     Raises:
         ImportError: If the runtime is not installed, with what to do.
@@ -41,7 +43,7 @@ class ImageClassifier:
         self.about = json.loads((Path(folder) / "preprocessing.json").read_text())
         self.class_names: list[str] = self.about["class_names"]
         self.input_size: tuple[int, int, int] = tuple(self.about["input_size"])
-        runtime = runtime or self.about["runtime"]
+        runtime = runtime or runtime_for(Path(folder), self.about["runtime"])
         if runtime not in RUNTIMES:
             raise ValueError(f"runtime {runtime!r}: use one of {', '.join(RUNTIMES)}")
         try:
@@ -212,7 +214,7 @@ def _onnxruntime(folder: Path, about: dict[str, Any]) -> Run:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = about["num_threads"]
-    session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda images: np.asarray(session.run(None, {name: images})[0])
 
@@ -223,7 +225,7 @@ def _openvino(folder: Path, about: dict[str, Any]) -> Run:
     hint = "bf16" if about["precision"] == "bf16" else "f32"
     core = openvino.Core()
     compiled = core.compile_model(
-        core.read_model(folder / "model.onnx"), "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+        core.read_model(folder / GRAPH), "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     )
     return lambda images: np.array(compiled(images)[0], dtype=np.float32)
 
@@ -231,7 +233,7 @@ def _openvino(folder: Path, about: dict[str, Any]) -> Run:
 def _torch(folder: Path, about: dict[str, Any]) -> Run:
     import torch
 
-    module = torch.export.load(folder / "model.pt2").module()
+    module = torch.export.load(folder / PROGRAM).module()
 
     def run(images: Floats) -> Floats:
         with torch.inference_mode():
@@ -246,6 +248,14 @@ RUNTIMES: dict[str, Callable[[Path, dict[str, Any]], Run]] = {
     "openvino": _openvino,
     "torch": _torch,
 }
+
+
+def runtime_for(folder: Path, runtime: str) -> str:
+    """Return a runtime, or another one where the folder was pulled without what it runs."""
+    file = PROGRAM if runtime == "torch" else GRAPH
+    if (folder / file).is_file():
+        return runtime
+    return "torch" if (folder / PROGRAM).is_file() else "onnxruntime"
 
 
 def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ImageClassifier:

@@ -37,6 +37,9 @@ FOLDER, CARD = "network", "card"
 FILES = {name: f"data/{FOLDER}/{name}" for name in NAMES} | {CODE.name: f"code/{CODE.name}"}
 """What a pulled folder holds, and where the registered model keeps it."""
 
+PIXELS_FILE = "model-pixels.onnx"
+"""What `pull --pixels` makes of it: the network with its preprocessing inside."""
+
 FORMATS = {
     "onnx": (ONNX_FILE, PREPROCESSING_FILE, CODE.name),
     "pt2": (PROGRAM_FILE, PREPROCESSING_FILE, CODE.name),

@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.plan.result import TrialResult
 from orchestrator.registry.connection import doubled
-from orchestrator.registry.values import ROLE_TAG, SWEEP_TAG, TRIAL_TAG, metrics_of, params_of
+from orchestrator.registry.values import REASON_TAG, ROLE_TAG, SWEEP_TAG, TRIAL_TAG, metrics_of, params_of
 from supernet.errors import InputError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -71,12 +71,17 @@ class Runs:
         return run
 
     def for_result(self, result: TrialResult) -> Any:
-        """Return the trial's run with the parameters of the result; one with other parameters is replaced."""
+        """Return the trial's run with the parameters of the result; one with other parameters is replaced.
+
+        What it failed for before it succeeded is no longer said of it.
+        """
         params = params_of(result)
         run = self.of_trial(result.sweep, result.trial)
         if any(run.data.params.get(name, value) != value for name, value in params.items()):
             self._client.delete_run(run.info.run_id)
             run = self.of_trial(result.sweep, result.trial)
+        if REASON_TAG in run.data.tags:
+            self._client.delete_tag(run.info.run_id, REASON_TAG)
         self._client.log_batch(run.info.run_id, params=[self._entities.Param(*pair) for pair in params.items()])
         return run
 

@@ -22,9 +22,9 @@ from orchestrator.plan.trials import PREPROCESSING_FILE
 from orchestrator.registry.choice import Registered, Wish, check_alias, choose
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
-from orchestrator.registry.model import CODE, FILES, FORMATS, NAMES, checksum, confusion_in, log_network
+from orchestrator.registry.model import CODE, FILES, FORMATS, NAMES, PIXELS_FILE, checksum, confusion_in, log_network
 from orchestrator.registry.runs import Runs
-from orchestrator.registry.values import to_tags
+from orchestrator.registry.values import REASON_TAG, to_tags
 from orchestrator.registry.versions import Versions
 from orchestrator.report.card import version_card, with_other_targets
 from supernet.errors import InputError, RunError, nearest
@@ -112,7 +112,7 @@ class Registry:
         """Keep a failed trial as a failed run with its reason."""
         with self._calls():
             run_id = self._runs.of_trial(result.sweep, result.trial).info.run_id
-            self._client.set_tag(run_id, "onepath.reason", result.reason[:5000])
+            self._client.set_tag(run_id, REASON_TAG, result.reason[:5000])
             self._client.set_terminated(run_id, "FAILED")
 
     def add_latencies(self, sweep: str, trial: str, latencies: Mapping[str, float]) -> None:
@@ -242,7 +242,7 @@ class Registry:
 
         The folder then holds the files of the format, of all without one: `model.pt2` (torch.export), `model.onnx`,
         `preprocessing.json`, `image_classifier.py` that runs them, `architecture.json`, `weights.safetensors`; and
-        `model.json` with the numbers. Files of these names are replaced.
+        `model.json` with the numbers. Files of these names are replaced, or removed where the format has none.
 
         Args:
             sweep: Name of the sweep.
@@ -280,7 +280,8 @@ class Registry:
             (ready / "model.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
             # Everything is here and whole. The numbers come last: a folder with them is of one network.
             out.mkdir(exist_ok=True)
-            (out / "model.json").unlink(missing_ok=True)
+            for name in ("model.json", *({*FILES, PIXELS_FILE} - set(names))):
+                (out / name).unlink(missing_ok=True)
             for name in (*names, "model.json"):
                 os.replace(ready / name, out / name)
         return numbers

@@ -12,6 +12,7 @@ from supernet.plain import read
 SWEEP_TAG = "onepath.sweep"
 TRIAL_TAG = "onepath.trial"
 ROLE_TAG = "onepath.role"
+REASON_TAG = "onepath.reason"
 UNKEPT = ("model_uri",)
 """What a version says by its name."""
 

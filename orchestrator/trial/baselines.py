@@ -15,6 +15,7 @@ from orchestrator.cluster.session import announced
 from orchestrator.plan.baselines import (
     Baseline,
     baselines_of,
+    chosen,
     chosen_width,
     keep_cost,
     known_costs,
@@ -26,7 +27,7 @@ from orchestrator.plan.baselines import (
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import stored_results
 from orchestrator.plan.trials import OUTCOME_FILE, WEIGHTS_FILE, Job, Trial
-from orchestrator.trial.files import stored_outcome
+from orchestrator.trial.files import MADE, stored_outcome
 from orchestrator.trial.records import write_record
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
@@ -51,7 +52,7 @@ def run_baselines(job: Job, run: Run, say: Callable[[str], None], forget: Callab
             if job.target(baseline.target).measured and not announced([baseline.target]):
                 raise RunError("no node measures its target now; the same command trains it")
             inner, trial, costs = prepared(job, baseline)
-            for twin in twins_of(job, baseline, results):
+            for twin in twins_of(job, inner, trial, results):
                 take_training(inner, trial, costs, twin)
             run(inner, trial, costs)
         except (InputError, RunError) as error:
@@ -75,18 +76,17 @@ def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:
     return inner, trial, CostTable(baseline.target, job.target(baseline.target).unit, cost_of(width), nothing)
 
 
-def twins_of(job: Job, baseline: Baseline, results: Sequence[TrialResult]) -> list[Trial]:
+def twins_of(job: Job, inner: Job, trial: Trial, results: Sequence[TrialResult]) -> list[Trial]:
     """Return the trials of the same known network at the same width, which stand beside other networks of the fronts.
 
-    Raises:
-        RunError: If the baseline has no width yet.
+    Args:
+        job: The sweep.
+        inner: Job of the baseline.
+        trial: Its trial.
+        results: Of the searched networks.
     """
-    width, found = chosen_width(job, baseline), []
-    for other in baselines_of(job, results):
-        with contextlib.suppress(RunError):
-            if other.name == baseline.name and other.key != baseline.key and chosen_width(job, other) == width:
-                found.append(made_from(job, other, width)[1])
-    return found
+    made = filter(None, (chosen(job, other) for other in baselines_of(job, results)))
+    return [twin for own, twin in made if own.space == inner.space and twin.key != trial.key]
 
 
 def take_training(job: Job, trial: Trial, costs: CostTable, twin: Trial) -> None:
@@ -99,6 +99,8 @@ def take_training(job: Job, trial: Trial, costs: CostTable, twin: Trial) -> None
         return
     with contextlib.suppress(RunError):  # damaged files: then it is trained
         outcome, weights = stored_outcome(job.trial_store(twin))
+        for name in MADE:
+            store.remove(name)
         store.write(WEIGHTS_FILE, weights)
         write_record(store, OUTCOME_FILE, replace(outcome, predicted_cost=costs.total(trial.path)))
 

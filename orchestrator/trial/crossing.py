@@ -14,7 +14,7 @@ from latency.target import Target
 from orchestrator.cluster.models import measure_models
 from orchestrator.cluster.progress import poster
 from orchestrator.cluster.session import announced
-from orchestrator.plan.baselines import baselines_of, chosen_width, made_from, stored_baselines
+from orchestrator.plan.baselines import baselines_of, chosen, stored_baselines
 from orchestrator.plan.check import not_here
 from orchestrator.plan.cross import CROSS_KEY, Column, Figure, crossed, missing_columns, store_column
 from orchestrator.plan.news import News
@@ -99,7 +99,8 @@ def _origins(job: Job, networks: Sequence[TrialResult]) -> dict[str, tuple[Job, 
     """Return the job and the trial that each network comes from, by its key: a baseline has a job of its own."""
     wanted = {network.trial for network in networks if network.baseline}
     known = baselines_of(job, [network for network in networks if not network.baseline])
-    own = {b.key: made_from(job, b, chosen_width(job, b)) for b in known if b.key in wanted}
+    made = filter(None, (chosen(job, baseline) for baseline in known))
+    own = {trial.key: (inner, trial) for inner, trial in made if trial.key in wanted}
     return {trial.key: (job, trial) for trial in known_trials(job)} | own
 
 

@@ -112,11 +112,16 @@ def test_finished_ones_are_found_again_and_others_are_missing(tmp_path):
     job = job_in(tmp_path)
     (first, *_) = baselines_of(job, RESULTS)
     _, trial = made_from(job, first, 0.1)
-    assert (trial.limited, trial.key, trial.baseline) == (False, "fast-mobilenet-v2", "mobilenet-v2")
-    result = done(first.key, "ort-cpu-1t", 1.0, 0.75, baseline="mobilenet-v2")
-    store = job.store.child("baselines", "trials", first.key)
+    assert (trial.limited, trial.key, trial.baseline) == (False, "fast-mobilenet-v2-x0.1", "mobilenet-v2")
+    result = done(trial.key, "ort-cpu-1t", 1.0, 0.75, baseline="mobilenet-v2")
+    store = job.store.child("baselines", "trials", trial.key)
     store.write(RESULT_FILE, to_sealed(result).encode())
+    assert stored_baselines(job, RESULTS) == [], "its width is not known"
+    for width in WIDTHS:
+        keep_cost(job, first, width, 10 * width)
     assert stored_baselines(job, RESULTS) == [result]
+    slower = [replace(RESULTS[0], cost=2.0), *RESULTS[2:]]
+    assert stored_baselines(job, slower) == [], "a network of another cost stands beside another width"
     assert [b.key for b in missing_baselines(job, RESULTS)] == ["best-mobilenet-v2", "only-mobilenet-v2"]
     store.write(RESULT_FILE, b"damaged")
     assert stored_baselines(job, RESULTS) == []
