@@ -14,7 +14,7 @@ import torch
 from registry_cases import ARCHITECTURE, make_network, make_result, register, results
 from safetensors.torch import load_file
 
-from orchestrator.registry.model import FILES
+from orchestrator.registry.model import FILES, FORMATS, PIXELS_FILE
 from orchestrator.registry.store import Registry
 from supernet.errors import InputError
 
@@ -39,6 +39,10 @@ def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Regist
     np.testing.assert_allclose(session.run(None, {"input": images.numpy()})[0], expected.detach(), atol=1e-5)
     registry.pull("night", "ort-cpu-1t", out, max_ms=2.5)  # replaces
     assert json.loads((out / "model.json").read_text())["trial"] == "ort-wide"
+    (out / "mine.txt").write_text("kept")
+    (out / PIXELS_FILE).write_bytes(b"of another network")
+    registry.pull("night", "ort-cpu-1t", out, max_ms=2.4, format="onnx")
+    assert {path.name for path in out.iterdir()} == {*FORMATS["onnx"], "model.json", "mine.txt"}
 
 
 def test_a_count_comes_back_as_a_count(registry: Registry, root: Path, tmp_path: Path) -> None:

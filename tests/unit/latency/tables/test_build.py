@@ -39,6 +39,33 @@ def test_a_valid_table_is_kept(tmp_path: Path) -> None:
     assert again == first
 
 
+def test_a_table_that_is_measured_anew_stays_until_the_new_one_is_there(tmp_path: Path) -> None:
+    first = build_table(SPACE, TARGET, tmp_path, run=simulated_run)
+
+    def disturbed(job, progress):
+        return replace(simulated_run(job, progress), clean_share=0.1)
+
+    with pytest.raises(MachineTooNoisy):
+        build_table(SPACE, TARGET, tmp_path, rebuild=True, run=disturbed)
+    assert load_table(tmp_path, SPACE, TARGET) == first
+    second = build_table(SPACE, TARGET, tmp_path, rebuild=True, run=partial(simulated_run, scale=9.0))
+    assert load_table(tmp_path, SPACE, TARGET) == second != first
+
+
+def test_an_interrupted_build_goes_on_with_the_samples_of_its_own_machine_alone(tmp_path: Path, monkeypatch) -> None:
+    folders = []
+
+    def interrupted(job, progress):
+        folders.append(job.work_folder)
+        raise KeyboardInterrupt
+
+    for versions in ({}, {}, {"onnxruntime": "9.9"}):
+        monkeypatch.setattr("latency.tables.build.fingerprint", lambda space, target, facts=versions: facts)
+        with pytest.raises(KeyboardInterrupt):
+            build_table(SPACE, TARGET, tmp_path, run=interrupted)
+    assert folders[0] == folders[1] != folders[2]
+
+
 @pytest.mark.parametrize("kind", ["unclean", "unlike", "phases", "networks", "network", "chain", "rows"])
 def test_a_disturbed_run_writes_nothing_and_says_why(tmp_path: Path, kind: str) -> None:
     def disturbed(job, progress):

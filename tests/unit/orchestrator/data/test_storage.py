@@ -38,6 +38,7 @@ def test_local_files_are_fetched_without_a_copy(tmp_path):
 def test_file_uri_and_path_are_the_same_place(tmp_path):
     Storage(f"file://{tmp_path}").write("x", b"1")
     assert Storage(str(tmp_path)).read("x") == b"1"
+    assert Storage(f"file://{tmp_path}").child("a").uri == f"{tmp_path}/a"
 
 
 def test_unknown_scheme_is_refused():

@@ -79,3 +79,12 @@ def test_no_sweep_is_shorter_than_one_of_its_trials():
         check_run(definition(targets=["macs"], sweep={"budget_fractions": [0.5]}, max_concurrent=64), "mine")
     )
     assert alone["total_seconds"] > alone["warmup_seconds"] + alone["trial_seconds"]
+
+
+def test_trials_run_at_once_where_there_is_room_for_their_workers(monkeypatch):
+    """Speeds are measured anew each time, so only factors are told."""
+    monkeypatch.setattr("orchestrator.plan.forecast.os.cpu_count", lambda: 4)
+    runs = {at_once: forecast(check_run(definition(workers=2, max_concurrent=at_once), "mine")) for at_once in (1, 8)}
+    one, many = ((found["total_seconds"] - found["warmup_seconds"]) / found["trial_seconds"] for found in runs.values())
+    assert one > 6
+    assert 3 < many < 0.8 * one, "three rounds of two at once, and what is done once"

@@ -104,6 +104,8 @@ def test_a_rejected_network_is_chosen_by_its_number_alone() -> None:
     assert chosen(results, version=3) == rejected
     with pytest.raises(InputError, match=r"no network within 0\.600 ms"):
         chosen(results, max_ms=0.6)
+    own = replace(rejected, budget=1.7)
+    assert aliases_of({"1": LUCKY, "4": own})["budget-1_7ms"] == "1", "what keeps the budget of a rejected network"
     networks = registered(*results)
     assert matching(networks) == networks
     assert matching(networks, max_ms=0.6) == matching(networks, min_top1=0.98) == []

@@ -16,7 +16,7 @@ from registry_cases import files, make_network
 from orchestrator.data.augment import normalise, to_input_size
 from orchestrator.data.pixels import decode, encode_png
 from orchestrator.registry import image_classifier
-from orchestrator.registry.image_classifier import ImageClassifier
+from orchestrator.registry.image_classifier import ImageClassifier, runtime_for
 
 RANDOM = np.random.default_rng(0)
 SIZES = [((50, 37), (32, 32)), ((150, 200), (64, 64)), ((20, 20), (32, 32)), ((33, 32), (32, 32)), ((1, 1), (5, 5))]
@@ -69,6 +69,16 @@ def test_pixels_and_tensors_give_the_same_answer(folder):
     assert first["probability"] == max(first["probabilities"].values())
     assert list(first["probabilities"]) == [f"class {label}" for label in np.argsort(-wanted[0])]
     assert sum(first["probabilities"].values()) == pytest.approx(1)
+
+
+def test_a_folder_with_one_file_is_run_by_what_runs_it(tmp_path):
+    assert runtime_for(tmp_path, "openvino") == "onnxruntime", "neither is there: the error names the file"
+    (tmp_path / "model.pt2").write_bytes(b"")
+    assert [runtime_for(tmp_path, name) for name in ("onnxruntime", "torch")] == ["torch", "torch"]
+    (tmp_path / "model.onnx").write_bytes(b"")
+    assert [runtime_for(tmp_path, name) for name in ("openvino", "torch")] == ["openvino", "torch"]
+    (tmp_path / "model.pt2").unlink()
+    assert runtime_for(tmp_path, "torch") == "onnxruntime"
 
 
 def test_the_torch_export_answers_where_it_is_asked_for(folder):
