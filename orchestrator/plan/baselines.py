@@ -106,9 +106,7 @@ def chosen_width(job: Job, baseline: Baseline) -> float:
     try:
         width = widest(baseline.cost, lambda width: known[f"{width:g}"])
     except KeyError as error:
-        raise RunError(
-            f"{baseline.key}: no cost of its width {error}: remove its result, and both are made anew"
-        ) from None
+        raise RunError(f"{baseline.key}: no cost of its width {error} is known; the same command measures it") from None
     if width is None:
         raise RunError(f"not even the narrowest {baseline.name} is as fast as the network of {baseline.beside}")
     return width
@@ -125,8 +123,8 @@ def made_from(job: Job, baseline: Baseline, width: float) -> tuple[Job, Trial]:
 
 
 def chosen(job: Job, baseline: Baseline) -> tuple[Job, Trial] | None:
-    """Return the job and the trial of a baseline at its width; None while that is not known."""
-    with contextlib.suppress(RunError):
+    """Return the job and the trial of a baseline at its width; None where that, or the network's file, is not there."""
+    with contextlib.suppress(InputError, RunError):
         return made_from(job, baseline, chosen_width(job, baseline))
     return None
 
