@@ -4,9 +4,10 @@ The same answer from a shell, a notebook or a Ray worker: the process sets its o
 """
 
 import math
+import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -15,11 +16,39 @@ from torch import Tensor
 
 from latency.measuring.job import Item, Job, JobResult, Progress, noise_reason, plan_for
 from latency.measuring.process import run_job
+from latency.measuring.summary import MAX_MOVED
 from latency.target import Target
 from supernet.errors import InputError
 from supernet.space import Architecture, Space
 
 MAX_ERROR = 0.03
+REFERENCE = "reference "
+
+
+@dataclass(frozen=True)
+class References:
+    """Networks whose times are known: timed beside another, they tell the machine's mood from that one's own time.
+
+    Attributes:
+        space: Theirs.
+        known_ms: What each of them took, by the id of its architecture.
+    """
+
+    space: Space
+    known_ms: Mapping[str, float]
+
+    def items(self) -> list[Item]:
+        """Return what a job times for them."""
+        found = []
+        for name in self.known_ms:
+            choices = self.space.kept(self.space.path(Architecture.parse(name)))
+            found.append(Item(REFERENCE + name, choices=choices, input_shape=self.space.input_size, whole=True))
+        return found
+
+    def machine(self, result: JobResult) -> float:
+        """Return how many times as long as known they took, in the median."""
+        logs = [math.log(result.stats[REFERENCE + name].latency_ms / ms) for name, ms in self.known_ms.items()]
+        return math.exp(statistics.median(logs))
 
 
 @dataclass(frozen=True)
@@ -34,6 +63,7 @@ class Measurement:
         parity: Largest difference from the module's outputs in fp32, relative to the largest; None for a file, and
             for an external program, which gives times only.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
+        machine: How many times as long as known the references took in the same rounds; 1 without any.
     """
 
     latency_ms: float
@@ -42,6 +72,17 @@ class Measurement:
     num_samples: int
     parity: float | None
     noise: str
+    machine: float = 1.0
+
+    @property
+    def known_ms(self) -> float:
+        """`latency_ms` on a machine that is as fast as it was when the references were measured."""
+        return self.latency_ms / self.machine
+
+    @property
+    def machine_moved(self) -> bool:
+        """Whether the machine is so much slower or faster than then that it hardly is so for all networks alike."""
+        return abs(math.log(self.machine)) > math.log1p(MAX_MOVED)
 
 
 def measure_network(
@@ -52,6 +93,7 @@ def measure_network(
     weights: Mapping[str, Tensor] | None = None,
     images: NDArray[np.float32] | None = None,
     seconds: float = 3.0,
+    references: References | None = None,
     progress: Progress = lambda text, share: None,
     run: Callable[[Job, Progress], JobResult] = run_job,
 ) -> Measurement:
@@ -64,7 +106,9 @@ def measure_network(
         weights: `state_dict` of `build_network`; random ones if None (latency does not depend on them, int8
             outputs do).
         images: To calibrate int8 quantisation with, float32, shape (M, C, H, W), normalised as in training.
-        seconds: Measuring time wanted; up to three times as much is spent in all if phases do not agree.
+        seconds: Measuring time wanted; up to three times as much is spent in all if phases do not agree, and with
+            references twice as much.
+        references: Of the same space, to be timed in the same rounds.
         progress: Called with what is being done and its share done.
         run: Runs the job; a `MeasuringProcess` of the target that is kept saves the start of one.
 
@@ -81,7 +125,7 @@ def measure_network(
             save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, file)
         choices = space.kept(space.path(architecture))
         item = Item("model", choices=choices, input_shape=space.input_size, weights=file, whole=True, check=True)
-        return _measure([item], space, target, images, FilePath(name), seconds, progress, run)["model"]
+        return _measure([item], space, target, images, FilePath(name), seconds, references, progress, run)["model"]
 
 
 def measure_file(
@@ -90,6 +134,7 @@ def measure_file(
     *,
     images: NDArray[np.float32] | None = None,
     seconds: float = 3.0,
+    references: References | None = None,
     progress: Progress = lambda text, share: None,
     run: Callable[[Job, Progress], JobResult] = run_job,
 ) -> Measurement:
@@ -102,7 +147,10 @@ def measure_file(
         NotRunnable: If this machine cannot run the target.
         RunError: If the measuring process fails.
     """
-    return measure_files({"model": file}, target, images=images, seconds=seconds, progress=progress, run=run)["model"]
+    files = {"model": file}
+    return measure_files(
+        files, target, images=images, seconds=seconds, references=references, progress=progress, run=run
+    )["model"]
 
 
 def measure_files(
@@ -111,6 +159,7 @@ def measure_files(
     *,
     images: NDArray[np.float32] | None = None,
     seconds: float = 3.0,
+    references: References | None = None,
     progress: Progress = lambda text, share: None,
     run: Callable[[Job, Progress], JobResult] = run_job,
 ) -> dict[str, Measurement]:
@@ -127,7 +176,8 @@ def measure_files(
             raise InputError(f"{file}: no such file")
     items = [Item(key, file=str(FilePath(file).resolve())) for key, file in files.items()]
     with tempfile.TemporaryDirectory(prefix="onepath-model-") as name:
-        return _measure(items, None, target, images, FilePath(name), seconds * len(items), progress, run)
+        seconds *= len(items)
+        return _measure(items, None, target, images, FilePath(name), seconds, references, progress, run)
 
 
 def _measure(
@@ -137,6 +187,7 @@ def _measure(
     images: NDArray[np.float32] | None,
     folder: FilePath,
     seconds: float,
+    references: References | None,
     progress: Progress,
     run: Callable[[Job, Progress], JobResult],
 ) -> dict[str, Measurement]:
@@ -144,19 +195,26 @@ def _measure(
         raise InputError(f"target {target.name}: its costs are counted or published; there is nothing to measure")
     if images is not None:
         np.save(folder / "images.npy", images, allow_pickle=False)
-    plan = plan_for(target, seconds, visit_ms=20.0)
-    job = Job(target, tuple(items), space, plan, images=str(folder / "images.npy") if images is not None else "")
-    result = run(job, progress)
-    return {item.key: _measurement(result, item.key) for item in items}
+    timed, saved = list(items), str(folder / "images.npy") if images is not None else ""
+    if references:
+        timed, space, seconds = [*items, *references.items()], references.space, 2 * seconds
+    result = run(Job(target, tuple(timed), space, plan_for(target, seconds, visit_ms=20.0), images=saved), progress)
+    machine = references.machine(result) if references else 1.0
+    return {item.key: _measurement(result, item.key, machine) for item in items}
 
 
-def _measurement(result: JobResult, key: str) -> Measurement:
+def _measurement(result: JobResult, key: str, machine: float) -> Measurement:
     stats = result.stats[key]
-    return Measurement(
+    found = Measurement(
         latency_ms=stats.latency_ms,
         error_ms=stats.error_ms if math.isfinite(stats.error_ms) else None,
         median_ms=stats.median_ms,
         num_samples=stats.num_samples,
         parity=result.parity.get(key),
         noise=noise_reason(result, [key], MAX_ERROR),
+        machine=machine,
     )
+    if found.noise or not found.machine_moved:
+        return found
+    moved = f"{machine - 1:.0%} slower" if machine > 1 else f"{1 - machine:.0%} faster"
+    return replace(found, noise=f"networks of the latency table are {moved} than when it was measured")

@@ -4,6 +4,8 @@ Why here: a device that comes late makes its trials wait, one that never comes i
 measurements never share a device. What is measured and how stands in `latency`.
 """
 
+import contextlib
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +17,10 @@ from typing import Any, TypeVar
 import ray
 
 from latency.errors import MachineTooNoisy
-from latency.measuring.measure import Measurement, measure_network
+from latency.measuring.measure import Measurement, References, measure_network
 from latency.measuring.process import MeasuringProcess
 from latency.tables.build import build_table
+from latency.tables.calibrate import CalibrationNetwork
 from latency.tables.estimate import cost_table
 from latency.tables.file import read_table, table_path
 from latency.tables.table import LatencyTable
@@ -29,7 +32,7 @@ from orchestrator.data.storage import Storage
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import TABLES_FOLDER, Job
 from supernet.cost import CostTable
-from supernet.errors import RunError
+from supernet.errors import InputError, RunError
 from supernet.space import Architecture, read_space
 
 _kept: list[MeasuringProcess] = []
@@ -38,6 +41,8 @@ _kept: list[MeasuringProcess] = []
 Found = TypeVar("Found")
 
 ATTEMPTS = 3
+NUM_REFERENCES = 4
+"""With what is measured they are five, of which what they do together can be told from what each does."""
 WAITING = "waiting for "
 """How a measurement begins to say what it waits for."""
 LOOK_SECONDS = 2.0
@@ -54,14 +59,26 @@ def kept_process(target: Target) -> MeasuringProcess:
 
 
 def _measure(
-    space: Mapping[str, Any], architectures: Sequence[str], target: Mapping[str, Any], seconds: float, key: str
+    space: Mapping[str, Any],
+    architectures: Sequence[str],
+    target: Mapping[str, Any],
+    seconds: float,
+    key: str,
+    known_ms: Mapping[str, float],
 ) -> list[Measurement]:
     """Measure networks with random weights one after the other; runs on the node of the target."""
     where, goal, tell = read_space(space, "space"), read_target(target, "target"), teller(poster(), key, "measure")
+    references = References(where, known_ms) if known_ms else None
 
     def measure(text: str) -> Measurement:
         return measure_network(
-            where, Architecture.parse(text), goal, seconds=seconds, progress=tell, run=kept_process(goal).run
+            where,
+            Architecture.parse(text),
+            goal,
+            seconds=seconds,
+            references=references,
+            progress=tell,
+            run=kept_process(goal).run,
         )
 
     return [quietest(partial(measure, text), noise_of) for text in architectures]
@@ -91,7 +108,9 @@ def teller(post: Callable[[News], None], key: str, phase: str) -> Callable[[str,
     return tell
 
 
-def measure_on_target(job: Job, target: str, architectures: Sequence[Architecture], key: str = "") -> list[Measurement]:
+def measure_on_target(
+    job: Job, target: str, architectures: Sequence[Architecture], key: str = "", near_ms: float | None = None
+) -> list[Measurement]:
     """Measure standalone networks on their target, wherever in the cluster it is; waits for the device.
 
     Args:
@@ -99,14 +118,34 @@ def measure_on_target(job: Job, target: str, architectures: Sequence[Architectur
         target: Name of the target, a measured one.
         architectures: Of the sweep's space; their weights are random.
         key: Of the news about it; the target's name if empty.
+        near_ms: Has networks of the table that take about so long measured beside each, see `known_near`.
 
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
     """
-    names, key = [architecture.id for architecture in architectures], key or target
-    plain = job.space.to_dict(), names, job.target(target).to_dict(), job.run.measure.network_seconds, key
+    names, key, known_ms = (
+        [architecture.id for architecture in architectures],
+        key or target,
+        known_near(job, target, near_ms),
+    )
+    plain = job.space.to_dict(), names, job.target(target).to_dict(), job.run.measure.network_seconds, key, known_ms
     found: list[Measurement] = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found
+
+
+def known_near(job: Job, target: str, near_ms: float | None) -> dict[str, float]:
+    """Return networks of a target's table and what they took, in milliseconds: those that are nearest to so many.
+
+    None where none are asked for, or there is no table of the job's space.
+    """
+    tables, name = job.root.child(TABLES_FOLDER), table_path("", job.space, job.target(target)).name
+    if near_ms is None or not tables.exists(name):
+        return {}
+    networks: tuple[CalibrationNetwork, ...] = ()
+    with contextlib.suppress(InputError):
+        networks = _read_table(tables, name).calibration.networks
+    nearest = sorted(networks, key=lambda network: abs(math.log(network.measured_ms / near_ms)))
+    return {network.architecture: network.measured_ms for network in nearest[:NUM_REFERENCES]}
 
 
 def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: object, news: News) -> Any:

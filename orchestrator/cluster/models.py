@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency.measuring.answers import answers
-from latency.measuring.measure import Measurement, measure_file, measure_files
+from latency.measuring.measure import Measurement, References, measure_file, measure_files
 from latency.target import read_target
-from orchestrator.cluster.devices import kept_process, noise_of, on_target, quietest, teller
+from orchestrator.cluster.devices import kept_process, known_near, noise_of, on_target, quietest, teller
 from orchestrator.cluster.progress import poster
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import Job
+from supernet.space import read_space
 
 
-def measure_model(job: Job, target: str, name: str, content: bytes, key: str) -> Measurement:
+def measure_model(
+    job: Job, target: str, name: str, content: bytes, key: str, near_ms: float | None = None
+) -> Measurement:
     """Measure a model file on its target, wherever in the cluster that is; waits for the device.
 
     Args:
@@ -30,11 +33,13 @@ def measure_model(job: Job, target: str, name: str, content: bytes, key: str) ->
         name: The file's name.
         content: The file.
         key: Of the news about it.
+        near_ms: Has networks of the table that take about so long measured beside it, see `devices.known_near`.
 
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
     """
-    plain = name, content, job.target(target).to_dict(), job.run.measure.network_seconds, key
+    beside = job.space.to_dict(), known_near(job, target, near_ms)
+    plain = name, content, job.target(target).to_dict(), job.run.measure.network_seconds, key, *beside
     found: Measurement = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found
 
@@ -48,13 +53,24 @@ def ask_model(
     return found
 
 
-def _measure(name: str, content: bytes, target: Mapping[str, Any], seconds: float, key: str) -> Measurement:
+def _measure(
+    name: str,
+    content: bytes,
+    target: Mapping[str, Any],
+    seconds: float,
+    key: str,
+    space: Mapping[str, Any],
+    known_ms: Mapping[str, float],
+) -> Measurement:
     goal, tell = read_target(target, "target"), teller(poster(), key, "measure")
+    references = References(read_space(space, "space"), known_ms) if known_ms else None
     with tempfile.TemporaryDirectory(prefix="onepath-file-") as folder:
         file = Path(folder) / name
         file.write_bytes(content)
         run = kept_process(goal).run
-        return quietest(lambda: measure_file(file, goal, seconds=seconds, progress=tell, run=run), noise_of)
+        return quietest(
+            lambda: measure_file(file, goal, seconds=seconds, references=references, progress=tell, run=run), noise_of
+        )
 
 
 def measure_models(job: Job, target: str, name: str, contents: Mapping[str, bytes], key: str) -> dict[str, Measurement]:

@@ -22,23 +22,26 @@ from supernet.loop import Search
 from supernet.rng import generator
 from supernet.space import Architecture, Path
 
-Measure = Callable[[Sequence[Architecture]], list[float]]
-"""From architectures to measured costs on the trial's target, in the unit of its table."""
+Measure = Callable[[Sequence[Architecture], float | None], list[float]]
+"""From architectures to measured costs on the trial's target, in the unit of its table; beside networks of the table
+that take about so long, where that is given."""
+
+Remembered = Callable[[Sequence[Architecture]], list[float]]
 
 
-def remembered(measure: Measure, store: Storage, limit: float | None = None) -> Measure:
+def remembered(measure: Measure, store: Storage, limit: float | None = None) -> Remembered:
     """Return `measure` with every figure kept in the trial's folder as soon as it is known.
 
     Measured figures decide which network is picked; a second measurement after a restart would differ a little
-    and could decide otherwise. One above the limit is measured once more before it decides, and the lower figure
-    counts: disturbances only add.
+    and could decide otherwise. One above the limit is measured once more before it decides, beside networks of the
+    table, which tell what is the machine's; the lower figure counts, for disturbances only add.
     """
 
     def twice(architectures: Sequence[Architecture]) -> list[float]:
-        found = measure(architectures)
-        over = [i for i, figure in enumerate(found) if limit is not None and figure > limit]
-        for i, figure in zip(over, measure([architectures[i] for i in over]) if over else [], strict=True):
-            found[i] = min(found[i], figure)
+        found = measure(architectures, None)
+        for i, figure in enumerate(found):
+            if limit is not None and figure > limit:
+                found[i] = min(figure, *measure([architectures[i]], figure))
         return found
 
     def recall(architectures: Sequence[Architecture]) -> list[float]:
@@ -63,8 +66,8 @@ def derive_path(
     chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
     judge = judge_of(job, trial.key, search.supernet, data, place)
     if place.sync.rank == 0:
-        measure = remembered(measure, job.trial_store(trial), _budget(trial, search))
-        chosen = torch.tensor(_pick(job, trial, costs, search, data, place, judge, measure), dtype=torch.int64)
+        known = remembered(measure, job.trial_store(trial), _budget(trial, search))
+        chosen = torch.tensor(_pick(job, trial, costs, search, data, place, judge, known), dtype=torch.int64)
         judge.stop()
     else:
         judge.serve()
@@ -81,7 +84,7 @@ def _pick(
     data: ImageData,
     place: Place,
     judge: RankedJudge,
-    measure: Measure,
+    measure: Remembered,
 ) -> Path:
     """Say how paths are judged and measured, and let `supernet.derive` pick one."""
     settings, space, run = job.run.derive, search.supernet.space, job.run

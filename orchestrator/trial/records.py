@@ -134,7 +134,8 @@ class NetworkCost:
     """What a network takes on its target, in the unit of the target's table.
 
     Attributes:
-        value: Fastest undisturbed call, or what was counted.
+        value: Fastest undisturbed call, or what was counted. Beside networks of the table, as on the machine that it
+            was measured on, unless that has moved by too much to be the same for all.
         error: Its standard error; 0 for a count, None if not known.
         median: Median of all calls, or what was counted.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
@@ -148,7 +149,8 @@ class NetworkCost:
     @classmethod
     def measured(cls, found: Measurement) -> Self:
         """Return what was measured, in milliseconds."""
-        return cls(found.latency_ms, found.error_ms, found.median_ms, found.noise)
+        value = found.latency_ms if found.machine_moved else found.known_ms
+        return cls(value, found.error_ms, found.median_ms, found.noise)
 
     @classmethod
     def counted(cls, count: float) -> Self:

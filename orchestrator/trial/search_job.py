@@ -89,12 +89,17 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
         post(News(key, "workers", num_ranks=0))
 
 
-def _measured(job: Job, trial: Trial, costs: CostTable, architectures: Sequence[Architecture]) -> list[float]:
-    """Return what architectures cost on the trial's target: measured, or as its table counts."""
+def _measured(
+    job: Job, trial: Trial, costs: CostTable, architectures: Sequence[Architecture], near_ms: float | None = None
+) -> list[float]:
+    """Return what architectures cost on the trial's target: measured, or as its table counts.
+
+    Beside networks of the table, where they are asked for, as on the machine that it was measured on.
+    """
     if not job.target(trial.target).measured:
         return [costs.total(job.space.path(architecture)) for architecture in architectures]
-    found = measure_on_target(job, trial.target, architectures, key=trial.key)
-    return [measurement.latency_ms for measurement in found]
+    found = measure_on_target(job, trial.target, architectures, trial.key, near_ms)
+    return [measurement.known_ms for measurement in found]
 
 
 def warm_up(job: Job) -> None:

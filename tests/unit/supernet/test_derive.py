@@ -137,16 +137,13 @@ def test_a_hair_over_the_budget_moves_the_limit_by_the_least_excess():
     assert list(derived.measured)[:2] == [first, most_probable_within(PROBS, COSTS, 8.0 / MIN_EXCESS)]
 
 
-def test_what_was_measured_over_the_budget_is_not_proposed_again():
-    """Ever slower networks: what one attempt measures takes no place of another."""
-    asked = []
-
-    def measure(path):
-        asked.append(path)
-        return (1.05 + 0.01 * len(asked)) * COSTS.total(path)
-
-    pick(question(9.0, measure=measure))
-    assert len(set(asked)) == len(asked) == NUM_ATTEMPTS * NUM_MEASURED
+def test_what_was_measured_over_the_budget_takes_no_place_of_a_further_attempt(monkeypatch):
+    paths = sorted(set(POOL))[: 2 * NUM_MEASURED]
+    monkeypatch.setitem(STRATEGIES, "pool", lambda question, limit, draws: paths)
+    keeps = {paths[-1]: 8.0}
+    derived = pick(question(9.0, measure=lambda path: keeps.get(path, 10.0), settings={"strategy": "pool"}))
+    assert derived.path == paths[-1]
+    assert list(derived.measured) == paths
 
 
 def test_one_figure_far_off_does_not_move_the_limit_for_all():

@@ -5,9 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from latency_cases import made_up_result
 
 from latency.measuring.job import Job, JobResult, Progress
-from latency.measuring.measure import measure_file, measure_network
+from latency.measuring.measure import REFERENCE, References, measure_file, measure_network
 from latency.measuring.summary import summarise
 from latency.measuring.timing import Samples
 from latency.target import load_target
@@ -40,3 +41,31 @@ def test_an_error_that_the_machine_left_unknown_is_none(tmp_path: Path) -> None:
     assert (found.latency_ms, found.error_ms) == (1.0, None)
     assert found.noise.startswith("1 phases in which every item")
     json.dumps(asdict(found), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("factor", "noise"),
+    [
+        (1.0, ""),
+        (1.1, ""),
+        (1.4, "networks of the latency table are 40% slower"),
+        (0.7, "latency table are 30% faster"),
+    ],
+)
+def test_references_tell_the_machine_from_the_network(tmp_path: Path, factor: float, noise: str) -> None:
+    """A network of 2 ms beside two known ones of 1 and 4 ms, all in rounds in which the machine is so much slower."""
+    (tmp_path / "own.onnx").touch()
+    space = load_space("digits")
+    first, second = (space.architecture((choice,) * 6).id for choice in (0, 1))
+    truth = {"model": 2.0, REFERENCE + first: 1.0, REFERENCE + second: 4.0}
+
+    def slowed(job: Job, progress: Progress) -> JobResult:
+        assert job.space == space
+        assert all(item.whole for item in job.items if item.key != "model")
+        return made_up_result({item.key: factor * truth[item.key] for item in job.items})
+
+    references = References(space, {first: 1.0, second: 4.0})
+    found = measure_file(tmp_path / "own.onnx", load_target("ort-cpu-1t"), references=references, run=slowed)
+    assert (found.latency_ms, found.machine) == (pytest.approx(2.0 * factor), pytest.approx(factor))
+    assert found.known_ms == pytest.approx(2.0)
+    assert (noise in found.noise) if noise else not found.noise

@@ -28,7 +28,8 @@ def test_measured_figures_are_remembered_over_a_restart(job, tmp_path):
     first, second = (space.architecture(tuple(i for _ in space.positions)) for i in (0, 1))
     store, asked = Storage(str(tmp_path / "trial")), []
 
-    def measure(architectures):
+    def measure(architectures, near_ms):
+        assert near_ms is None
         asked.extend(a.id for a in architectures)
         return [float(len(asked)) for _ in architectures]
 
@@ -46,11 +47,15 @@ def test_a_figure_over_the_limit_is_asked_for_once_more_and_the_lower_one_counts
     space, figures = job.space, {"first": [3.0, 1.5], "second": [1.0], "third": [4.0, 5.0]}
     names = {space.architecture(tuple(i for _ in space.positions)).id: name for i, name in enumerate(figures)}
     networks = [space.architecture(tuple(i for _ in space.positions)) for i in range(3)]
+    near = []
     measure = remembered(
-        lambda architectures: [figures[names[a.id]].pop(0) for a in architectures], Storage(str(tmp_path)), 2.0
+        lambda architectures, near_ms: near.append(near_ms) or [figures[names[a.id]].pop(0) for a in architectures],
+        Storage(str(tmp_path)),
+        2.0,
     )
     assert measure(networks) == measure(networks) == [1.5, 1.0, 4.0]
     assert figures == {"first": [], "second": [], "third": []}
+    assert near == [None, 3.0, 4.0]
 
 
 def test_where_a_corrected_table_leaves_nothing_within_the_budget_the_cheapest_network_is_tried():

@@ -5,11 +5,13 @@ import json
 
 import pytest
 
+from latency.measuring.measure import Measurement
 from orchestrator.data.storage import Storage
 from orchestrator.plan.trials import FINDINGS_FILE, MEASURED_FILE, OUTCOME_FILE, STARTS_FOLDER, WARMUP_FILE
 from orchestrator.trial.records import (
     DamagedFile,
     Findings,
+    NetworkCost,
     Outcome,
     Start,
     damaged,
@@ -116,3 +118,9 @@ def test_findings_tell_whether_a_search_learnt_anything(store):
     assert found == findings
     assert len(found.doubts(budget=5.0)) == 3
     assert len(found.doubts(budget=None)) == 2
+
+
+@pytest.mark.parametrize(("machine", "value"), [(1.0, 2.2), (1.1, 2.0), (0.9, 2.2 / 0.9), (1.3, 2.2), (0.8, 2.2)])
+def test_a_figure_is_of_the_machine_of_the_table_unless_that_has_moved_too_far(machine, value):
+    cost = NetworkCost.measured(Measurement(2.2, 0.01, 3.0, 100, None, "", machine))
+    assert (cost.value, cost.error, cost.median) == (pytest.approx(value), 0.01, 3.0)

@@ -115,7 +115,7 @@ def play(job: Job, cut_after: int | None) -> tuple[dict[str, bytes], list[str]]:
     (trial,) = plan_trials(job.run)
     costs, warm, saver = target_costs(job, trial.target), Memory(cut_after), Memory(cut_after)
 
-    def measure(architectures):
+    def measure(architectures, near_ms):
         return [costs.total(job.space.path(architecture)) for architecture in architectures]
 
     for stages, kept in (
@@ -200,7 +200,7 @@ def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, und
     (trial,) = plan_trials(job.run)
     costs, store = target_costs(job, trial.target), job.trial_store(trial)
 
-    def measure(architectures):
+    def measure(architectures, near_ms):
         return [costs.total(job.space.path(architecture)) for architecture in architectures]
 
     def again():
