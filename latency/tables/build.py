@@ -15,7 +15,7 @@ from typing import Any
 
 from latency.errors import MachineTooNoisy
 from latency.graphs.model import Choice
-from latency.measuring.job import Job, JobResult, Progress, noise_reason, plan_for
+from latency.measuring.job import Job, JobResult, Progress, noise_reason, plan_for, require_runnable
 from latency.measuring.process import run_job
 from latency.tables.calibrate import CalibrationNetwork, fit
 from latency.tables.chains import Chains, calibration_paths, chain_key, job_items, plan_chains
@@ -70,6 +70,7 @@ def build_table(
     """
     if not target.measured:
         raise InputError(f"target {target.name}: its costs are counted or published; there is nothing to measure")
+    require_runnable(target)
     path = table_path(folder, space, target)
     require_folder(folder)
     if path.is_file() and not rebuild:
