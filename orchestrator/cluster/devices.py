@@ -81,12 +81,17 @@ def _measure(
             run=kept_process(goal).run,
         )
 
-    return [quietest(partial(measure, text), noise_of) for text in architectures]
+    return [quietest(partial(measure, text), own_noise) for text in architectures]
 
 
 def noise_of(found: Measurement) -> str:
     """Return why a measurement cannot be believed, or nothing."""
     return found.noise
+
+
+def own_noise(found: Measurement) -> str:
+    """Return why a measurement's `known_ms` cannot be believed, or nothing: how fast the machine is does not matter."""
+    return "" if found.machine_moved else found.noise
 
 
 def quietest(measure: Callable[[], Found], noise: Callable[[Found], str]) -> Found:
