@@ -4,14 +4,12 @@ Nothing is written if the run does not agree with itself.
 """
 
 import datetime
-import hashlib
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path as FilePath
-from typing import Any
 
 from latency.errors import MachineTooNoisy
 from latency.graphs.model import Choice
@@ -20,12 +18,11 @@ from latency.measuring.process import run_job
 from latency.tables.calibrate import CalibrationNetwork, fit
 from latency.tables.chains import Chains, calibration_paths, chain_key, job_items, plan_chains
 from latency.tables.file import load_table, require_folder, table_path, write_table
-from latency.tables.fingerprint import fingerprint
+from latency.tables.fingerprint import fingerprint, short_hash
 from latency.tables.table import LatencyTable, Row
 from latency.target import Target
 from supernet.cost import params_table
 from supernet.errors import InputError
-from supernet.plain import to_json
 from supernet.space import Path, Space
 
 MAX_NETWORK_ERROR, MAX_ITEM_ERROR = 0.05, 0.1
@@ -80,7 +77,7 @@ def build_table(
     networks = {path: space.kept(path) for path in paths}
     items = job_items(space, target, plans, list(networks.values()))
     wanted = max(5.0, min(60.0, 0.35 * len(items))) if seconds is None else seconds
-    work_folder = path.parent / "unfinished" / f"{path.stem}-{_short(fingerprint(space, target))}"
+    work_folder = path.parent / "unfinished" / f"{path.stem}-{short_hash(fingerprint(space, target))}"
     job = Job(
         target=target,
         items=items,
@@ -128,11 +125,6 @@ def row_noise(plans: Sequence[Chains], networks: Iterable[Sequence[Choice]], res
         errors = [share * result.stats[chain_key(chain)].error_ms for chain, share in times.items() if chain]
         shares.append(math.hypot(*errors) / result.stats[chain_key(choices)].latency_ms)
     return max(shares)
-
-
-def _short(facts: Mapping[str, Any]) -> str:
-    """Return a short hash of what a table is measured on: on another machine or version nothing goes on."""
-    return hashlib.sha256(to_json(facts).encode()).hexdigest()[:8]
 
 
 def _forget(work_folder: FilePath, pattern: str) -> None:

@@ -43,8 +43,12 @@ def space_hash(space: Space) -> str:
 
 def definition_hash(space: Space, target: Target) -> str:
     """Return a short hash of what decides latencies on any machine: the space's layers and the target's settings."""
-    definition = json.dumps([space_hash(space), _settings(target)], sort_keys=True)
-    return hashlib.sha256(definition.encode()).hexdigest()[:8]
+    return short_hash([space_hash(space), _settings(target)])
+
+
+def short_hash(facts: Any) -> str:
+    """Return a short hash of plain data, such as a fingerprint: for names of files."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _settings(target: Target) -> dict[str, Any]:
