@@ -49,9 +49,7 @@ def _groups(seed: int, epoch: int, stream: int, group_sizes: Sizes) -> tuple[Ind
     return order, np.cumsum(np.add.reduceat(sizes, np.arange(0, len(sizes), WINDOW_GROUPS)))
 
 
-@lru_cache(
-    maxsize=8
-)  # a batch needs two at most, of training and of validation images; several streams run side by side
+@lru_cache(maxsize=8)  # a batch needs two at most, of training and of validation images
 def _window(seed: int, epoch: int, stream: int, group_sizes: Sizes, number: int) -> Indices:
     """Return the samples of a window, in order. The array is shared: do not write to it."""
     order, _ = _groups(seed, epoch, stream, group_sizes)

@@ -6,7 +6,7 @@ anything is run.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -146,25 +146,24 @@ def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[flo
 
 def stored_baselines(job: Job, results: Sequence[TrialResult]) -> list[TrialResult]:
     """Return the finished baselines of a sweep; a damaged one is none, and is made again."""
-    return list(_stored(job, baselines_of(job, results)))
+    return list(_stored(job, results).values())
 
 
-def _stored(job: Job, baselines: Sequence[Baseline]) -> Iterator[TrialResult]:
-    for inner, trial in filter(None, (chosen(job, baseline) for baseline in baselines)):
-        with contextlib.suppress(InputError, OSError):
-            result: TrialResult = read_sealed(TrialResult, inner.trial_store(trial).read(RESULT_FILE), RESULT_FILE)
-            yield result
+def _stored(job: Job, results: Sequence[TrialResult]) -> dict[Baseline, TrialResult]:
+    found: dict[Baseline, TrialResult] = {}
+    for baseline in baselines_of(job, results):
+        made = chosen(job, baseline)
+        if made is not None:
+            inner, trial = made
+            with contextlib.suppress(InputError, OSError):
+                found[baseline] = read_sealed(TrialResult, inner.trial_store(trial).read(RESULT_FILE), RESULT_FILE)
+    return found
 
 
 def missing_baselines(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
     """Return the baselines of a sweep that are not finished."""
-    known = {result.trial for result in stored_baselines(job, results)}
-
-    def finished(baseline: Baseline) -> bool:
-        made = chosen(job, baseline)
-        return made is not None and made[1].key in known
-
-    return [b for b in baselines_of(job, results) if not finished(b) and not _too_slow(job, b)]
+    finished = _stored(job, results)
+    return [b for b in baselines_of(job, results) if b not in finished and not _too_slow(job, b)]
 
 
 def _too_slow(job: Job, baseline: Baseline) -> bool:
