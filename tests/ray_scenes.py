@@ -136,13 +136,13 @@ def device(folder: Path) -> dict:
         space = job.space
         architecture = space.architecture(tuple(0 for _ in space.positions))
         with ThreadPoolExecutor(1) as beside:
-            measuring = beside.submit(measure_on_target, job, "board", [architecture])
+            measuring = beside.submit(measure_on_target, job, "board", architecture)
             while not marks.exists():
                 time.sleep(0.02)
             cluster.remove_node(first, allow_graceful=False)
             before = len(marks.read_text())
             cluster.add_node(**node)
-            (measured,) = measuring.result()
+            measured = measuring.result()
         try:
             await_target(quick, "nowhere")
             missing = ""

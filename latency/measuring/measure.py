@@ -7,7 +7,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -64,6 +64,8 @@ class Measurement:
             for an external program, which gives times only.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
         machine: How many times as long as known the references took in the same rounds; 1 without any.
+
+    `known_ms` is free of what moves all networks alike; `latency_ms` is not, and neither is free of `noise`.
     """
 
     latency_ms: float
@@ -80,9 +82,12 @@ class Measurement:
         return self.latency_ms / self.machine
 
     @property
-    def machine_moved(self) -> bool:
-        """Whether the machine is so much slower or faster than then that it hardly is so for all networks alike."""
-        return abs(math.log(self.machine)) > math.log1p(MAX_MOVED)
+    def moved(self) -> str:
+        """By how much the machine is slower or faster than then, if that is hardly so for all networks alike."""
+        if abs(math.log(self.machine)) <= math.log1p(MAX_MOVED):
+            return ""
+        by = f"{self.machine - 1:.0%} slower" if self.machine > 1 else f"{1 - self.machine:.0%} faster"
+        return f"networks of the latency table are {by} than when it was measured"
 
 
 def measure_network(
@@ -205,7 +210,7 @@ def _measure(
 
 def _measurement(result: JobResult, key: str, machine: float) -> Measurement:
     stats = result.stats[key]
-    found = Measurement(
+    return Measurement(
         latency_ms=stats.latency_ms,
         error_ms=stats.error_ms if math.isfinite(stats.error_ms) else None,
         median_ms=stats.median_ms,
@@ -214,7 +219,3 @@ def _measurement(result: JobResult, key: str, machine: float) -> Measurement:
         noise=noise_reason(result, [key], MAX_ERROR),
         machine=machine,
     )
-    if found.noise or not found.machine_moved:
-        return found
-    moved = f"{machine - 1:.0%} slower" if machine > 1 else f"{1 - machine:.0%} faster"
-    return replace(found, noise=f"networks of the latency table are {moved} than when it was measured")

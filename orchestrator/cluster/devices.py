@@ -8,9 +8,8 @@ import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,20 +59,20 @@ def kept_process(target: Target) -> MeasuringProcess:
 
 def _measure(
     space: Mapping[str, Any],
-    architectures: Sequence[str],
+    architecture: str,
     target: Mapping[str, Any],
     seconds: float,
     key: str,
     known_ms: Mapping[str, float],
-) -> list[Measurement]:
-    """Measure networks with random weights one after the other; runs on the node of the target."""
+) -> Measurement:
+    """Measure a network with random weights; runs on the node of the target."""
     where, goal, tell = read_space(space, "space"), read_target(target, "target"), teller(poster(), key, "measure")
     references = References(where, known_ms) if known_ms else None
 
-    def measure(text: str) -> Measurement:
+    def measure() -> Measurement:
         return measure_network(
             where,
-            Architecture.parse(text),
+            Architecture.parse(architecture),
             goal,
             seconds=seconds,
             references=references,
@@ -81,17 +80,7 @@ def _measure(
             run=kept_process(goal).run,
         )
 
-    return [quietest(partial(measure, text), own_noise) for text in architectures]
-
-
-def noise_of(found: Measurement) -> str:
-    """Return why a measurement cannot be believed, or nothing."""
-    return found.noise
-
-
-def own_noise(found: Measurement) -> str:
-    """Return why a measurement's `known_ms` cannot be believed, or nothing: how fast the machine is does not matter."""
-    return "" if found.machine_moved else found.noise
+    return quietest(measure, lambda found: found.noise)
 
 
 def quietest(measure: Callable[[], Found], noise: Callable[[Found], str]) -> Found:
@@ -114,37 +103,35 @@ def teller(post: Callable[[News], None], key: str, phase: str) -> Callable[[str,
 
 
 def measure_on_target(
-    job: Job, target: str, architectures: Sequence[Architecture], key: str = "", near_ms: float | None = None
-) -> list[Measurement]:
-    """Measure standalone networks on their target, wherever in the cluster it is; waits for the device.
+    job: Job, target: str, architecture: Architecture, near_ms: float | None = None, key: str = ""
+) -> Measurement:
+    """Measure a standalone network on its target, wherever in the cluster it is; waits for the device.
 
     Args:
         job: The sweep.
         target: Name of the target, a measured one.
-        architectures: Of the sweep's space; their weights are random.
+        architecture: Of the sweep's space; its weights are random.
+        near_ms: What it may take; has networks of the table that take about so long measured beside it, `known_near`.
         key: Of the news about it; the target's name if empty.
-        near_ms: Has networks of the table that take about so long measured beside each, see `known_near`.
 
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
     """
-    names, key, known_ms = (
-        [architecture.id for architecture in architectures],
-        key or target,
-        known_near(job, target, near_ms),
-    )
-    plain = job.space.to_dict(), names, job.target(target).to_dict(), job.run.measure.network_seconds, key, known_ms
-    found: list[Measurement] = on_target(job, target, _measure, *plain, news=News(key, "measure"))
+    key, beside = key or target, known_near(job, target, near_ms)
+    network = job.space.to_dict(), architecture.id
+    plain = *network, job.target(target).to_dict(), job.run.measure.network_seconds, key, beside
+    found: Measurement = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found
 
 
 def known_near(job: Job, target: str, near_ms: float | None) -> dict[str, float]:
     """Return networks of a target's table and what they took, in milliseconds: those that are nearest to so many.
 
-    None where none are asked for, or there is no table of the job's space.
+    None where none are asked for, there is no table of the job's space, or a program runs one network at a time.
     """
-    tables, name = job.root.child(TABLES_FOLDER), table_path("", job.space, job.target(target)).name
-    if near_ms is None or not tables.exists(name):
+    tables, goal = job.root.child(TABLES_FOLDER), job.target(target)
+    name = table_path("", job.space, goal).name
+    if near_ms is None or goal.traits.external or not tables.exists(name):
         return {}
     networks: tuple[CalibrationNetwork, ...] = ()
     with contextlib.suppress(InputError):

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 from latency.measuring.answers import answers
 from latency.measuring.measure import Measurement, References, measure_file, measure_files
 from latency.target import read_target
-from orchestrator.cluster.devices import kept_process, known_near, noise_of, on_target, quietest, teller
+from orchestrator.cluster.devices import kept_process, known_near, on_target, quietest, teller
 from orchestrator.cluster.progress import poster
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import Job
 from supernet.space import read_space
 
 
-def measure_model(
-    job: Job, target: str, name: str, content: bytes, key: str, near_ms: float | None = None
-) -> Measurement:
+def measure_model(job: Job, target: str, name: str, content: bytes, near_ms: float, key: str) -> Measurement:
     """Measure a model file on its target, wherever in the cluster that is; waits for the device.
 
     Args:
@@ -32,8 +30,8 @@ def measure_model(
         target: Name of the target, a measured one.
         name: The file's name.
         content: The file.
+        near_ms: Networks of the table that take about so long are measured beside it, see `devices.known_near`.
         key: Of the news about it.
-        near_ms: Has networks of the table that take about so long measured beside it, see `devices.known_near`.
 
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
@@ -69,7 +67,8 @@ def _measure(
         file.write_bytes(content)
         run = kept_process(goal).run
         return quietest(
-            lambda: measure_file(file, goal, seconds=seconds, references=references, progress=tell, run=run), noise_of
+            lambda: measure_file(file, goal, seconds=seconds, references=references, progress=tell, run=run),
+            lambda found: found.noise or found.moved,
         )
 
 

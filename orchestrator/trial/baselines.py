@@ -112,8 +112,7 @@ def _cost(job: Job, baseline: Baseline, width: float) -> float:
         return known
     inner, path = scaled(job, baseline.name, width)
     if job.target(baseline.target).measured:
-        (found,) = measure_on_target(inner, baseline.target, [inner.space.architecture(path)], key=baseline.key)
-        cost = found.latency_ms
+        cost = measure_on_target(inner, baseline.target, inner.space.architecture(path), key=baseline.key).latency_ms
     else:
         cost = target_costs(inner, baseline.target).total(path)
     keep_cost(job, baseline, width, cost)

@@ -56,11 +56,11 @@ class Bench:
     """Where a trial's target is: runs a model file, given by name and content.
 
     Attributes:
-        measure: Times it; where milliseconds are given, beside networks of the table that take about so long.
+        measure: Times it, beside networks of the table that take about so many milliseconds.
         ask: Gives its answers for images, shape (M, num_classes).
     """
 
-    measure: Callable[[str, bytes, float | None], Measurement]
+    measure: Callable[[str, bytes, float], Measurement]
     ask: Callable[[str, bytes, NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -98,7 +98,7 @@ def deliver(
         job: The sweep.
         trial: One of it.
         network: Makes the network, where its files are not there yet.
-        counted: What the table says of the network: its cost on a target that measures nothing.
+        counted: What the table says of the network: about what it takes, its cost on a target that measures nothing.
         bench: Where the target is.
         post: Takes the news.
         num_measurements: How often the file is to be measured in all; what is counted is counted once.
@@ -124,8 +124,7 @@ def deliver(
         known = read_record(store, MEASUREMENT_FILE, Timing)
         timing = known if known.file_sha256 == timing.file_sha256 else timing
     while len(timing.costs) < (num_measurements if target.measured else 1):
-        near = timing.costs[-1].value if timing.costs else None
-        measured = bench.measure(file, content, near) if target.measured else None
+        measured = bench.measure(file, content, counted) if target.measured else None
         cost = NetworkCost.measured(measured) if measured else NetworkCost.counted(counted)
         timing = replace(timing, costs=(*timing.costs, cost))
         write_record(store, MEASUREMENT_FILE, timing)

@@ -3,7 +3,7 @@
 Why here: what was measured decides the pick, so it is kept as soon as it is known. It must not know the strategies.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 
@@ -22,36 +22,28 @@ from supernet.loop import Search
 from supernet.rng import generator
 from supernet.space import Architecture, Path
 
-Measure = Callable[[Sequence[Architecture], float | None], list[float]]
-"""From architectures to measured costs on the trial's target, in the unit of its table; beside networks of the table
-that take about so long, where that is given."""
-
-Remembered = Callable[[Sequence[Architecture]], list[float]]
+Measure = Callable[[Architecture], float]
+"""From an architecture to its measured cost on the trial's target, in the unit of its table."""
 
 
-def remembered(measure: Measure, store: Storage, limit: float | None = None) -> Remembered:
+def remembered(measure: Measure, store: Storage, limit: float | None = None) -> Measure:
     """Return `measure` with every figure kept in the trial's folder as soon as it is known.
 
     Measured figures decide which network is picked; a second measurement after a restart would differ a little
-    and could decide otherwise. One above the limit is measured once more before it decides, beside networks of the
-    table, which tell what is the machine's; the lower figure counts, for disturbances only add.
+    and could decide otherwise. One above the limit is measured once more before it decides; the lower figure counts,
+    for disturbances only add.
     """
 
-    def twice(architectures: Sequence[Architecture]) -> list[float]:
-        found = measure(architectures, None)
-        for i, figure in enumerate(found):
-            if limit is not None and figure > limit:
-                found[i] = min(figure, *measure([architectures[i]], figure))
-        return found
-
-    def recall(architectures: Sequence[Architecture]) -> list[float]:
+    def recall(architecture: Architecture) -> float:
         kept = store.exists(MEASURED_FILE)
         known: dict[str, float] = read_record(store, MEASURED_FILE, dict[str, float]) if kept else {}
-        new = [architecture for architecture in architectures if architecture.id not in known]
-        if new:
-            known |= {a.id: figure for a, figure in zip(new, twice(new), strict=True)}
+        if architecture.id not in known:
+            figure = measure(architecture)
+            if limit is not None and figure > limit:
+                figure = min(figure, measure(architecture))
+            known[architecture.id] = figure
             write_record(store, MEASURED_FILE, known)
-        return [known[architecture.id] for architecture in architectures]
+        return known[architecture.id]
 
     return recall
 
@@ -84,7 +76,7 @@ def _pick(
     data: ImageData,
     place: Place,
     judge: RankedJudge,
-    measure: Remembered,
+    measure: Measure,
 ) -> Path:
     """Say how paths are judged and measured, and let `supernet.derive` pick one."""
     settings, space, run = job.run.derive, search.supernet.space, job.run
@@ -96,7 +88,7 @@ def _pick(
         judge,
         lambda attempt: generator(run.seed, "derive", trial.key, attempt),
         pool=whole_pool(job, judge) if settings.uses_pool and budget is not None else (),
-        measure=lambda path: measure([space.architecture(path)])[0],
+        measure=lambda path: measure(space.architecture(path)),
         limits=search.limits,
         settings=settings,
         tell=lambda what, step, num_steps: place.post(News(trial.key, f"derive: {what}", step, num_steps)),

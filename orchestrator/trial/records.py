@@ -149,8 +149,8 @@ class NetworkCost:
     @classmethod
     def measured(cls, found: Measurement) -> Self:
         """Return what was measured, in milliseconds."""
-        value = found.latency_ms if found.machine_moved else found.known_ms
-        return cls(value, found.error_ms, found.median_ms, found.noise)
+        value = found.latency_ms if found.moved else found.known_ms
+        return cls(value, found.error_ms, found.median_ms, found.noise or found.moved)
 
     @classmethod
     def counted(cls, count: float) -> Self:

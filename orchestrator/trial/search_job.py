@@ -5,7 +5,7 @@ Why here: how a job is started, what is lost when it fails, and what the workers
 """
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -89,17 +89,14 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
         post(News(key, "workers", num_ranks=0))
 
 
-def _measured(
-    job: Job, trial: Trial, costs: CostTable, architectures: Sequence[Architecture], near_ms: float | None = None
-) -> list[float]:
-    """Return what architectures cost on the trial's target: measured, or as its table counts.
-
-    Beside networks of the table, where they are asked for, as on the machine that it was measured on.
+def _measured(job: Job, trial: Trial, costs: CostTable, architecture: Architecture) -> float:
+    """Return what an architecture costs on the trial's target: as its table counts, or measured beside the table's
+    networks, as on the machine that it was measured on.
     """
+    counted = costs.total(job.space.path(architecture))
     if not job.target(trial.target).measured:
-        return [costs.total(job.space.path(architecture)) for architecture in architectures]
-    found = measure_on_target(job, trial.target, architectures, trial.key, near_ms)
-    return [measurement.known_ms for measurement in found]
+        return counted
+    return measure_on_target(job, trial.target, architecture, counted, trial.key).known_ms
 
 
 def warm_up(job: Job) -> None:

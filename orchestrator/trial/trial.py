@@ -35,9 +35,8 @@ from supernet.peak import network_peak
 from supernet.space import Architecture, architecture_to_json
 
 MEASURED_AGAIN = 2
-"""Times that a file is measured where the first one says that it is slower than it may be; the faster one counts. The
-second time networks of the table run beside it, so that it is not the machine that decides: that takes seconds, the
-training of another network may take hours."""
+"""Times that a file is measured where the first one says that it is slower than it may be; the faster one counts. That
+takes seconds, the training of another network may take hours."""
 
 
 def run_trial(job: Job, trial: Trial, costs: CostTable | None = None) -> TrialResult:
@@ -53,7 +52,7 @@ def run_trial(job: Job, trial: Trial, costs: CostTable | None = None) -> TrialRe
     """
     post = poster()
     bench = Bench(
-        lambda name, content, near_ms: measure_model(job, trial.target, name, content, trial.key, near_ms),
+        lambda name, content, near_ms: measure_model(job, trial.target, name, content, near_ms, trial.key),
         lambda name, content, images: ask_model(job, trial.target, name, content, images, trial.key),
     )
     try:

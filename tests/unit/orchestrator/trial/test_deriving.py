@@ -28,34 +28,27 @@ def test_measured_figures_are_remembered_over_a_restart(job, tmp_path):
     first, second = (space.architecture(tuple(i for _ in space.positions)) for i in (0, 1))
     store, asked = Storage(str(tmp_path / "trial")), []
 
-    def measure(architectures, near_ms):
-        assert near_ms is None
-        asked.extend(a.id for a in architectures)
-        return [float(len(asked)) for _ in architectures]
+    def measure(architecture):
+        asked.append(architecture.id)
+        return float(len(asked))
 
-    assert remembered(measure, store)([first]) == [1.0]
-    assert remembered(measure, store)([first, second]) == [1.0, 2.0]
-    assert remembered(measure, store)([second, first]) == [2.0, 1.0]
+    assert remembered(measure, store)(first) == 1.0
+    assert [remembered(measure, store)(architecture) for architecture in (first, second)] == [1.0, 2.0]
     assert asked == [first.id, second.id]
     assert read_record(store, MEASURED_FILE, dict[str, float]) == {first.id: 1.0, second.id: 2.0}
     store.write(MEASURED_FILE, store.read(MEASURED_FILE).replace(b"2.0", b"3.0"))
     with pytest.raises(RunError, match=r"measured\.json: damaged .*remove it .*made again they differ a little"):
-        remembered(measure, store)([first])
+        remembered(measure, store)(first)
 
 
 def test_a_figure_over_the_limit_is_asked_for_once_more_and_the_lower_one_counts(job, tmp_path):
     space, figures = job.space, {"first": [3.0, 1.5], "second": [1.0], "third": [4.0, 5.0]}
     names = {space.architecture(tuple(i for _ in space.positions)).id: name for i, name in enumerate(figures)}
     networks = [space.architecture(tuple(i for _ in space.positions)) for i in range(3)]
-    near = []
-    measure = remembered(
-        lambda architectures, near_ms: near.append(near_ms) or [figures[names[a.id]].pop(0) for a in architectures],
-        Storage(str(tmp_path)),
-        2.0,
-    )
-    assert measure(networks) == measure(networks) == [1.5, 1.0, 4.0]
+    measure = remembered(lambda network: figures[names[network.id]].pop(0), Storage(str(tmp_path)), 2.0)
+    for _ in range(2):
+        assert [measure(network) for network in networks] == [1.5, 1.0, 4.0]
     assert figures == {"first": [], "second": [], "third": []}
-    assert near == [None, 3.0, 4.0]
 
 
 def test_where_a_corrected_table_leaves_nothing_within_the_budget_the_cheapest_network_is_tried():

@@ -115,8 +115,8 @@ def play(job: Job, cut_after: int | None) -> tuple[dict[str, bytes], list[str]]:
     (trial,) = plan_trials(job.run)
     costs, warm, saver = target_costs(job, trial.target), Memory(cut_after), Memory(cut_after)
 
-    def measure(architectures, near_ms):
-        return [costs.total(job.space.path(architecture)) for architecture in architectures]
+    def measure(architecture):
+        return costs.total(job.space.path(architecture))
 
     for stages, kept in (
         (lambda: run_warmup(job, place(warm)), warm),
@@ -200,8 +200,8 @@ def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, und
     (trial,) = plan_trials(job.run)
     costs, store = target_costs(job, trial.target), job.trial_store(trial)
 
-    def measure(architectures, near_ms):
-        return [costs.total(job.space.path(architecture)) for architecture in architectures]
+    def measure(architecture):
+        return costs.total(job.space.path(architecture))
 
     def again():
         train = lambda: run_trial_stages(job, trial, costs, place(saver), measure)  # noqa: E731

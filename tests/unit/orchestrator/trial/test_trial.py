@@ -91,7 +91,7 @@ class Scene:
         write_record(self.store, OUTCOME_FILE, outcome)
         self.note(f"outcome {len(known)}")
 
-    def measure(self, name: str, content: bytes, near_ms: float | None) -> Measurement:
+    def measure(self, name: str, content: bytes, near_ms: float) -> Measurement:
         number = len(corrections_of(self.store))
         self.note(f"measure {number}")
         outcome = read_record(self.store, OUTCOME_FILE, Outcome)
