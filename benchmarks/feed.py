@@ -192,7 +192,7 @@ def _stage(name: str, folder: str, processes: int, channel: Any) -> None:
     elif name == "check":
         assert check(Storage(f"{folder}/set"), num_processes=processes)[1] == []
     else:
-        data = ImageData(f"{folder}/set", input_size=(1, 8, 8), seed=0, cache_mib=64)
+        data = ImageData(f"{folder}/set", input_size=(1, 8, 8), seed=0, cache_mib=16)
         stream = data.batches("train", 256)
         next(stream)
         channel.send(time.perf_counter() - start)

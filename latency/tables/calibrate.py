@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 TERMS = ((), ("offset_ms",), ("params_ms",), ("offset_ms", "params_ms"))
 """What may stand beside the scale."""
 
+NUM_NEAR = 4
+"""With a network that is measured they are five, of which what they do together can be told from what each does."""
+
 
 @dataclass(frozen=True)
 class CalibrationNetwork:
@@ -52,6 +55,14 @@ class Calibration:
     params_ms: float = 0.0
     rms: float = 0.0
     networks: tuple[CalibrationNetwork, ...] = ()
+
+    def near(self, ms: float) -> dict[str, float]:
+        """Return what a few networks took that are nearest to so many milliseconds, by the ids of their architectures.
+
+        To be measured again beside another, they tell what is the machine's (`measure.References`).
+        """
+        nearest = sorted(self.networks, key=lambda network: abs(math.log(network.measured_ms / ms)))
+        return {network.architecture: network.measured_ms for network in nearest[:NUM_NEAR]}
 
     def predict(self, sum_ms: float, num_params: float) -> float:
         """Return the milliseconds of a whole network.

@@ -5,7 +5,6 @@ measurements never share a device. What is measured and how stands in `latency`.
 """
 
 import contextlib
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,6 @@ from latency.errors import MachineTooNoisy
 from latency.measuring.measure import Measurement, References, measure_network
 from latency.measuring.process import MeasuringProcess
 from latency.tables.build import build_table
-from latency.tables.calibrate import CalibrationNetwork
 from latency.tables.estimate import cost_table
 from latency.tables.file import read_table, table_path
 from latency.tables.table import LatencyTable
@@ -40,8 +38,6 @@ _kept: list[MeasuringProcess] = []
 Found = TypeVar("Found")
 
 ATTEMPTS = 3
-NUM_REFERENCES = 4
-"""With what is measured they are five, of which what they do together can be told from what each does."""
 WAITING = "waiting for "
 """How a measurement begins to say what it waits for."""
 LOOK_SECONDS = 2.0
@@ -133,11 +129,9 @@ def known_near(job: Job, target: str, near_ms: float | None) -> dict[str, float]
     name = table_path("", job.space, goal).name
     if near_ms is None or goal.traits.external or not tables.exists(name):
         return {}
-    networks: tuple[CalibrationNetwork, ...] = ()
     with contextlib.suppress(InputError):
-        networks = _read_table(tables, name).calibration.networks
-    nearest = sorted(networks, key=lambda network: abs(math.log(network.measured_ms / near_ms)))
-    return {network.architecture: network.measured_ms for network in nearest[:NUM_REFERENCES]}
+        return _read_table(tables, name).calibration.near(near_ms)
+    return {}
 
 
 def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: object, news: News) -> Any:

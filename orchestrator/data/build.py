@@ -2,19 +2,19 @@
 
 Why here: every kind of source goes through this one piece of code: look at every image, split by content and seed,
 write the shards, describe them in the manifest. A build that is killed continues where it was; memory is bounded by
-what is under way, and some 120 bytes an image.
+what is under way.
 
 Rows are shuffled when they are written, so that a reader that shuffles only within a few row groups still mixes the
 classes.
 """
 
 import hashlib
+import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,13 +31,13 @@ from orchestrator.data.format import (
     read_manifest,
     write_manifest,
 )
-from orchestrator.data.keys import Indices
+from orchestrator.data.index import Index, new_index
 from orchestrator.data.place import growing, place
 from orchestrator.data.processes import in_order, num_cores
 from orchestrator.data.shards import Task, group_digest, write_shard
 from orchestrator.data.sources.registry import open_source
 from orchestrator.data.sources.source import Source
-from orchestrator.data.split import by_content, duplicates, split_rows
+from orchestrator.data.split import cut_splits, duplicates
 from orchestrator.data.storage import Storage, require_space
 from supernet.errors import InputError
 from supernet.files import write_whole
@@ -46,9 +46,9 @@ from supernet.plain import read
 Progress = Callable[[str, int, int], None]
 GROUPS_PER_FILE = 16
 FEW_IMAGES = 4096
-BLOCK = 65536
 SHOWN_CORRUPT = 20
-PLAN = "plan.json"
+PLAN, INDEX = "plan.json", "index.db"
+Item = TypeVar("Item")
 REMEDY = "remove the folder or choose another"
 
 
@@ -104,21 +104,22 @@ def build(
         return read_manifest(store)
     few = sum(map(len, opened.parts.values())) <= FEW_IMAGES
     processes = num_processes or (1 if few else num_cores())
-    with growing(store) as folder:
+    with growing(store) as folder, new_index(folder / INDEX, seed) as index:
         if _reusable(store, opened, asked):  # another process has just built it
             return read_manifest(store)
         work = _work(folder / "seen", {"format": FORMAT_VERSION, "source": opened.name, "listing": opened.listing})
-        found = examine(opened, work, num_processes=processes, progress=_phase(progress, "looking"))
+        found = examine(opened, work, index, num_processes=processes, progress=_phase(progress, "looking"))
         _refuse_corrupt(found, max_corrupt)
+        content = _content(found, index)
         if store.exists(MANIFEST_NAME):
-            _refuse_other_images(store, found)
+            _refuse_other_images(store, content)
         else:
-            rows = split_rows(found, fractions, seed)
+            cut_splits(found, index, fractions)
             require_space(store, int(found.num_bytes * 1.01))
-            made = _work(folder / "set", {**asked, "groups_per_file": groups_per_file, "content": _content(found)})
-            groups = _Layout(rows_per_group, groups_per_file)
-            shards = _write(found, made, rows, groups, processes, _phase(progress, "writing"))
-            write_manifest(Storage(str(made)), _manifest(found, rows, shards, asked))
+            made = _work(folder / "set", {**asked, "groups_per_file": groups_per_file, "content": content})
+            tasks = _tasks(found, index, made, rows_per_group, groups_per_file)
+            shards = _write(tasks, processes, _phase(progress, "writing"), _total(index))
+            write_manifest(Storage(str(made)), _manifest(found, index, shards, {**asked, "content": content}))
             (made / PLAN).unlink()
             place(made, store, last=MANIFEST_NAME)
         shutil.rmtree(folder, ignore_errors=True)
@@ -163,10 +164,10 @@ def _reusable(store: Storage, opened: Source, asked: Mapping[str, Any]) -> bool:
     return manifest.origin.listing == opened.listing
 
 
-def _refuse_other_images(store: Storage, found: Examined) -> None:
+def _refuse_other_images(store: Storage, content: str) -> None:
     """Copies and clones change times but not images, so only the images decide."""
     manifest = read_manifest(store)
-    if manifest.content != _content(found):
+    if manifest.content != content:
         raise InputError(
             f"{store.uri}: holds a data set built from other images (source {manifest.origin.source!r}); {REMEDY}"
         )
@@ -192,58 +193,57 @@ def _work(folder: Path, plan: Mapping[str, Any]) -> Path:
     return folder
 
 
-@dataclass(frozen=True)
-class _Layout:
-    rows_per_group: int
-    groups_per_file: int
+def _tasks(
+    found: Examined, index: Index, folder: Path, rows_per_group: int, groups_per_file: int
+) -> Iterator[tuple[Task, Shard]]:
+    """Yield what is to be written, with what the manifest will say of it."""
+    for split in SPLITS:
+        groups = _batched(index.entries(split), rows_per_group)
+        for number, some in enumerate(_batched(groups, groups_per_file)):
+            file = folder / f"{split}-{number:05d}.parquet"
+            task = Task(file, [([found.place(one) for one in group], [one.digest for one in group]) for group in some])
+            digests = tuple(group_digest([one.label for one in group], [one.digest for one in group]) for group in some)
+            yield task, Shard(file.name, split, tuple(map(len, some)), digests)  # type: ignore[arg-type]
 
-    def shards(self, split: str, rows: Indices) -> Iterator[tuple[str, list[Indices]]]:
-        """Yield the name of each file and the rows of each of its row groups."""
-        groups = [rows[i : i + self.rows_per_group] for i in range(0, len(rows), self.rows_per_group)]
-        for number, first in enumerate(range(0, len(groups), self.groups_per_file)):
-            yield f"{split}-{number:05d}.parquet", groups[first : first + self.groups_per_file]
+
+def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
 
 
 def _write(
-    found: Examined,
-    folder: Path,
-    rows: Mapping[str, Indices],
-    layout: _Layout,
-    num_processes: int,
-    progress: Callable[[int, int], None],
+    tasks: Iterator[tuple[Task, Shard]], num_processes: int, progress: Callable[[int, int], None], total: int
 ) -> list[Shard]:
     """Write the shards and return what the manifest says of them."""
-    files = [(split, name, groups) for split in SPLITS for name, groups in layout.shards(split, rows[split])]
-    tasks = (
-        Task(folder / name, [(found.places(group), _digests(found, group)) for group in groups])
-        for _, name, groups in files
-    )
-    shards: list[Shard] = []
-    done, total = 0, sum(map(len, rows.values()))
-    for (split, name, groups), _ in zip(files, in_order(write_shard, tasks, num_processes), strict=True):
-        digests = tuple(group_digest(found.labels[group].tolist(), _digests(found, group)) for group in groups)
-        shards.append(Shard(name, split, tuple(map(len, groups)), digests))  # type: ignore[arg-type]
-        done += sum(map(len, groups))
+    shards, done = list[Shard](), 0
+
+    def drawn() -> Iterator[Task]:
+        for task, shard in tasks:
+            shards.append(shard)
+            yield task
+
+    for number, _ in enumerate(in_order(write_shard, drawn(), num_processes)):
+        done += sum(shards[number].rows)
         progress(done, total)
     return shards
 
 
-def _digests(found: Examined, rows: Indices) -> list[bytes]:
-    return [digest.tobytes() for digest in found.digests[rows].astype("<u8")]
+def _total(index: Index) -> int:
+    return sum(sum(index.num_placed(split).values()) for split in SPLITS)
 
 
-def _manifest(found: Examined, rows: Mapping[str, Indices], shards: list[Shard], asked: Mapping[str, Any]) -> Manifest:
-    mean, square = found.moments(rows["train"])
+def _manifest(found: Examined, index: Index, shards: list[Shard], asked: Mapping[str, Any]) -> Manifest:
+    mean, square = found.moments(lambda first, last: index.rows("train", first, last))
     std = np.sqrt(np.maximum(square - mean**2, 0.0))
     std = np.where(std > 1e-3, std, 1.0)  # a constant channel is centred, not blown up
     channels = slice(0, 3) if found.channels == 3 else slice(3, 4)
-    num_classes = len(found.source.class_names)
-    counts = {split: np.bincount(found.labels[rows[split]], minlength=num_classes).tolist() for split in SPLITS}
-    num_duplicates, shown = duplicates(found, rows)
+    labels, counts = range(len(found.source.class_names)), {split: index.num_placed(split) for split in SPLITS}
+    num_duplicates, shown = duplicates(found, index)
     plain = {
         "format_version": FORMAT_VERSION,
         "class_names": found.source.class_names,
-        "class_counts": counts,
+        "class_counts": {split: [counted.get(label, 0) for label in labels] for split, counted in counts.items()},
         "channels": found.channels,
         "image_size": found.image_size,
         "mean": mean[channels].tolist(),
@@ -251,7 +251,6 @@ def _manifest(found: Examined, rows: Mapping[str, Indices], shards: list[Shard],
         "gray_mean": float(mean[3]),
         "gray_std": float(std[3]),
         **asked,
-        "content": _content(found),
         "shards": shards,
         "origin": Origin(found.source.name, found.source.listing, found.corrupt, num_duplicates, shown),
     }
@@ -259,16 +258,14 @@ def _manifest(found: Examined, rows: Mapping[str, Indices], shards: list[Shard],
     return manifest
 
 
-def _content(found: Examined) -> str:
+def _content(found: Examined, index: Index) -> str:
     """Hash class names, labels and images, whatever their order; images of another split count as others."""
     whole = hashlib.sha256("\0".join(found.source.class_names).encode())
-    for split in found.starts:
-        rows = found.part(split)
-        rows = rows[by_content(found, rows)]
-        whole.update(f"\n{split} {len(rows)}\n".encode())
-        for values, kind in ((found.digests, "<u8"), (found.labels, "<i4")):
-            for first in range(0, len(rows), BLOCK):
-                whole.update(values[rows[first : first + BLOCK]].astype(kind).tobytes())
+    for part in found.starts:
+        images = hashlib.sha256()
+        for digests, labels in index.by_content(part):
+            images.update(np.concatenate([digests, labels[:, None].astype(np.uint64)], axis=1).astype("<u8").tobytes())
+        whole.update(f"\n{part} {images.hexdigest()}\n".encode())
     return whole.hexdigest()
 
 

@@ -8,7 +8,7 @@ images, if they do not lie in files as they are.
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from orchestrator.data.format import SPLITS
+from orchestrator.data.index import Entry, Index
 from orchestrator.data.keys import image_digest
 from orchestrator.data.pixels import num_channels, open_image
 from orchestrator.data.processes import in_order
@@ -52,16 +53,11 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found of a source: one entry per row, part after part in the order of `SPLITS`.
+    """What was found of a source; its rows are numbered part after part in the order of `SPLITS`.
 
     Attributes:
         source: The source.
         folder: The work folder.
-        digests: Shape (n, 2), uint64.
-        labels: Shape (n,).
-        whole: Shape (n,), bool: not corrupt.
-        copies: Shape (n, 2), int64: where an encoded image begins in its chunk's copy, and its bytes; (0, 2) if none is
-            copied.
         starts: First row of each part, by split.
         first_chunks: Number of the first chunk of each part, by split.
         corrupt: One line per corrupt image.
@@ -72,10 +68,6 @@ class Examined:
 
     source: Source
     folder: Path
-    digests: np.ndarray[Any, np.dtype[np.uint64]]
-    labels: np.ndarray[Any, np.dtype[np.int32]]
-    whole: np.ndarray[Any, np.dtype[np.bool_]]
-    copies: np.ndarray[Any, np.dtype[np.int64]]
     starts: dict[str, int]
     first_chunks: dict[str, int]
     corrupt: tuple[str, ...]
@@ -83,63 +75,58 @@ class Examined:
     image_size: tuple[int, int] | None
     num_bytes: int
 
-    def part(self, split: str) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Return the rows of a part that are whole."""
-        start = self.starts[split]
-        return start + np.flatnonzero(self.whole[start : start + len(self.source.parts[split])])
-
-    def origin(self, index: int) -> str:
+    def origin(self, row: int) -> str:
         """Return what to call an image."""
-        return self.source.origin(self._source_row(index))
+        split, i = self._located(row)
+        return self.source.origin(self.source.parts[split][i])
 
-    def _source_row(self, index: int) -> Row:
-        split, i = self._located(index)
-        return self.source.parts[split][i]
+    def _located(self, row: int) -> tuple[str, int]:
+        split = max((split for split in self.starts if self.starts[split] <= row), key=self.starts.__getitem__)
+        return split, row - self.starts[split]
 
-    def _located(self, index: int) -> tuple[str, int]:
-        split = max((split for split in self.starts if self.starts[split] <= index), key=self.starts.__getitem__)
-        return split, index - self.starts[split]
-
-    def places(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> list[Row]:
-        """Return where the encoded images of some rows lie in files as they are."""
+    def place(self, entry: Entry) -> Row:
+        """Return where an encoded image lies in a file as it is."""
+        split, i = self._located(entry.row)
         if self.source.read is read_bytes:
-            return [self._source_row(int(index)) for index in indices]
-        found = []
-        for index in indices.tolist():
-            split, i = self._located(index)
-            copy = _copy_file(self.folder, self.first_chunks[split] + i // CHUNK)
-            at, num_bytes = (int(value) for value in self.copies[index])
-            found.append(Row(str(copy), at, num_bytes, int(self.labels[index])))
-        return found
+            return self.source.parts[split][i]
+        copy = _copy_file(self.folder, self.first_chunks[split] + i // CHUNK)
+        return Row(str(copy), entry.at, entry.num_bytes, entry.label)
 
-    def moments(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return means over images of (x, x squared), shape (2, 4): red, green, blue, gray."""
-        chosen = np.zeros(len(self.labels), bool)
-        chosen[indices] = True
-        sums = [0] * 8
+    def moments(self, chosen: Callable[[int, int], Sequence[int]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return means over images of (x, x squared), shape (2, 4): red, green, blue, gray.
+
+        Args:
+            chosen: From first and last row (not included) to the rows between that count.
+        """
+        sums, count = [0] * 8, 0
         for number, split, first, last in _spans(self.source):
-            mask = chosen[self.starts[split] + first : self.starts[split] + last]
-            part = _load(self.folder, number)[0]["moments"][mask].sum(0, dtype=np.int64).reshape(-1)
+            start = self.starts[split]
+            rows = np.array(chosen(start + first, start + last), np.int64) - start - first
+            part = _load(self.folder, number)[0]["moments"][rows].sum(0, dtype=np.int64).reshape(-1)
             sums = [have + more for have, more in zip(sums, part.tolist(), strict=True)]
-        return np.array([value / len(indices) / FIXED for value in sums]).reshape(2, 4)
+            count += len(rows)
+        return np.array([value / count / FIXED for value in sums]).reshape(2, 4)
 
 
 def examine(
-    source: Source, folder: Path, *, num_processes: int, progress: Callable[[int, int], None] | None = None
+    source: Source,
+    folder: Path,
+    index: Index,
+    *,
+    num_processes: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Examined:
     """Look at every image; chunks whose files are in `folder` already are not looked at again.
 
     Args:
         source: The images.
         folder: Where the chunks' files are kept, of this source alone.
+        index: Is told what is found of each image that is whole.
         num_processes: Processes to use.
         progress: Called with (images seen, images in all).
     """
     total, done = sum(map(len, source.parts.values())), 0
-    digests, labels = np.empty((total, 2), np.uint64), np.empty(total, np.int32)
-    copied, num_bytes = source.read is not read_bytes, 0
-    intact, copies = np.empty(total, bool), np.empty((total * copied, 2), np.int64)
-    sizes, channels = set[tuple[int, int]](), 1
+    num_bytes, sizes, channels = 0, set[tuple[int, int]](), 1
     corrupt: list[str] = []
     folder.mkdir(parents=True, exist_ok=True)
     missing = {number for number, *_ in _spans(source) if not _file(folder, number).exists()}
@@ -149,15 +136,13 @@ def examine(
         if number in missing
     )
     looked = in_order(_Look(source.read, source.origin, folder), chunks, num_processes)
-    for number, _, first, last in _spans(source):
+    for number, split, first, last in _spans(source):
         if number in missing:
             next(looked)
         seen, faults = _load(folder, number)
-        here = slice(done, done + last - first)
-        digests[here], labels[here], intact[here] = seen["digest"], seen["label"], seen["channels"] > 0
+        labels = np.where(seen["channels"] > 0, seen["label"], -1)
+        index.add(split, done, labels, seen["digest"], seen["at"], seen["num_bytes"])
         num_bytes += int(seen["num_bytes"].sum())
-        if copied:
-            copies[here] = np.stack([seen["at"], seen["num_bytes"]], axis=1)
         good = seen[seen["channels"] > 0]
         corrupt += faults
         if len(sizes) < 2:
@@ -174,10 +159,6 @@ def examine(
     return Examined(
         source=source,
         folder=folder,
-        digests=digests,
-        labels=labels,
-        whole=intact,
-        copies=copies,
         starts=starts,
         first_chunks=first_chunks,
         corrupt=tuple(corrupt),

@@ -5,7 +5,6 @@ source, on ranks, on loader workers or on what ran before.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,20 +37,3 @@ def image_keys(digests: Keys, seed: int, purpose: int) -> Keys:
     """Return one key per image from a half of its digest, shape (n,), the seed, and what the key is for."""
     salt = mix(mix(np.array([seed % 2**64], np.uint64)) ^ np.uint64(purpose))
     return mix(digests ^ salt)
-
-
-def order_of(keys: Keys, further: Callable[[Indices], Sequence[np.ndarray[Any, Any]]]) -> Indices:
-    """Return what sorts by key, equal ones by further keys, else as they came.
-
-    64-bit keys are hardly ever equal, so millions are sorted with nothing but them in memory.
-
-    Args:
-        keys: Shape (n,).
-        further: Given some indices, keys of these; the last decides first.
-    """
-    order = np.argsort(keys, kind="stable")
-    equal = keys[order[1:]] == keys[order[:-1]]
-    places = np.flatnonzero(np.append(equal, False) | np.insert(equal, 0, False))
-    tied = order[places]
-    order[places] = tied[np.lexsort((*further(tied), keys[tied]))]
-    return order

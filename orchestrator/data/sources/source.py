@@ -7,13 +7,12 @@ and one line in the registry.
 import hashlib
 import os
 import stat
-from array import array
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from orchestrator.data.pixels import MAX_MIB
 from supernet.errors import InputError, nearest
@@ -21,6 +20,11 @@ from supernet.errors import InputError, nearest
 SPLIT_WORDS = {"train": "train", "training": "train", "test": "test"} | dict.fromkeys(
     ("validation", "valid", "val"), "validation"
 )
+
+RECORD = struct.Struct("<qiqqq")
+"""Where the path begins, its length, and the numbers of a `Row`."""
+SMALL = 2**20
+"""Bytes that are kept in memory."""
 
 
 class Row(NamedTuple):
@@ -40,36 +44,43 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """Many rows in little memory: some 30 bytes each, and the path of its file once per run of rows."""
+    """Many rows in hardly any memory: they lie in temporary files, the path of their file once per run of rows.
+
+    Attributes:
+        least: The lowest label, 0 without rows.
+        most: The highest.
+    """
 
     def __init__(self, rows: Iterable[Row]) -> None:
-        self._paths, self._ends = bytearray(), array("q", [0])
-        self._file, self._at, self._size, self._label = array("i"), array("q"), array("q"), array("q")
-        last = None
+        self._records, self._paths = SpooledTemporaryFile(SMALL), SpooledTemporaryFile(SMALL)  # noqa: SIM115
+        self._last, self._count, self.least, self.most = (0, ""), 0, 0, 0
+        end, path, length = 0, None, 0
         for file, at, size, label in rows:
-            if file != last:
-                self._paths += os.fsencode(file)
-                self._ends.append(len(self._paths))
-                last = file
-            self._file.append(len(self._ends) - 2)
-            self._at.append(at)
-            self._size.append(size)
-            self._label.append(label)
+            if file != path:
+                end, path, length = end + length, file, self._paths.write(os.fsencode(file))
+            try:
+                self._records.write(RECORD.pack(end, length, at, size, label))
+            except struct.error:
+                raise InputError(f"{shown(file)}: a label of {label}; 64 bits hold those that are allowed") from None
+            self.least, self.most = min(label, self.least), max(label, self.most)
+            self._count += 1
 
     def __len__(self) -> int:
         """Return how many there are."""
-        return len(self._label)
+        return self._count
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield all of them."""
+        return (self[i] for i in range(self._count))
 
     def __getitem__(self, i: int) -> Row:
         """Return one of them."""
-        number = self._file[i]
-        path = os.fsdecode(bytes(self._paths[self._ends[number] : self._ends[number + 1]]))
-        return Row(path, self._at[i], self._size[i], self._label[i])
-
-    @property
-    def labels(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Return the label of each."""
-        return np.array(self._label, np.int64)
+        self._records.seek(RECORD.size * i)
+        start, length, at, size, label = RECORD.unpack(self._records.read(RECORD.size))
+        if self._last[0] != start or not self._last[1]:
+            self._paths.seek(start)
+            self._last = start, os.fsdecode(self._paths.read(length))
+        return Row(self._last[1], at, size, label)
 
 
 def read_bytes(row: Row) -> bytes:
@@ -149,10 +160,8 @@ def make_source(
     if "test" not in parts and "validation" in parts:
         parts["test"] = parts.pop("validation")
     for rows in parts.values():
-        labels = rows.labels
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
-        if len(wrong):
-            row = rows[int(wrong[0])]
+        if rows.least < 0 or rows.most >= len(class_names):
+            row = next(row for row in rows if not 0 <= row.label < len(class_names))
             raise InputError(f"{origin(row)}: label {row.label} is none of the {len(class_names)} classes")
     return Source(name, tuple(class_names), parts, listing, read, origin)
 

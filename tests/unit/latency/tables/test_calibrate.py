@@ -88,3 +88,10 @@ def test_networks_that_cost_alike_give_no_line() -> None:
     found = fit(networks([(10.0, 11.02), (10.01, 10.98), (10.02, 11.01), (10.03, 10.97), (10.04, 10.99)]))
     assert found.offset_ms == 0.0
     assert found.scale == pytest.approx(1.1, rel=0.01)
+
+
+def test_the_networks_near_a_time_are_those_of_the_least_ratio() -> None:
+    times = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 5.0, "e": 9.0, "f": 20.0}
+    networks = tuple(CalibrationNetwork(name, 0.0, 1.0, ms, 0.0) for name, ms in times.items())
+    assert list(Calibration(1.0, networks=networks).near(4.0)) == ["d", "c", "b", "e"]
+    assert Calibration(1.0, networks=networks[:2]).near(9.0) == {"b": 2.0, "a": 1.0}

@@ -42,8 +42,8 @@ def test_images_are_kept_as_they_are_and_named_by_the_metadata(tmp_path: Path, s
     assert source.class_names == ("b", "a")
     train = source.parts["train"]
     assert [source.read(train[i]) for i in range(20)] == encoded
-    assert train.labels.tolist() == labels
-    assert source.parts["test"].labels.tolist() == [1, 0, 1, 0]
+    assert [row.label for row in train] == labels
+    assert [row.label for row in source.parts["test"]] == [1, 0, 1, 0]
     manifest = build(str(tmp_path / "src"), tmp_path / "d", validation_fraction=0.2)
     assert manifest.counts == {"train": 16, "validation": 4, "test": 4}
 

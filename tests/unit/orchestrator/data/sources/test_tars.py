@@ -38,7 +38,7 @@ def test_labels_in_json_and_in_folders(tmp_path: Path) -> None:
     write(tmp_path / "b" / "x.tar", {f"set/{'dog' if i % 2 else 'cat'}/{i}.png": png(i) for i in range(6)})
     source = open_source(str(tmp_path / "b"))
     assert source.class_names == ("cat", "dog")
-    assert source.parts["train"].labels.tolist() == [0, 1] * 3
+    assert [row.label for row in source.parts["train"]] == [0, 1] * 3
 
 
 def test_a_corrupt_member_is_named(tmp_path: Path) -> None:
