@@ -7,8 +7,9 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +46,11 @@ class References:
             found.append(Item(REFERENCE + name, choices=choices, input_shape=self.space.input_size, whole=True))
         return found
 
-    def machine(self, result: JobResult) -> float:
-        """Return how many times as long as known they took, in the median."""
+    def machine(self, result: JobResult) -> tuple[float, float]:
+        """Return how many times as long as known they took, in the median, and its standard error."""
         logs = [math.log(result.stats[REFERENCE + name].latency_ms / ms) for name, ms in self.known_ms.items()]
-        return math.exp(statistics.median(logs))
+        factor = math.exp(statistics.median(logs))
+        return factor, factor * statistics.stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,7 @@ class Measurement:
             for an external program, which gives times only.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
         machine: How many times as long as known the references took in the same rounds; 1 without any.
-
-    `known_ms` is free of what moves all networks alike; `latency_ms` is not, and neither is free of `noise`.
+        machine_error: Standard error of it, from what they differ by.
     """
 
     latency_ms: float
@@ -75,11 +76,22 @@ class Measurement:
     parity: float | None
     noise: str
     machine: float = 1.0
+    machine_error: float = 0.0
 
     @property
-    def known_ms(self) -> float:
-        """`latency_ms` on a machine that is as fast as it was when the references were measured."""
-        return self.latency_ms / self.machine
+    def as_known(self) -> Self:
+        """What it is on a machine that is as fast as it was when the references were measured: free of what moves all
+        networks alike, though not of `noise`.
+        """
+        error, of_machine = self.error_ms, self.machine_error / self.machine
+        return replace(
+            self,
+            latency_ms=self.latency_ms / self.machine,
+            error_ms=None if error is None else math.hypot(error, self.latency_ms * of_machine) / self.machine,
+            median_ms=self.median_ms / self.machine,
+            machine=1.0,
+            machine_error=0.0,
+        )
 
     @property
     def moved(self) -> str:
@@ -204,11 +216,11 @@ def _measure(
     if references:
         timed, space, seconds = [*items, *references.items()], references.space, 2 * seconds
     result = run(Job(target, tuple(timed), space, plan_for(target, seconds, visit_ms=20.0), images=saved), progress)
-    machine = references.machine(result) if references else 1.0
-    return {item.key: _measurement(result, item.key, machine) for item in items}
+    machine, error = references.machine(result) if references else (1.0, 0.0)
+    return {item.key: _measurement(result, item.key, machine, error) for item in items}
 
 
-def _measurement(result: JobResult, key: str, machine: float) -> Measurement:
+def _measurement(result: JobResult, key: str, machine: float, machine_error: float) -> Measurement:
     stats = result.stats[key]
     return Measurement(
         latency_ms=stats.latency_ms,
@@ -218,4 +230,5 @@ def _measurement(result: JobResult, key: str, machine: float) -> Measurement:
         parity=result.parity.get(key),
         noise=noise_reason(result, [key], MAX_ERROR),
         machine=machine,
+        machine_error=machine_error,
     )

@@ -99,6 +99,7 @@ def build(
 @app.command()
 def check(folder: Folder, processes: Processes = None, json: Json = False) -> None:
     """Read every shard and compare it with the manifest; exit code 1 if anything was changed or damaged."""
+    from orchestrator.data.check import MAX_FAULTS
     from orchestrator.data.check import check as run
     from orchestrator.data.storage import Storage
     from supernet.plain import to_plain
@@ -110,7 +111,8 @@ def check(folder: Folder, processes: Processes = None, json: Json = False) -> No
         print_json({"images": manifest.counts, "fingerprint": manifest.fingerprint, "origin": origin, "faults": faults})
     if faults:
         more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise RunError("\n  ".join([f"{folder}: {len(faults)} faults", *faults[:SHOWN]]) + more)
+        count = f"{len(faults)} faults" if len(faults) < MAX_FAULTS else f"{MAX_FAULTS} faults or more"
+        raise RunError("\n  ".join([f"{folder}: {count}", *faults[:SHOWN]]) + more)
     if not json:
         say(f"{folder}: {sum(manifest.counts.values())} images in {len(manifest.shards)} shards, all as written")
         _tell_origin(manifest.origin)

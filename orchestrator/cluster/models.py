@@ -30,13 +30,14 @@ def measure_model(job: Job, target: str, name: str, content: bytes, near_ms: flo
         target: Name of the target, a measured one.
         name: The file's name.
         content: The file.
-        near_ms: Networks of the table that take about so long are measured beside it, see `devices.known_near`.
+        near_ms: Networks of the table that take about so long are measured beside it, see `devices.known_near`;
+            beside a known network those of the sweep that it stands beside.
         key: Of the news about it.
 
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
     """
-    beside = job.space.to_dict(), known_near(job, target, near_ms)
+    beside = job.with_tables.space.to_dict(), known_near(job.with_tables, target, near_ms)
     plain = name, content, job.target(target).to_dict(), job.run.measure.network_seconds, key, *beside
     found: Measurement = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found

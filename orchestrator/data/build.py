@@ -104,24 +104,26 @@ def build(
         return read_manifest(store)
     few = sum(map(len, opened.parts.values())) <= FEW_IMAGES
     processes = num_processes or (1 if few else num_cores())
-    with growing(store) as folder, new_index(folder / INDEX, seed) as index:
-        if _reusable(store, opened, asked):  # another process has just built it
-            return read_manifest(store)
-        work = _work(folder / "seen", {"format": FORMAT_VERSION, "source": opened.name, "listing": opened.listing})
-        found = examine(opened, work, index, num_processes=processes, progress=_phase(progress, "looking"))
-        _refuse_corrupt(found, max_corrupt)
-        content = _content(found, index)
-        if store.exists(MANIFEST_NAME):
-            _refuse_other_images(store, content)
-        else:
-            cut_splits(found, index, fractions)
-            require_space(store, int(found.num_bytes * 1.01))
-            made = _work(folder / "set", {**asked, "groups_per_file": groups_per_file, "content": content})
-            tasks = _tasks(found, index, made, rows_per_group, groups_per_file)
-            shards = _write(tasks, processes, _phase(progress, "writing"), _total(index))
-            write_manifest(Storage(str(made)), _manifest(found, index, shards, {**asked, "content": content}))
-            (made / PLAN).unlink()
-            place(made, store, last=MANIFEST_NAME)
+    with growing(store) as folder:
+        if not _reusable(store, opened, asked):  # else another process has just built it
+            with new_index(folder / INDEX, seed) as index:
+                seen = _work(
+                    folder / "seen", {"format": FORMAT_VERSION, "source": opened.name, "listing": opened.listing}
+                )
+                found = examine(opened, seen, index, num_processes=processes, progress=_phase(progress, "looking"))
+                _refuse_corrupt(found, max_corrupt)
+                asked["content"] = _content(found, index)
+                if store.exists(MANIFEST_NAME):
+                    _refuse_other_images(store, asked["content"])
+                else:
+                    cut_splits(found, index, fractions)
+                    require_space(store, int(found.num_bytes * 1.01))
+                    made = _work(folder / "set", {**asked, "groups_per_file": groups_per_file})
+                    tasks = _tasks(found, index, made, rows_per_group, groups_per_file)
+                    shards = _write(tasks, processes, _phase(progress, "writing"), _total(index))
+                    write_manifest(Storage(str(made)), _manifest(found, index, shards, asked))
+                    (made / PLAN).unlink()
+                    place(made, store, last=MANIFEST_NAME)
         shutil.rmtree(folder, ignore_errors=True)
     return read_manifest(store)
 
@@ -262,10 +264,11 @@ def _content(found: Examined, index: Index) -> str:
     """Hash class names, labels and images, whatever their order; images of another split count as others."""
     whole = hashlib.sha256("\0".join(found.source.class_names).encode())
     for part in found.starts:
-        images = hashlib.sha256()
-        for digests, labels in index.by_content(part):
-            images.update(np.concatenate([digests, labels[:, None].astype(np.uint64)], axis=1).astype("<u8").tobytes())
-        whole.update(f"\n{part} {images.hexdigest()}\n".encode())
+        whole.update(f"\n{part} {sum(index.num_seen(part).values())}\n".encode())
+        for digests, _ in index.by_content(part):
+            whole.update(digests.astype("<u8").tobytes())
+        for _, labels in index.by_content(part):
+            whole.update(labels.astype("<i4").tobytes())
     return whole.hexdigest()
 
 

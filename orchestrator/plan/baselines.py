@@ -93,7 +93,7 @@ def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
         "num_classes": own.num_classes,
     }
     place = {"storage": job.store.uri, "name": FOLDER}
-    return Job({**job.config, **place, "space": definition, "baselines": []}, job.data_root), path
+    return Job({**job.config, **place, "space": definition, "baselines": []}, job.data_root, outer=job.config), path
 
 
 def chosen_width(job: Job, baseline: Baseline) -> float:
@@ -119,7 +119,8 @@ def made_from(job: Job, baseline: Baseline, width: float) -> tuple[Job, Trial]:
         InputError: If the known network does not take the sweep's images.
     """
     inner, path = scaled(job, baseline.name, width)
-    return inner, Trial(f"{baseline.key}-x{width:g}", baseline.target, KIND, baseline.cost, path, baseline.short)
+    key = check_name(f"{baseline.key}-x{width:g}", f"baselines, {baseline.name}: the name of its trial")
+    return inner, Trial(key, baseline.target, KIND, baseline.cost, path, baseline.short)
 
 
 def chosen(job: Job, baseline: Baseline) -> tuple[Job, Trial] | None:

@@ -196,7 +196,7 @@ class MeasureConfig(Strict):
 
     Attributes:
         table_seconds: Time for the measurements of one latency table.
-        network_seconds: Time for the measurement of one finished network.
+        network_seconds: Time for the measurement of one network; beside networks of its table, twice as much.
         wait_minutes: How long work waits for a target that no node of the cluster announces, before its trial fails.
         cross_table: Whether every network of the fronts is measured on every target at hand when all trials are
             done, where there are several: `network_seconds` each.

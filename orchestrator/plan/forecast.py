@@ -96,7 +96,7 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     candidates = max((len(p.candidates) for p in load_space(run.space).positions), default=1)
     search = run.search.num_steps * (weights + arch_batch / max(arch_every, 1) * candidates / 2) * share
     train = run.train.num_steps * run.train.batch_size * share
-    measure = MEASURE_SECONDS + 2 * run.measure.network_seconds
+    measure = MEASURE_SECONDS + 4 * run.measure.network_seconds  # when derived and as a file, beside as many others
     trial = search + train + JOB_SECONDS + measure
     widths = WIDTHS_TRIED * (MEASURE_SECONDS + run.measure.network_seconds)
     baseline = widths + train + JOB_SECONDS + measure

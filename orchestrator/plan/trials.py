@@ -167,6 +167,7 @@ class Job:
     Attributes:
         config: The resolved configuration.
         data_root: Where the prepared images are, for all machines: a path or a URI.
+        outer: Configuration of the sweep that this one's networks stand beside, if there is one: it has the tables.
 
     Raises:
         InputError: If the configuration does not read.
@@ -174,6 +175,7 @@ class Job:
 
     config: Mapping[str, Any]
     data_root: str
+    outer: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Read the configuration before anything is done with it."""
@@ -209,6 +211,11 @@ class Job:
     def store(self) -> Storage:
         """Folder of this sweep."""
         return self.root.child(self.config["name"])
+
+    @property
+    def with_tables(self) -> "Job":
+        """The sweep whose latency tables know this one's targets."""
+        return Job(self.outer, self.data_root) if self.outer else self
 
     def trial_store(self, trial: Trial) -> Storage:
         """Folder of one trial."""

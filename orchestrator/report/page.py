@@ -92,8 +92,8 @@ def report_html(
         figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displayModeBar": False})
         for number, figure in enumerate(figures)
     ]
-    num_rejected = sum(row.result.status == "rejected" for row in rows)
     searched = [row for row in rows if not row.result.baseline]
+    num_rejected = sum(row.result.status == "rejected" for row in searched)
     num_drawn, on_front = sum(row.is_drawn for row in searched), sum(row.on_front for row in searched)
     num_known = len(rows) - len(searched)
     environment = Environment(autoescape=True, undefined=StrictUndefined)

@@ -31,7 +31,6 @@ from orchestrator.trial.files import MADE, stored_outcome
 from orchestrator.trial.records import write_record
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
-from supernet.plain import check_name
 
 Run = Callable[[Job, Trial, CostTable], None]
 """Runs one trial to its stored result."""
@@ -68,7 +67,6 @@ def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:
         InputError: If the known network does not take the sweep's images.
     """
     cost_of = partial(_cost, job, baseline)
-    check_name(baseline.key, f"baselines, {baseline.name}: the name of its trial")
     widest(baseline.cost, cost_of)  # measures what it takes to choose one
     width = chosen_width(job, baseline)
     inner, trial = made_from(job, baseline, width)

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from latency.measuring.measure import Measurement
 from latency.target import Target
-from orchestrator.cluster.models import measure_models
+from orchestrator.cluster.models import first_noise, measure_models
 from orchestrator.cluster.progress import poster
 from orchestrator.cluster.session import announced
 from orchestrator.plan.baselines import baselines_of, chosen, stored_baselines
@@ -90,8 +90,8 @@ def fill_columns(
             yield name, str(error)
             continue
         figures = {trial: Figure(one.latency_ms, one.error_ms, one.median_ms) for trial, one in found.items()}
-        noise = next((one.noise for one in found.values() if one.noise), "")
-        store_column(job, Column(name, {r.trial: r.architecture for r in networks}, figures, noise))
+        architectures = {result.trial: result.architecture for result in networks}
+        store_column(job, Column(name, architectures, figures, first_noise(found)))
         yield name, ""
 
 

@@ -100,8 +100,8 @@ def judge(figures: Figures, gate: GateConfig) -> Verdict:
     for name, (value, most) in figures.counted.items():
         if value > most:
             rejections.append(f"{name} is {value:.6g}; at most {most:.6g} is allowed (limits.{name})")
-    if figures.cost.noise:
-        doubts.append(f"noisy measurement: {figures.cost.noise}")
+    for noise in filter(None, (figures.cost.noise, figures.cost.moved)):
+        doubts.append(f"noisy measurement: {noise}")
     over_budget = _over_budget(figures, gate)
     slower = prediction is not None and prediction[1] and figures.cost.value > figures.predicted
     return Verdict(over_budget, tuple(rejections), tuple(doubts), slower or bool(over_budget))

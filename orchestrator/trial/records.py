@@ -135,22 +135,24 @@ class NetworkCost:
 
     Attributes:
         value: Fastest undisturbed call, or what was counted. Beside networks of the table, as on the machine that it
-            was measured on, unless that has moved by too much to be the same for all.
+            was measured on, unless that has moved by too much to be the same for all; so are error and median.
         error: Its standard error; 0 for a count, None if not known.
         median: Median of all calls, or what was counted.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
+        moved: By how much it is slower or faster than when its table was measured, where that is too much.
     """
 
     value: float
     error: float | None
     median: float
     noise: str
+    moved: str = ""
 
     @classmethod
     def measured(cls, found: Measurement) -> Self:
         """Return what was measured, in milliseconds."""
-        value = found.latency_ms if found.moved else found.known_ms
-        return cls(value, found.error_ms, found.median_ms, found.noise or found.moved)
+        counts = found if found.moved else found.as_known
+        return cls(counts.latency_ms, counts.error_ms, counts.median_ms, found.noise, found.moved)
 
     @classmethod
     def counted(cls, count: float) -> Self:

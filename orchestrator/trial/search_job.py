@@ -96,7 +96,7 @@ def _measured(job: Job, trial: Trial, costs: CostTable, architecture: Architectu
     counted = costs.total(job.space.path(architecture))
     if not job.target(trial.target).measured:
         return counted
-    return measure_on_target(job, trial.target, architecture, counted, trial.key).known_ms
+    return measure_on_target(job, trial.target, architecture, counted, trial.key).as_known.latency_ms
 
 
 def warm_up(job: Job) -> None:

@@ -17,6 +17,7 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     FINDINGS_FILE,
+    MEASUREMENT_FILE,
     OUTCOME_FILE,
     RESULT_FILE,
     Job,
@@ -164,6 +165,9 @@ def _deliver(
     if verdict.too_slow:
         delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, bench, post, MEASURED_AGAIN)
         verdict = judge(replace(figures, cost=delivered.cost), job.run.gate)
+    if verdict.too_slow and delivered.cost.moved:  # another network would be as slow, and this one may be good
+        store.remove(MEASUREMENT_FILE)
+        raise RunError(f"{verdict.reason}; but {delivered.cost.moved}; the same command measures it again")
     return delivered, verdict
 
 

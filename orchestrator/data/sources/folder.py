@@ -38,7 +38,7 @@ def _rows(folders: list[Path], names: dict[str, int]) -> Iterator[Row]:
         if folder.name not in names:
             raise InputError(f"{folder}: class {folder.name!r} is not in train{nearest(folder.name, names)}")
         label, found = names[folder.name], 0
-        for file, _ in walk(folder):
+        for file in walk(folder):
             if _is_image(Path(file)):
                 found += 1
                 yield Row(file, 0, 0, label)

@@ -6,8 +6,9 @@ as they are. It is an extra: `pip install 'onepath[hf]'`.
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from orchestrator.data.sources.source import Row, Rows, Source, make_source, spl
 from supernet.errors import InputError, RunError
 
 UNLABELLED = -1
+BLOCK = 65536
 
 
 def parse_hub(source: str) -> tuple[str, str | None]:
@@ -51,25 +53,42 @@ def open_hub(source: str) -> Source:
             f"{source}: cannot be loaded ({type(error).__name__}: {error}); check the name, the network, and "
             "`hf auth login` for data sets that want it"
         ) from error
-    splits = {split: part for word, part in loaded.items() if (split := split_of(word))}
+    splits = _splits(source, loaded)
     if not splits:
         raise InputError(f"{source}: splits {', '.join(loaded) or 'none'}; one must be named train")
     image, label = _columns(source, next(iter(splits.values())).features)
     names = [str(given) for given in next(iter(splits.values())).features[label].names]
     kept, rows, digest = dict[str, Any](), dict[str, Rows](), hashlib.sha256(f"{image}\n{label}".encode())
     for split, part in splits.items():
-        labels = [UNLABELLED if value is None else int(value) for value in part[label]]
-        if split == "train" or any(value != UNLABELLED for value in labels):
+        labels = partial(_labels, part.select_columns([label]), label)
+        if split == "train" or any(value != UNLABELLED for value in labels()):
             kept[split] = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-            rows[split] = Rows(_rows(split, labels))
+            rows[split] = Rows(Row(split, number, 0, value) for number, value in enumerate(labels()))
             digest.update(f"\n{split} {part._fingerprint}".encode())
     listing, told = digest.hexdigest(), _Origin(source)
     return make_source(source, names, rows, listing, read=_Read(kept, image, told), origin=told)
 
 
-def _rows(split: str, labels: list[int]) -> Iterator[Row]:
-    for number, label in enumerate(labels):
-        yield Row(split, number, 0, label)
+def _splits(source: str, loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts by split: one whose name is the split's goes before others whose names speak of it."""
+    words: dict[str, list[str]] = {}
+    for word in loaded:
+        split = split_of(word)
+        if split:
+            words.setdefault(split, []).append(word)
+    found = {}
+    for split, speaking in words.items():
+        exact = [word for word in speaking if word == split] or speaking
+        if len(exact) > 1:
+            raise InputError(f"{source}: splits {', '.join(exact)} all speak of {split}; one must be named {split}")
+        found[split] = loaded[exact[0]]
+    return found
+
+
+def _labels(part: Any, column: str) -> Iterator[int]:
+    for first in range(0, len(part), BLOCK):
+        for value in part[first : first + BLOCK][column]:
+            yield UNLABELLED if value is None else int(value)
 
 
 def _columns(source: str, features: Any) -> tuple[str, str]:

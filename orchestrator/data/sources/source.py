@@ -11,11 +11,11 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 from typing import Any, NamedTuple
 
 from orchestrator.data.pixels import MAX_MIB
-from supernet.errors import InputError, nearest
+from supernet.errors import InputError, RunError, nearest
 
 SPLIT_WORDS = {"train": "train", "training": "train", "test": "test"} | dict.fromkeys(
     ("validation", "valid", "val"), "validation"
@@ -25,6 +25,9 @@ RECORD = struct.Struct("<qiqqq")
 """Where the path begins, its length, and the numbers of a `Row`."""
 SMALL = 2**20
 """Bytes that are kept in memory."""
+NAMES_FILE = "classes.txt"
+MANY = 1000
+"""Numbers of classes up to this, and a hundred for each that is there, may have gaps."""
 
 
 class Row(NamedTuple):
@@ -49,21 +52,33 @@ class Rows:
     Attributes:
         least: The lowest label, 0 without rows.
         most: The highest.
+
+    Raises:
+        RunError: If there is no room for temporary files.
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
         self._records, self._paths = SpooledTemporaryFile(SMALL), SpooledTemporaryFile(SMALL)  # noqa: SIM115
         self._last, self._count, self.least, self.most = (0, ""), 0, 0, 0
-        end, path, length = 0, None, 0
-        for file, at, size, label in rows:
-            if file != path:
-                end, path, length = end + length, file, self._paths.write(os.fsencode(file))
-            try:
-                self._records.write(RECORD.pack(end, length, at, size, label))
-            except struct.error:
-                raise InputError(f"{shown(file)}: a label of {label}; 64 bits hold those that are allowed") from None
-            self.least, self.most = min(label, self.least), max(label, self.most)
-            self._count += 1
+        self._end, self._path, self._length = 0, "", 0
+        for row in rows:
+            self._add(*row)
+
+    def _add(self, file: str, at: int, size: int, label: int) -> None:
+        try:
+            if file != self._path:
+                self._end += self._length
+                self._path, self._length = file, self._paths.write(os.fsencode(file))
+            self._records.write(RECORD.pack(self._end, self._length, at, size, label))
+        except struct.error:
+            raise InputError(f"{shown(file)}: a label of {label}; 64 bits hold those that are allowed") from None
+        except OSError as error:
+            raise RunError(
+                f"{gettempdir()}: no temporary file of the images' places can be written ({error.strerror}); free "
+                "space, or set TMPDIR"
+            ) from error
+        self.least, self.most = min(label, self.least), max(label, self.most)
+        self._count += 1
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -171,9 +186,15 @@ def label_names(found: Iterable[Any], given: Sequence[str] | None) -> tuple[str,
     if given:
         return tuple(given)
     distinct = set(found)
-    if all(is_number(label) for label in distinct):
-        return tuple(str(label) for label in range(1 + max((int(label) for label in distinct), default=-1)))
-    return tuple(sorted(map(str, distinct)))
+    if not all(is_number(label) for label in distinct):
+        return tuple(sorted(map(str, distinct)))
+    most = max((int(label) for label in distinct), default=-1)
+    if most > MANY + 100 * len(distinct):
+        raise InputError(
+            f"a label of {most}, where there are {len(distinct)}: numbers are indices of classes; number the "
+            "classes from 0 on, or name them in words or in classes.txt"
+        )
+    return tuple(map(str, range(1 + most)))
 
 
 def label_index(label: Any, names: dict[str, int], origin: str) -> int:
@@ -196,31 +217,36 @@ def is_number(label: Any) -> bool:
 
 def given_names(folder: Path) -> list[str] | None:
     """Return the lines of `classes.txt`, one class name each, if the folder holds it."""
-    file = folder / "classes.txt"
+    file = folder / NAMES_FILE
     try:
         return file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({error})") from None
 
 
-def walk(root: Path) -> Iterator[tuple[str, os.stat_result | None]]:
-    """Yield every file under a folder in a fixed order with its state; None for a link that leads nowhere."""
-    for folder, subfolders, names in os.walk(root):
-        subfolders.sort()
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            try:
-                yield path, os.stat(path)
-            except OSError:
-                yield path, None
+def walk(root: Path) -> Iterator[str]:
+    """Yield every file under a folder in a fixed order; links to folders are followed, but for those that lead back."""
+    for folder, subfolders, names in os.walk(root, followlinks=True):
+        here = os.path.realpath(folder)
+        subfolders[:] = sorted(name for name in subfolders if not _leads_back(os.path.join(folder, name), here))
+        yield from (os.path.join(folder, name) for name in sorted(names))
 
 
-def listing(root: Path) -> str:
-    """Return a hash of relative path, size and time of every file under a folder."""
+def _leads_back(path: str, folder: str) -> bool:
+    target = os.path.realpath(path)
+    return os.path.islink(path) and os.path.commonpath([target, folder]) == target
+
+
+def listing(root: Path, files: Iterable[str] | None = None) -> str:
+    """Return a hash of relative path, size and time of files, by default of every one under a folder."""
     digest = hashlib.sha256()
-    for path, state in walk(root):
+    for path in walk(root) if files is None else files:
         digest.update(os.fsencode(os.path.relpath(path, root)))
-        digest.update(f"\0{state.st_size}\0{state.st_mtime_ns}\n".encode() if state else b"\0lost\n")
+        try:
+            state = os.stat(path)
+            digest.update(f"\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+        except (OSError, ValueError):  # a link that leads nowhere, a path that is none
+            digest.update(b"\0lost\n")
     return digest.hexdigest()
 
 

@@ -1,11 +1,12 @@
 """A CSV file of image paths and labels. It must not know how sources are chosen, nor what is made of them."""
 
 import csv
-import hashlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.data.sources.source import (
+    NAMES_FILE,
     SPLIT_WORDS,
     Row,
     Rows,
@@ -13,6 +14,7 @@ from orchestrator.data.sources.source import (
     given_names,
     label_index,
     label_names,
+    listing,
     make_source,
 )
 from supernet.errors import InputError, nearest
@@ -30,14 +32,15 @@ def open_table(source: str) -> Source:
         InputError: If a column is missing, a line is short, or a split is unknown.
     """
     file = Path(source).expanduser()
-    state = file.stat()
-    listing = hashlib.sha256(f"{state.st_size}\0{state.st_mtime_ns}".encode()).hexdigest()
     given = given_names(file.parent)
     class_names = label_names((label for _, _, label, _ in _lines(file)), given)
     names = {name: label for label, name in enumerate(class_names)}
     splits = {split for _, split, _, _ in _lines(file)}
     parts = {split: Rows(_rows(file, split, names)) for split in sorted(splits)}
-    return make_source(source, class_names, parts, listing)
+    files = itertools.chain(
+        [str(file), str(file.parent / NAMES_FILE)], (str(file.parent / line[3]) for line in _lines(file))
+    )
+    return make_source(source, class_names, parts, listing(file.parent, files))
 
 
 def _rows(file: Path, wanted: str, names: dict[str, int]) -> Iterator[Row]:

@@ -67,6 +67,10 @@ def test_references_tell_the_machine_from_the_network(tmp_path: Path, factor: fl
     references = References(space, {first: 1.0, second: 4.0})
     found = measure_file(tmp_path / "own.onnx", load_target("ort-cpu-1t"), references=references, run=slowed)
     assert (found.latency_ms, found.machine) == (pytest.approx(2.0 * factor), pytest.approx(factor))
-    assert found.known_ms == pytest.approx(2.0)
+    assert found.machine_error == pytest.approx(0.0, abs=1e-6)
+    known = found.as_known
+    assert (known.latency_ms, known.machine) == (pytest.approx(2.0), 1.0)
+    assert known.median_ms == pytest.approx(found.median_ms / factor)
+    assert known.error_ms == pytest.approx(found.error_ms / factor)
     assert not found.noise
     assert (noise in found.moved) if noise else not found.moved

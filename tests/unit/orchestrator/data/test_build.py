@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +143,22 @@ def test_a_stopped_build_continues_and_ends_the_same(tmp_path: Path, stage: str)
     again = build(str(source), tmp_path / "d", rows_per_group=20, groups_per_file=2, progress=untouched, **FRACTIONS)
     assert again == whole
     assert not work.exists()
+
+
+def test_who_waits_for_another_builder_takes_what_that_one_has_built(tmp_path: Path) -> None:
+    source, waiting, results = str(image_folder(tmp_path / "src")), threading.Event(), []
+    second = threading.Thread(target=lambda: results.append(build(source, tmp_path / "d", **FRACTIONS)))
+
+    def hold(phase: str, done: int, total: int) -> None:
+        if not waiting.is_set():
+            waiting.set()
+            second.start()
+            time.sleep(0.3)  # until it waits for the lock
+
+    first = build(source, tmp_path / "d", progress=hold, **FRACTIONS)
+    second.join()
+    assert results == [first]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "src"]
 
 
 def test_bad_sources_are_refused_with_place_and_remedy(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from orchestrator.trial.deliver import Bench
 from orchestrator.trial.records import Outcome, checksum, read_record, write_record
 from orchestrator.trial.trial import finish
 from supernet.cost import CostTable, params_table
+from supernet.errors import RunError
 from supernet.network import build_network
 from supernet.proposals import best_within
 from supernet.space import Architecture
@@ -44,6 +45,7 @@ class Scene:
         least: What it takes at least, as a share of the budget.
         dies: Whether the process dies at every step, once.
         hiccup: What the first measurement takes over that.
+        machine: What networks of the table take over what it says of them.
         steps: What was done so far.
     """
 
@@ -52,6 +54,7 @@ class Scene:
     least: float = 0.0
     dies: bool = False
     hiccup: float = 1.0
+    machine: float = 1.0
     steps: list[str] = field(default_factory=list)
 
     @property
@@ -98,7 +101,7 @@ class Scene:
         truth = self.costs.total(self.job.space.path(Architecture.parse(outcome.architecture)))
         ms = max(self.slow[min(number, len(self.slow) - 1)] * truth, self.least * self.trial.reference(self.costs))
         ms *= self.hiccup if self.steps.count("measure 0") == 1 + self.dies else 1.0
-        return Measurement(ms, 1e-3 * ms, ms, 100, None, "")
+        return Measurement(ms, 1e-3 * ms, ms, 100, None, "", self.machine)
 
     def ask(self, name: str, content: bytes, images: np.ndarray) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
@@ -182,6 +185,28 @@ def test_a_device_that_was_disturbed_for_a_moment_is_asked_once_more(scene, hicc
     assert result.cost == pytest.approx(0.99 * result.predicted_cost)
     assert disturbed.steps.count("measure 0") == 2 + dies
     assert disturbed.finish() == result, "what is finished is only read"
+
+
+def test_what_is_measured_beside_networks_of_the_table_is_free_of_what_moves_them_all(scene) -> None:
+    moved = scene("moved", [0.99 * 1.1], machine=1.1)
+    result = moved.finish()
+    assert (result.status, result.num_corrections, result.doubt) == ("done", 0, "")
+    assert result.cost == pytest.approx(0.99 * result.predicted_cost)
+    assert (result.cost_median, result.cost_error) == (pytest.approx(result.cost), pytest.approx(1e-3 * result.cost))
+
+
+def test_a_machine_that_is_another_one_now_rejects_nothing_for_good(scene) -> None:
+    """All networks take 30 % more than when the table was measured: this one may be good, and another no better."""
+    slow = scene("another", [0.99 * 1.3], machine=1.3)
+    said = (
+        r"\(\+29%.*; but networks of the latency table are 30% slower than when .*; the same command measures it again"
+    )
+    with pytest.raises(RunError, match=said):
+        slow.finish()
+    slow.slow, slow.machine = [0.99], 1.0
+    result = slow.finish()
+    assert (result.status, result.num_corrections) == ("done", 0)
+    assert [step for step in slow.steps if step.startswith("train")] == ["train 0"]
 
 
 def test_where_no_network_keeps_a_corrected_budget_the_first_one_is_rejected(scene) -> None:

@@ -98,3 +98,16 @@ def test_three_splits_are_kept_as_they_are(tmp_path: Path) -> None:
     assert manifest.counts == {"train": 16, "validation": 16, "test": 16}
     assert (manifest.validation_fraction, manifest.test_fraction) == (None, None)
     assert manifest.origin.num_duplicates == 32
+
+
+def test_links_to_folders_are_followed_and_count_as_what_they_lead_to(tmp_path: Path) -> None:
+    image_folder(tmp_path / "all")
+    (tmp_path / "some").mkdir()
+    for name in ("c0", "c1"):
+        (tmp_path / "some" / name).symlink_to(tmp_path / "all" / name)
+    (tmp_path / "all" / "c0" / "more").mkdir()
+    (tmp_path / "all" / "c0" / "more" / "back").symlink_to(tmp_path / "all")
+    assert sum(build(str(tmp_path / "some"), tmp_path / "d").counts.values()) == 16
+    Image.new("RGB", (6, 5)).save(tmp_path / "all" / "c0" / "more" / "new.png")
+    with pytest.raises(InputError, match="built from other images"):
+        build(str(tmp_path / "some"), tmp_path / "d")

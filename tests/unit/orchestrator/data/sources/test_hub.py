@@ -27,18 +27,19 @@ class Part:
     """A split as `datasets.Dataset` shows itself: columns by name, rows by number, images as structs once cast."""
 
     def __init__(self, features: dict[str, Any], columns: dict[str, list[Any]]) -> None:
-        self.features, self.columns, self._fingerprint = features, columns, str(len(columns["label"]))
+        self.features, self.columns, self._fingerprint = features, columns, str(len(next(iter(columns.values()))))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
 
     def select_columns(self, names: list[str]) -> "Part":
-        return self
+        return Part(*({name: kept[name] for name in names} for kept in (self.features, self.columns)))
 
     def cast_column(self, name: str, feature: Image) -> "Part":
         return Part({**self.features, name: feature}, self.columns)
 
-    def __getitem__(self, key: str | int) -> Any:
-        if isinstance(key, str):
-            return self.columns[key]
-        assert not self.features["image"].decode, "the image would be decoded"
+    def __getitem__(self, key: int | slice) -> dict[str, Any]:
+        assert not self.features.get("image", Image(decode=False)).decode, "images would be decoded"
         return {name: values[key] for name, values in self.columns.items()}
 
 
@@ -106,6 +107,16 @@ def test_columns_that_do_not_say_what_they_hold_are_refused(
     offer(monkeypatch, {"train": part(0, 24, features)})
     with pytest.raises(InputError, match=message):
         build("hf:pets", tmp_path / "d")
+
+
+def test_of_several_splits_of_one_kind_the_one_with_its_name_is_taken_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, {"train": part(0, 24), "train_extra": part(24, 40)})
+    assert sum(build("hf:pets", tmp_path / "d", **FRACTIONS).counts.values()) == 24
+    offer(monkeypatch, {"train_a": part(0, 24), "train_b": part(24, 40)})
+    with pytest.raises(InputError, match="splits train_a, train_b all speak of train; one must be named train"):
+        build("hf:pets", tmp_path / "e", **FRACTIONS)
 
 
 def test_what_cannot_be_loaded_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,3 +48,29 @@ def test_a_missing_image_is_listed(tmp_path: Path) -> None:
     source = write(tmp_path, "path,label\n" + "".join(f"{i}.png,0\n" for i in range(10)) + "gone.png,0\n", count=10)
     with pytest.raises(InputError, match=r"1 corrupt images, 0 are allowed[^\n]*\n.*gone\.png: cannot be read"):
         build(source, tmp_path / "out" / "d")
+
+
+def test_an_image_that_was_repaired_is_looked_at_again(tmp_path: Path) -> None:
+    source = write(tmp_path, "path,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(20)), count=20)
+    whole = (tmp_path / "3.png").read_bytes()
+    (tmp_path / "3.png").write_bytes(whole[:20])
+    with pytest.raises(InputError, match="1 corrupt images"):
+        build(source, tmp_path / "out" / "d")
+    (tmp_path / "3.png").write_bytes(whole)
+    assert sum(build(source, tmp_path / "out" / "d").counts.values()) == 20
+
+
+def test_other_names_of_classes_make_another_set(tmp_path: Path) -> None:
+    source = write(tmp_path, "path,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(20)), count=20)
+    build(source, tmp_path / "out" / "d")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    with pytest.raises(InputError, match="built from other images"):
+        build(source, tmp_path / "out" / "d")
+
+
+def test_numbers_that_are_no_indices_are_refused(tmp_path: Path) -> None:
+    source = write(tmp_path, "path,label\n" + "".join(f"{i}.png,{4_000_000_000 + i}\n" for i in range(4)), count=4)
+    with pytest.raises(
+        InputError, match=r"a label of 4000000003, where there are 4: .* from 0 on, or name them in words"
+    ):
+        open_source(source)
