@@ -23,6 +23,8 @@ from supernet.errors import InputError
 from supernet.space import Architecture, Space
 
 MAX_ERROR = 0.03
+SURE = 2.0
+"""Standard errors beyond which a figure is taken to differ."""
 REFERENCE = "reference "
 
 
@@ -92,6 +94,11 @@ class Measurement:
             machine=1.0,
             machine_error=0.0,
         )
+
+    @property
+    def surely_within_ms(self) -> float:
+        """What it takes at most, as far as its error is known: a limit kept by this is kept when measured again."""
+        return self.latency_ms + SURE * (self.error_ms or 0.0)
 
     @property
     def moved(self) -> str:

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, sqrt
 
+from latency.measuring.measure import SURE
 from orchestrator.plan.requirements import GateConfig
 from orchestrator.report.rows import cost_text
 from orchestrator.trial.records import NetworkCost
-
-SURE = 2.0
-"""Standard errors beyond which a figure is taken to differ."""
 
 
 @dataclass(frozen=True)

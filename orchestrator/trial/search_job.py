@@ -90,13 +90,15 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
 
 
 def _measured(job: Job, trial: Trial, costs: CostTable, architecture: Architecture) -> float:
-    """Return what an architecture costs on the trial's target: as its table counts, or measured beside the table's
-    networks, as on the machine that it was measured on.
+    """Return what an architecture costs on the trial's target: as its table counts, or what it takes at most.
+
+    That is measured beside the table's networks, as on the machine that it was measured on. The network that is trained
+    must keep its budget when it is measured again, or the training is lost.
     """
     counted = costs.total(job.space.path(architecture))
     if not job.target(trial.target).measured:
         return counted
-    return measure_on_target(job, trial.target, architecture, counted, trial.key).as_known.latency_ms
+    return measure_on_target(job, trial.target, architecture, counted, trial.key).as_known.surely_within_ms
 
 
 def warm_up(job: Job) -> None:
