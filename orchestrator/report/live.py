@@ -176,7 +176,7 @@ class LiveView:
             return f"waits for {item.waits_for} ({clock(now - shown.since)} so far)"
         if now - shown.seen_at >= SILENT_SECONDS:
             return f"no news for {clock(now - shown.seen_at)}: a long step, or its workers are being restarted"
-        return "  ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in item.numbers.items())
+        return "  ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in item.numbers.items())
 
     def _log(self) -> None:
         """Print the line of this minute: what was not told of for longest, and is no wait that may be none."""
@@ -197,6 +197,11 @@ class LiveView:
         count = f" {item.step}/{item.num_steps}" if item.num_steps else ""
         left = _left(self._bars.tasks[self._bars.task_ids.index(shown.task)])
         return f"{item.key}: {item.phase}{count}{left}  {self._text(shown)}".rstrip()
+
+
+def _number(value: float) -> str:
+    """Return a figure as people read it: three digits, or as many as stand before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _left(task: Task) -> str:

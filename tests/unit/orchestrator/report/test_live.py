@@ -46,6 +46,12 @@ def test_a_line_a_minute_with_figures_and_time_left_whatever_begins_meanwhile():
     assert log.seen[-1]["trial-a"].phase == "derive: judge"
 
 
+def test_large_figures_are_written_out():
+    line = "0:00 trial-a: search 1/1000  images per second 1,426  expected macs 41,300,000  learning rate 0.0987"
+    figures = {"images_per_second": 1426.4, "expected_macs": 4.13e7, "learning_rate": 0.09874}
+    assert Log().look(search(1, **figures)) == [line]
+
+
 @pytest.mark.parametrize("num_trials", [1, 2, 4, 5, 9, 30])
 def test_a_night_has_a_line_a_minute_at_most_and_everything_told_of_every_five_minutes(num_trials):
     log, times, told = Log(), [], {f"trial-{number}": [0.0] for number in range(num_trials)}
