@@ -100,16 +100,13 @@ def chosen_width(job: Job, baseline: Baseline) -> float:
     """Return a baseline's width, of those whose costs are known.
 
     Raises:
-        RunError: If a cost that it takes to choose one is not, or none is low enough.
+        RunError: If a cost that it takes to choose one is not.
     """
     known = known_costs(job, baseline)
     try:
-        width = widest(baseline.cost, lambda width: known[f"{width:g}"])
+        return widest(baseline.cost, lambda width: known[f"{width:g}"])
     except KeyError as error:
         raise RunError(f"{baseline.key}: no cost of its width {error} is known; the same command measures it") from None
-    if width is None:
-        raise RunError(f"not even the narrowest {baseline.name} is as fast as the network of {baseline.beside}")
-    return width
 
 
 def made_from(job: Job, baseline: Baseline, width: float) -> tuple[Job, Trial]:
@@ -130,8 +127,11 @@ def chosen(job: Job, baseline: Baseline) -> tuple[Job, Trial] | None:
     return None
 
 
-def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[float] = WIDTHS) -> float | None:
-    """Return the greatest width whose cost keeps a limit, by bisection; None where not even the least does.
+def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[float] = WIDTHS) -> float:
+    """Return the greatest width whose cost keeps a limit, by bisection, or the least where not even that does.
+
+    A known network of many layers may be slower than what was searched however narrow it is; what it reaches then is
+    worth showing.
 
     Args:
         limit: Highest cost.
@@ -142,7 +142,7 @@ def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[flo
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if cost_of(widths[middle]) <= limit else (low, middle)
-    return widths[low] if low >= 0 else None
+    return widths[max(low, 0)]
 
 
 def stored_baselines(job: Job, results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -164,12 +164,7 @@ def _stored(job: Job, results: Sequence[TrialResult]) -> dict[Baseline, TrialRes
 def missing_baselines(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
     """Return the baselines of a sweep that are not finished."""
     finished = _stored(job, results)
-    return [b for b in baselines_of(job, results) if b not in finished and not _too_slow(job, b)]
-
-
-def _too_slow(job: Job, baseline: Baseline) -> bool:
-    """Whether not even the narrowest is known to take as little as the front's network."""
-    return known_costs(job, baseline).get(f"{WIDTHS[0]:g}", -inf) > baseline.cost
+    return [baseline for baseline in baselines_of(job, results) if baseline not in finished]
 
 
 def known_costs(job: Job, baseline: Baseline) -> dict[str, float]:

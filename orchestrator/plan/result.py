@@ -63,9 +63,10 @@ class TrialResult:
         budget: Cost the network must not exceed; None where a weight was searched instead.
         latency_weight: Weight of the latency term; None where a budget was searched instead.
         predicted_cost: Cost that the table predicts for the architecture.
-        cost: Measured latency (the floor of many repetitions), or what was counted.
+        cost: Measured latency (the floor of many repetitions), or what was counted. Where networks of the table were
+            timed in the same rounds, as on a machine that is as fast as when that was measured; so are the next two.
         cost_median: Median of the same repetitions.
-        cost_error: Standard error of `cost`, from the spread over fresh processes.
+        cost_error: Standard error of `cost`, from the spread over fresh processes and over those networks.
         top1: Accuracy of the delivered file on the test split, by the target's own runtime, 0..1. It chooses nothing.
         top5: As `top1`, of the five highest outputs; None with five classes or fewer, where it would always be 1.
         num_test_images: Images of the test split.

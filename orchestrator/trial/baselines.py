@@ -43,27 +43,29 @@ def run_baselines(job: Job, run: Run, say: Callable[[str], None], forget: Callab
         job: The sweep.
         run: Runs a trial of a baseline's own job.
         say: Takes a line for the terminal.
-        forget: Told the key of one that is over.
+        forget: Told the key of one whose width is chosen: what follows is told of under the key of its trial.
     """
     results = [result for result in stored_results(job).values() if result.done]
     for baseline in missing_baselines(job, results):
         try:
             if job.target(baseline.target).measured and not announced([baseline.target]):
                 raise RunError("no node measures its target now; the same command trains it")
-            inner, trial, costs = prepared(job, baseline)
+            try:
+                inner, trial, costs = prepared(job, baseline)
+            finally:
+                forget(baseline.key)
             for twin in twins_of(job, inner, trial, results):
                 take_training(inner, trial, costs, twin)
             run(inner, trial, costs)
         except (InputError, RunError) as error:
             say(f"[yellow]{baseline.key}: no baseline: {escape(str(error))}[/yellow]")
-        forget(baseline.key)
 
 
 def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:
     """Choose a baseline's width, and return the job, the trial and the costs that make it.
 
     Raises:
-        RunError: If not even the narrowest takes as little as the front's network, or measuring fails.
+        RunError: If measuring fails.
         InputError: If the known network does not take the sweep's images.
     """
     cost_of = partial(_cost, job, baseline)

@@ -96,7 +96,9 @@ def test_a_known_network_is_scaled_in_width_and_takes_the_sweeps_images(tmp_path
     assert 4 < sizes[1] / sizes[0] < 16
 
 
-@pytest.mark.parametrize(("limit", "width"), [(1e9, WIDTHS[-1]), (1.0, 0.965), (WIDTHS[0], WIDTHS[0]), (0.05, None)])
+@pytest.mark.parametrize(
+    ("limit", "width"), [(1e9, WIDTHS[-1]), (1.0, 0.965), (WIDTHS[0], WIDTHS[0]), (0.05, WIDTHS[0])]
+)
 def test_the_widest_that_keeps_the_limit_is_found_in_few_looks(limit, width):
     looks = []
 
@@ -171,8 +173,7 @@ def test_a_width_is_chosen_of_known_costs_alone(tmp_path):
         keep_cost(job, first, width, 2 * width)
     assert chosen_width(job, first) == WIDTHS[14]
     assert WIDTHS[14] <= 0.5 < WIDTHS[15]
-    with pytest.raises(RunError, match="not even the narrowest mobilenet-v2 is as fast as the network of fast"):
-        chosen_width(job, replace(first, cost=0.1))
+    assert chosen_width(job, replace(first, cost=0.1)) == WIDTHS[0], "slower, but there is no narrower one"
 
 
 def test_names_of_files_make_keys(tmp_path):
