@@ -262,11 +262,10 @@ def _hit(bench: Bench, seeded: Seeded, asked: argparse.Namespace, fraction: floa
     while not search.done:
         search.step()
 
-    def measured(path: Choices) -> float:
+    @cache
+    def measure(path: Choices) -> float:
         figure = bench.measure(path)
         return figure if figure <= budget else min(figure, bench.measure(path))
-
-    measure = cache(measured)
 
     def derive(table: CostTable, number: int) -> Choices:
         question = Derivation(
