@@ -227,7 +227,7 @@ class Measured:
                 references=References(space, self.near(self.costs.total(path))),
                 run=self.process.run,
             )
-            if not (found.noise or found.moved):
+            if not (found.noise or found.slowed):
                 break
         return found
 

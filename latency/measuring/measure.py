@@ -101,6 +101,11 @@ class Measurement:
         return self.latency_ms + SURE * (self.error_ms or 0.0)
 
     @property
+    def slowed(self) -> bool:
+        """Whether the machine is so much slower than then that this is hardly so for all networks alike."""
+        return self.machine > 1 + MAX_MOVED
+
+    @property
     def moved(self) -> str:
         """By how much the machine is slower or faster than then, if that is hardly so for all networks alike."""
         if abs(math.log(self.machine)) <= math.log1p(MAX_MOVED):

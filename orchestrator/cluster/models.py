@@ -69,7 +69,7 @@ def _measure(
         run = kept_process(goal).run
         return quietest(
             lambda: measure_file(file, goal, seconds=seconds, references=references, progress=tell, run=run),
-            lambda found: found.noise or found.moved,
+            lambda found: found.noise or (found.moved if found.slowed else ""),
         )
 
 

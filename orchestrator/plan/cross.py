@@ -33,6 +33,8 @@ class Figure:
 class Column:
     """All networks on one target, measured in the same interleaved rounds: their ratios hold on a noisy machine.
 
+    The figures are as on the machine that the target's own networks were measured on for their results.
+
     Attributes:
         target: Name of the target.
         architectures: What was measured, by trial.

@@ -5,7 +5,9 @@ says stands in `plan.cross`; it must not know Ray.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from statistics import median
 
 from rich.markup import escape
 
@@ -89,10 +91,25 @@ def fill_columns(
         except (InputError, RunError) as error:
             yield name, str(error)
             continue
-        figures = {trial: Figure(one.latency_ms, one.error_ms, one.median_ms) for trial, one in found.items()}
+        figures = as_at_home(found, {r.trial: r.cost for r in networks if r.target == name and r.cost})
         architectures = {result.trial: result.architecture for result in networks}
         store_column(job, Column(name, architectures, figures, first_noise(found)))
         yield name, ""
+
+
+def as_at_home(found: Mapping[str, Measurement], own_ms: Mapping[str, float]) -> dict[str, Figure]:
+    """Return figures as they are where a target's own networks take what their results say, in the median.
+
+    All were measured in the same rounds, so this leaves their ratios alone: it takes out by how much the machine is
+    slower or faster than when the fronts were measured.
+
+    Args:
+        found: What was measured on the target, by trial.
+        own_ms: What the target's own networks take, by trial, in milliseconds; may be none.
+    """
+    machine = median(found[trial].latency_ms / ms for trial, ms in own_ms.items()) if own_ms else 1.0
+    known = {trial: replace(one, machine=machine).as_known for trial, one in found.items()}
+    return {trial: Figure(one.latency_ms, one.error_ms, one.median_ms) for trial, one in known.items()}
 
 
 def _origins(job: Job, networks: Sequence[TrialResult]) -> dict[str, tuple[Job, Trial]]:

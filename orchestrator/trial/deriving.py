@@ -87,7 +87,7 @@ def _pick(
         budget,
         judge,
         lambda attempt: generator(run.seed, "derive", trial.key, attempt),
-        pool=whole_pool(job, judge) if settings.uses_pool and budget is not None else (),
+        pool=whole_pool(job, judge, search.alpha.alive) if settings.uses_pool and budget is not None else (),
         measure=lambda path: measure(space.architecture(path)),
         limits=search.limits,
         settings=settings,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from torch import Tensor
 
 from orchestrator.data.batches import ImageData
 from orchestrator.data.storage import Storage
@@ -21,6 +22,8 @@ from supernet.network import Supernet
 from supernet.plain import read
 from supernet.pool import Judged, pool_paths
 from supernet.presets import load_space
+from supernet.proposals import draw_uniform
+from supernet.rng import generator
 from supernet.space import Path
 
 PART = 50
@@ -56,14 +59,23 @@ def fill_pool(job: Job, supernet: Supernet, data: ImageData, place: Place) -> No
     judge.stop()
 
 
-def whole_pool(job: Job, judge: RankedJudge) -> tuple[Judged, ...]:
+def whole_pool(job: Job, judge: RankedJudge, alive: Tensor) -> tuple[Judged, ...]:
     """Return the pool that a trial derives from: the sweep's, or where weights are the trial's own, judged here.
+
+    Args:
+        job: The sweep.
+        judge: Of the trial's supernet.
+        alive: Candidates that this supernet still has, bool of shape (num_positions, max_candidates): no path through
+            another one can be judged.
 
     Raises:
         DamagedFile: If the sweep's is; where its file is missing the same paths are judged again.
     """
-    known = read_pool(job.store) if job.run.mode == "shared" else ()
-    return (*known, *judge(_missing(job, known)))
+    if job.run.mode != "shared":
+        return tuple(judge(draw_uniform(alive, job.run.derive.pool_size, generator(job.run.seed, "pool"))))
+    known = read_pool(job.store)
+    left = [path for path in _missing(job, known) if all(row[choice] for row, choice in zip(alive, path, strict=True))]
+    return (*known, *judge(left))
 
 
 def _missing(job: Job, known: Sequence[Judged]) -> list[Path]:

@@ -135,11 +135,13 @@ class NetworkCost:
 
     Attributes:
         value: Fastest undisturbed call, or what was counted. Beside networks of the table, as on the machine that it
-            was measured on, unless that has moved by too much to be the same for all; so are error and median.
+            was measured on, unless that has become slower by too much to be so for all alike: the higher figure counts
+            where it is not known. So are error and median.
         error: Its standard error; 0 for a count, None if not known.
         median: Median of all calls, or what was counted.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
         moved: By how much it is slower or faster than when its table was measured, where that is too much.
+        slowed: Whether it is slower by that much, and the value what it took then.
     """
 
     value: float
@@ -147,12 +149,13 @@ class NetworkCost:
     median: float
     noise: str
     moved: str = ""
+    slowed: bool = False
 
     @classmethod
     def measured(cls, found: Measurement) -> Self:
         """Return what was measured, in milliseconds."""
-        counts = found if found.moved else found.as_known
-        return cls(counts.latency_ms, counts.error_ms, counts.median_ms, found.noise, found.moved)
+        counts = found if found.slowed else found.as_known
+        return cls(counts.latency_ms, counts.error_ms, counts.median_ms, found.noise, found.moved, found.slowed)
 
     @classmethod
     def counted(cls, count: float) -> Self:

@@ -7,6 +7,7 @@ begins at the first one that is missing. It writes nothing to MLflow: only the d
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from latency.tables.file import table_path
 from orchestrator.cluster.devices import await_target, target_costs
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.cluster.progress import poster
@@ -20,6 +21,7 @@ from orchestrator.plan.trials import (
     MEASUREMENT_FILE,
     OUTCOME_FILE,
     RESULT_FILE,
+    TABLES_FOLDER,
     Job,
     Trial,
 )
@@ -165,9 +167,13 @@ def _deliver(
     if verdict.too_slow:
         delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, bench, post, MEASURED_AGAIN)
         verdict = judge(replace(figures, cost=delivered.cost), job.run.gate)
-    if verdict.too_slow and delivered.cost.moved:  # another network would be as slow, and this one may be good
+    if verdict.too_slow and delivered.cost.slowed:  # another network would be as slow, and this one may be good
         store.remove(MEASUREMENT_FILE)
-        raise RunError(f"{verdict.reason}; but {delivered.cost.moved}; the same command measures it again")
+        table = f"{job.root.child(TABLES_FOLDER).uri}/{table_path('', space, target).name}"
+        raise RunError(
+            f"{verdict.reason}; but {delivered.cost.moved}; the same command measures it again. Should the machine stay "
+            f"so, remove {table}, and the same command measures a new table first"
+        )
     return delivered, verdict
 
 

@@ -25,7 +25,7 @@ from orchestrator.plan.trials import (
     Trial,
     plan_trials,
 )
-from orchestrator.trial.crossing import file_for, fill_columns
+from orchestrator.trial.crossing import as_at_home, file_for, fill_columns
 from orchestrator.trial.files import make_files
 from orchestrator.trial.records import Outcome, checksum, write_record
 from supernet.errors import RunError
@@ -107,6 +107,17 @@ def stored(job: Job) -> None:
             content = f"{trial.key} {name}".encode()
             job.trial_store(trial).write(f"{name}.sha256", checksum(content).encode())
             job.trial_store(trial).write(name, content)
+
+
+def test_a_machine_that_moved_since_leaves_own_networks_where_their_results_say() -> None:
+    """Seen: 0.91 ms in the table, and 0.52 ms of the same file on the front above it."""
+    found = {
+        name: Measurement(ms, 0.1, 2 * ms, 100, None, "") for name, ms in (("own", 2.0), ("more", 4.2), ("other", 3.0))
+    }
+    figures = as_at_home(found, {"own": 1.0, "more": 2.0})
+    assert [figures[name].latency_ms for name in found] == pytest.approx([2.0 / 2.05, 4.2 / 2.05, 3.0 / 2.05])
+    assert (figures["other"].error_ms, figures["other"].median_ms) == pytest.approx((0.1 / 2.05, 6.0 / 2.05))
+    assert as_at_home(found, {})["other"].latency_ms == 3.0
 
 
 def test_a_column_is_measured_once_and_again_with_other_networks(tmp_path: Path) -> None:

@@ -14,7 +14,11 @@ from orchestrator.trial import pooling
 from orchestrator.trial.place import Place
 from orchestrator.trial.pooling import fill_pool, judge_of, read_pool, whole_pool
 from orchestrator.trial.stages import open_data
+from supernet.cost import params_table
 from supernet.errors import RunError
+from supernet.gates import ArchitectureParameters
+from supernet.limits import Limits
+from supernet.loop import Search
 from supernet.network import Supernet
 from supernet.pool import pool_paths
 from supernet.presets import load_space
@@ -37,6 +41,11 @@ def scene(folder, name, mode="shared"):
     job, told = Job(resolved(check_run(run, name)), str(folder / "digits")), []
     place = Place(sync=Alone(), device=torch.device("cpu"), saver=None, post=told.append)
     return job, Supernet(load_space(job.run.space), seed=0), open_data(job), place, told
+
+
+def all_of(supernet):
+    """Say that no candidate was dropped."""
+    return ArchitectureParameters(supernet.space, torch.Generator()).alive
 
 
 def test_a_pool_is_filled_stored_and_read_back(folder):
@@ -79,7 +88,7 @@ def test_a_damaged_pool_is_named_to_a_trial_and_made_again_by_the_warm_up(folder
     pool, content = read_pool(job.store), job.store.read(POOL_FILE)
     job.store.write(POOL_FILE, content[: len(content) // 2])
     with pytest.raises(RunError, match=r"pool\.parquet: damaged .* What is lost with it: nothing"):
-        whole_pool(job, judge_of(job, "trial", supernet, data, place))
+        whole_pool(job, judge_of(job, "trial", supernet, data, place), all_of(supernet))
     fill_pool(job, supernet, data, place)
     assert read_pool(job.store) == pool
 
@@ -88,10 +97,10 @@ def test_a_trial_takes_the_sweeps_pool_and_judges_only_what_is_missing(folder):
     job, supernet, data, place, told = scene(folder, "taken")
     fill_pool(job, supernet, data, place)
     told.clear()
-    assert whole_pool(job, judge_of(job, "trial", supernet, data, place)) == read_pool(job.store)
+    assert whole_pool(job, judge_of(job, "trial", supernet, data, place), all_of(supernet)) == read_pool(job.store)
     assert not told
     larger = replace(job, config={**job.config, "derive": {**job.config["derive"], "pool_size": 9}})
-    pool = whole_pool(larger, judge_of(larger, "trial", supernet, data, place))
+    pool = whole_pool(larger, judge_of(larger, "trial", supernet, data, place), all_of(supernet))
     assert told
     assert pool[:7] == read_pool(job.store)
     assert len(pool) == 9
@@ -104,6 +113,19 @@ def test_a_trial_with_weights_of_its_own_judges_its_own_pool(folder):
     with torch.no_grad():
         for parameter in supernet.parameters():
             parameter.mul_(1.3)
-    pool = whole_pool(own, judge_of(own, "trial", supernet, data, place))
+    pool = whole_pool(own, judge_of(own, "trial", supernet, data, place), all_of(supernet))
     assert [found.path for found in pool] == [found.path for found in read_pool(job.store)]
     assert pool != read_pool(job.store)
+
+
+@pytest.mark.parametrize("mode", ["shared", "independent"])
+def test_paths_through_dropped_candidates_are_not_judged(folder, mode):
+    """Said before: 'NoneType' object has no attribute 'modules', after the whole search, and so at every restart."""
+    job, supernet, data, place, _ = scene(folder, f"dropped-{mode}", mode=mode)
+    limits = Limits(forbidden=((0, 0), (1, 2)))
+    costs, settings = params_table(supernet.space), job.run.search_settings
+    settings = replace(settings, objective=replace(settings.objective, reference=costs.maximum))
+    search = Search(supernet, costs, settings, data, seed=0, limits=limits)
+    pool = whole_pool(job, judge_of(job, "trial", supernet, data, place), search.alpha.alive)
+    assert len(pool) == 7 if mode == "independent" else 0 < len(pool) < 7
+    assert not [found.path for found in pool if found.path[0] == 0 or found.path[1] == 2]
