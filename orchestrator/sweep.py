@@ -42,7 +42,7 @@ from supernet.errors import InputError, RunError
 
 
 def prepare(config: RunConfig, console: Console) -> Job:
-    """Prepare the images, fix the number of classes, and store the configuration; start nothing.
+    """Prepare the images and fix the number of classes; start nothing, and leave the sweep's folder as it is.
 
     Raises:
         InputError: If the images cannot be prepared, or the storage holds another sweep of this name.
@@ -53,11 +53,13 @@ def prepare(config: RunConfig, console: Console) -> Job:
     plain["space"] = {**plain["space"], "num_classes": num_classes}
     job = Job(plain, data_root)
     check_run(plain, config.name)
-    if job.store.exists(CONFIG_FILE):
-        for line in check_continued(stored_config(job.store), job):
-            console.print(f"changed {line}", markup=False, highlight=False, soft_wrap=True)
-    job.store.write_json(CONFIG_FILE, plain)
+    _changes(job)
     return job
+
+
+def _changes(job: Job) -> list[str]:
+    """Return how the configuration differs from the stored one, which is refused where something has begun."""
+    return check_continued(stored_config(job.store), job) if job.store.exists(CONFIG_FILE) else []
 
 
 def _prepare_data(config: RunConfig, console: Console) -> tuple[str, int]:
@@ -69,7 +71,7 @@ def _prepare_data(config: RunConfig, console: Console) -> tuple[str, int]:
     name = "".join(c if c.isalnum() else "-" for c in source).strip("-")
     store = Storage(config.storage).child("data", f"{name}-s{config.seed}")
     if not store.exists(MANIFEST_NAME):
-        console.print(f"[dim]data[/dim] converting {source} to {store.uri}", soft_wrap=True)
+        console.print(f"[dim]data[/dim] converting {escape(source)} to {escape(store.uri)}", soft_wrap=True)
     manifest = build(
         source,
         store.uri,
@@ -84,7 +86,8 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     """Run what is left of a sweep and register every finished network.
 
     Raises:
-        InputError: If this machine is alone and cannot measure a target of a trial that is left.
+        InputError: If this machine is alone and cannot measure a target of a trial that is left, or what has begun has
+            other settings.
         RunError: If the cluster or the shared warm-up fails; failed trials are results with a reason.
     """
     from orchestrator.trial.files import files_of
@@ -101,6 +104,9 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         Registering(job, registrar, files_of, lambda text: say(escape(text))) as registering,
         kept_ledger(job.store, rank_devices, lambda: forecast_seconds(job.run) if left else {}) as ledger,
     ):
+        for line in _changes(job):  # by whoever holds the sweep alone: others go by the stored one
+            say(f"changed {line}", markup=False)
+        job.store.write_json(CONFIG_FILE, dict(job.config))
         # Again: the driver that held the sweep until now has gone on. One whose file is damaged is made again.
         before = _finished(job)
         unregistered = registering.ready(before)
@@ -226,7 +232,7 @@ def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTa
                 ends = f"networks from {costs.minimum:.3g} to {costs.maximum:.3g} ms"
                 view.say(f"{name}: latency table, {ends}, predicted to {costs.error:.1%}")
         except (InputError, RunError) as error:
-            view.say(f"[yellow]{name}: no latency table yet, its trials will try again: {error}[/yellow]")
+            view.say(f"[yellow]{name}: no latency table yet, its trials will try again: {escape(str(error))}[/yellow]")
         view.forget(name)
     return found
 

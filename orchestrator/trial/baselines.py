@@ -10,7 +10,8 @@ from functools import partial
 
 from rich.markup import escape
 
-from orchestrator.cluster.devices import measure_on_target, target_costs
+from orchestrator.cluster.devices import target_costs
+from orchestrator.cluster.models import measure_model
 from orchestrator.cluster.session import announced
 from orchestrator.plan.baselines import (
     Baseline,
@@ -27,10 +28,13 @@ from orchestrator.plan.baselines import (
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import stored_results
 from orchestrator.plan.trials import OUTCOME_FILE, WEIGHTS_FILE, Job, Trial
-from orchestrator.trial.files import MADE, stored_outcome
+from orchestrator.trial.files import MADE, delivered_file, makers_of, stored_outcome
 from orchestrator.trial.records import write_record
+from orchestrator.trial.stages import open_data
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
+from supernet.network import build_network
+from supernet.space import Architecture
 
 Run = Callable[[Job, Trial, CostTable], None]
 """Runs one trial to its stored result."""
@@ -112,8 +116,24 @@ def _cost(job: Job, baseline: Baseline, width: float) -> float:
         return known
     inner, path = scaled(job, baseline.name, width)
     if job.target(baseline.target).measured:
-        cost = measure_on_target(inner, baseline.target, inner.space.architecture(path), key=baseline.key).latency_ms
+        cost = _measured(inner, inner.space.architecture(path), baseline)
     else:
         cost = target_costs(inner, baseline.target).total(path)
     keep_cost(job, baseline, width, cost)
     return cost
+
+
+def _measured(job: Job, architecture: Architecture, baseline: Baseline) -> float:
+    """Return what a known network takes in milliseconds, found as the gate will find it: as a file with random weights,
+    beside networks of the sweep's table.
+
+    Raises:
+        RunError: If measuring fails, or the machine is much slower than when that table was measured.
+    """
+    target, network = job.target(baseline.target), build_network(job.space, architecture).eval()
+    file = delivered_file(target)
+    content = makers_of(network, target, open_data(job), job.run.deliver.int8)[file]()
+    found = measure_model(job, target.name, file, content, baseline.cost, baseline.key)
+    if found.slowed:
+        raise RunError(f"{found.moved}; the same command chooses its width")
+    return found.as_known.latency_ms

@@ -171,8 +171,8 @@ def _deliver(
         store.remove(MEASUREMENT_FILE)
         table = f"{job.root.child(TABLES_FOLDER).uri}/{table_path('', space, target).name}"
         raise RunError(
-            f"{verdict.reason}; but {delivered.cost.moved}; the same command measures it again. Should the machine stay "
-            f"so, remove {table}, and the same command measures a new table first"
+            f"{verdict.reason}; but {delivered.cost.moved}; the same command measures it again. If the machine stays "
+            f"so, remove {table}, and a new table is measured first"
         )
     return delivered, verdict
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -57,10 +58,14 @@ def test_a_stopped_sweep_says_one_line_and_leaves_nothing(tmp_path, number, code
         )
         wait_for(lambda: (folder / "starts" / "warmup.json").exists(), driver, log)
         if number == signal.SIGINT:  # in the trial, and after a second driver was refused
-            same = [*SWEEP, "--storage", str(tmp_path / "runs")]
-            second = subprocess.run(same, cwd=ROOT, capture_output=True, text=True)
+            kept = (folder / "config.json").read_bytes()
+            edited = tmp_path / "edited.yaml"
+            edited.write_text(Path(SWEEP[-1]).read_text().replace("train: {num_steps: 300", "train: {num_steps: 200"))
+            other = [*SWEEP[:-1], str(edited), "--storage", str(tmp_path / "runs")]
+            second = subprocess.run(other, cwd=ROOT, capture_output=True, text=True)
             assert second.returncode == 1
             assert f"sweep 'small' is being run by process {driver.pid}" in second.stderr
+            assert (folder / "config.json").read_bytes() == kept, "the first driver's trials go by it"
         members = family(driver.pid)
         (os.killpg if whole_group else os.kill)(driver.pid, number)
         assert driver.wait(timeout=90) == code, log.read_text()

@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from repository import ROOT
 
-from orchestrator.plan.baselines import WIDTHS, baselines_of, scaled
+from latency.measuring.measure import Measurement
+from orchestrator.data.build import build
+from orchestrator.plan.baselines import WIDTHS, baselines_of, known_costs, scaled
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.trials import OUTCOME_FILE, RESULT_FILE, WEIGHTS_FILE, Job, plan_trials
+from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, RESULT_FILE, WEIGHTS_FILE, Job, plan_trials
 from orchestrator.trial.baselines import prepared, run_baselines, take_training
 from orchestrator.trial.files import stored_outcome
 from orchestrator.trial.records import Outcome, checksum, write_record
@@ -48,6 +51,29 @@ def test_where_not_even_the_narrowest_is_as_fast_it_stands_for_all(job):
     narrowest, path = scaled(job, "mobilenet-v2", WIDTHS[0])
     assert (inner.space, trial.path) == (narrowest.space, path)
     assert costs.total(path) > 1e3
+
+
+def test_a_width_is_chosen_by_what_the_gate_will_measure(tmp_path, monkeypatch):
+    """Seen: chosen by a figure of a machine 12 % faster than the table's, and the file rejected as that much slower."""
+    build("digits", tmp_path / "digits", validation_fraction=0.05, test_fraction=0.05, seed=0)
+    definition, _ = read_preset("runs", str(ROOT / "benchmarks" / "small_sweep.yaml"))
+    changes = {"targets": ["ort-cpu-1t"], "storage": str(tmp_path), "baselines": ["mobilenet-v2"]}
+    job = Job(resolved(check_run({**definition, **changes}, "mine")), str(tmp_path / "digits"))
+    (baseline,) = baselines_of(job, [stored(job, 0.5)])
+    machine = 0.88
+
+    def measured(inner, target, name, content, near_ms, key):
+        assert (target, name, near_ms) == ("ort-cpu-1t", ONNX_FILE, 0.5)
+        assert key.startswith("ort-cpu-1t-f0.4-mobilenet")
+        return Measurement(machine * len(content) / 1e6, 0.001, 1.0, 100, None, "", machine)
+
+    monkeypatch.setattr("orchestrator.trial.baselines.measure_model", measured)
+    _, trial, costs = prepared(job, baseline)
+    assert 0.4 < costs.total(trial.path) <= 0.5
+    assert len(known_costs(job, baseline)) > 3
+    machine = 1.2
+    with pytest.raises(RunError, match=r"networks of the latency table are 20% slower .* chooses its width"):
+        prepared(job, replace(baseline, target="ort-cpu-1t", name="mobilenet-v3-small"))
 
 
 def test_what_is_left_is_run_and_a_failure_is_said(job):
