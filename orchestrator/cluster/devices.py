@@ -5,10 +5,11 @@ measurements never share a device. What is measured and how stands in `latency`.
 """
 
 import contextlib
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,12 +21,14 @@ from latency.measuring.process import MeasuringProcess
 from latency.tables.build import build_table
 from latency.tables.estimate import cost_table
 from latency.tables.file import read_table, table_path
+from latency.tables.fingerprint import differences, fingerprint
 from latency.tables.table import LatencyTable
 from latency.target import Target, read_target
 from orchestrator.cluster.progress import poster
 from orchestrator.cluster.session import announced, target_resources
 from orchestrator.cluster.tasks import result_of
 from orchestrator.data.storage import Storage
+from orchestrator.plan.machines import require_same
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import TABLES_FOLDER, Job
 from supernet.cost import CostTable
@@ -59,11 +62,11 @@ def _measure(
     target: Mapping[str, Any],
     seconds: float,
     key: str,
-    known_ms: Mapping[str, float],
+    beside: "Beside | None",
 ) -> Measurement:
     """Measure a network with random weights; runs on the node of the target."""
     where, goal, tell = read_space(space, "space"), read_target(target, "target"), teller(poster(), key, "measure")
-    references = References(where, known_ms) if known_ms else None
+    references = references_here(beside, goal)
 
     def measure() -> Measurement:
         return measure_network(
@@ -113,25 +116,61 @@ def measure_on_target(
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
     """
-    key, beside = key or target, known_near(job, target, near_ms)
-    network = job.space.to_dict(), architecture.id
+    key, network = key or target, (job.space.to_dict(), architecture.id)
+    beside = known_near(job, target, near_ms)
     plain = *network, job.target(target).to_dict(), job.run.measure.network_seconds, key, beside
     found: Measurement = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found
 
 
-def known_near(job: Job, target: str, near_ms: float | None) -> dict[str, float]:
-    """Return networks of a target's table and what they took, in milliseconds: those that are nearest to so many.
+@dataclass(frozen=True)
+class Beside:
+    """Networks of a table that are measured beside another.
 
-    None where none are asked for, there is no table of the job's space, or a program runs one network at a time.
+    Attributes:
+        space: Of the table, as plain data.
+        known_ms: What they took, by the ids of their architectures; none where they are not asked for.
+        fingerprint: What the table was measured on, as plain data.
+    """
+
+    space: Mapping[str, Any]
+    known_ms: Mapping[str, float]
+    fingerprint: Mapping[str, Any]
+
+
+def known_near(job: Job, target: str, near_ms: float | None) -> Beside | None:
+    """Return networks of a target's table that took nearest to so many milliseconds.
+
+    None where there is no table of the job's space. No networks where none are asked for, or a program runs one at a
+    time.
     """
     tables, goal = job.root.child(TABLES_FOLDER), job.target(target)
     name = table_path("", job.space, goal).name
-    if near_ms is None or goal.traits.external or not tables.exists(name):
-        return {}
+    if not tables.exists(name):
+        return None
     with contextlib.suppress(InputError):
-        return _read_table(tables, name).calibration.near(near_ms)
-    return {}
+        table = _read_table(tables, name)
+        alone = near_ms is None or goal.traits.external
+        return Beside(job.space.to_dict(), {} if alone else table.calibration.near(near_ms or 0.0), table.fingerprint)
+    return None
+
+
+def references_here(beside: Beside | None, target: Target) -> References | None:
+    """Return what is measured beside a network on this node.
+
+    Raises:
+        RunError: If the table was measured on something else: another machine that has the target's name.
+    """
+    if beside is None:
+        return None
+    space = read_space(beside.space, "space")
+    unlike = differences(beside.fingerprint, fingerprint(space, target))
+    if unlike:
+        raise RunError(
+            f"target {target.name}: {socket.gethostname()} is not what its table was measured on "
+            f"({'; '.join(unlike)}); machines that differ are targets of their own: announce each under its own name"
+        )
+    return References(space, beside.known_ms) if beside.known_ms else None
 
 
 def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: object, news: News) -> Any:
@@ -204,7 +243,9 @@ def table_on_target(job: Job, target: Target, key: str = "") -> LatencyTable:
     )
     if _stored(tables, name) == known != content:  # else another trial was faster: all use the same table
         tables.write(name, content)
-    return _read_table(tables, name)
+    table = _read_table(tables, name)
+    require_same(job, target.name, table.fingerprint)
+    return table
 
 
 def _stored(tables: Storage, name: str) -> bytes | None:

@@ -13,13 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latency.measuring.answers import answers
-from latency.measuring.measure import Measurement, References, measure_file, measure_files
+from latency.measuring.measure import Measurement, measure_file, measure_files
 from latency.target import read_target
-from orchestrator.cluster.devices import kept_process, known_near, on_target, quietest, teller
+from orchestrator.cluster.devices import (
+    Beside,
+    kept_process,
+    known_near,
+    on_target,
+    quietest,
+    references_here,
+    teller,
+)
 from orchestrator.cluster.progress import poster
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import Job
-from supernet.space import read_space
 
 
 def measure_model(job: Job, target: str, name: str, content: bytes, near_ms: float, key: str) -> Measurement:
@@ -37,8 +44,8 @@ def measure_model(job: Job, target: str, name: str, content: bytes, near_ms: flo
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
     """
-    beside = job.with_tables.space.to_dict(), known_near(job.with_tables, target, near_ms)
-    plain = name, content, job.target(target).to_dict(), job.run.measure.network_seconds, key, *beside
+    beside = known_near(job.with_tables, target, near_ms)
+    plain = name, content, job.target(target).to_dict(), job.run.measure.network_seconds, key, beside
     found: Measurement = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found
 
@@ -58,11 +65,10 @@ def _measure(
     target: Mapping[str, Any],
     seconds: float,
     key: str,
-    space: Mapping[str, Any],
-    known_ms: Mapping[str, float],
+    beside: Beside | None,
 ) -> Measurement:
     goal, tell = read_target(target, "target"), teller(poster(), key, "measure")
-    references = References(read_space(space, "space"), known_ms) if known_ms else None
+    references = references_here(beside, goal)
     with tempfile.TemporaryDirectory(prefix="onepath-file-") as folder:
         file = Path(folder) / name
         file.write_bytes(content)

@@ -50,7 +50,7 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
     Raises:
         InputError: If something that has begun would have other settings, with the differences and the remedies.
     """
-    warm, begun = _begun(job)
+    warm, trials = WARMUP_KEY in _started(job) or job.store.exists(WARMUP_FILE), begun(job)
     planned = {trial.key for trial in known_trials(job)}
     found: list[str] = []
     refused: list[str] = []
@@ -60,13 +60,13 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
         if section in FREE:
             fixed = False
         elif section in OF_TRIALS:
-            fixed = bool(begun)
+            fixed = bool(trials)
         elif section == "sweep":
-            fixed = not begun <= planned
+            fixed = not trials <= planned
         elif section == "targets":
-            fixed = not begun <= planned or any(_defined(stored, asked, target) for target in _targets(job, begun))
+            fixed = not trials <= planned or any(_defined(stored, asked, target) for target in _targets(job, trials))
         else:
-            fixed = warm or bool(begun)
+            fixed = warm or bool(trials)
         (refused if fixed else found).append(line)
     if refused:
         raise InputError(
@@ -78,15 +78,17 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
     return found
 
 
-def _begun(job: Job) -> tuple[bool, set[str]]:
-    """Return whether the warm-up has begun, and the keys of the trials that have."""
-    starts = {name.removesuffix(".json") for name in job.store.child(STARTS_FOLDER).names()}
-    trials = {*starts, *job.store.child("trials").names()} - {WARMUP_KEY}
-    return WARMUP_KEY in starts or job.store.exists(WARMUP_FILE), trials
+def begun(job: Job) -> set[str]:
+    """Return the keys of the trials that have begun."""
+    return {*_started(job), *job.store.child("trials").names()} - {WARMUP_KEY}
 
 
-def _targets(job: Job, begun: set[str]) -> set[str]:
-    return {trial.target for trial in known_trials(job) if trial.key in begun}
+def _started(job: Job) -> set[str]:
+    return {name.removesuffix(".json") for name in job.store.child(STARTS_FOLDER).names()}
+
+
+def _targets(job: Job, keys: set[str]) -> set[str]:
+    return {trial.target for trial in known_trials(job) if trial.key in keys}
 
 
 def _defined(stored: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> bool:

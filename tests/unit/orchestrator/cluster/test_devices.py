@@ -13,10 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from latency.measuring.process import WAITING
+from latency.tables.fingerprint import fingerprint
 from latency.target import read_target
 from orchestrator.cli.device import host_and_port, node_command, node_environment, require_head
 from orchestrator.cli.main import app
-from orchestrator.cluster.devices import Patience, target_costs, teller
+from orchestrator.cluster.devices import Beside, Patience, references_here, target_costs, teller
 from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, target_resources
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.news import News
@@ -55,6 +56,23 @@ def test_two_targets_of_one_machine_take_turns():
     both = target_resources(["a", "b"])
     assert both == {DEVICE_RESOURCE: 1, target_resource("a"): 1, target_resource("b"): 1}
     assert target_resources(["a"])[DEVICE_RESOURCE] == 1, "a measurement asks for the whole machine"
+
+
+def test_a_node_of_another_kind_does_not_measure_for_a_table(job):
+    """Its figures would be taken for this machine's on a slow day."""
+    target, space = job.target("ort-cpu-1t"), job.space
+    facts = fingerprint(space, target)
+    known = {space.architecture((0,) * len(space.positions)).id: 0.1}
+    here = references_here(Beside(space.to_dict(), known, facts), target)
+    assert here is not None
+    assert (here.space, here.known_ms) == (space, known)
+    assert references_here(Beside(space.to_dict(), {}, facts), target) is None
+    for beside in (known, {}):
+        other = Beside(space.to_dict(), beside, {**facts, "versions": {"onnxruntime": "0.1"}})
+        with pytest.raises(
+            RunError, match=r"is not what its table was measured on \(versions: .*announce each under its"
+        ):
+            references_here(other, target)
 
 
 @pytest.mark.parametrize(("target", "count"), [("params", "num_params"), ("macs", "num_macs")])
