@@ -235,14 +235,14 @@ def registry_for(name: str, key: str, storage: str, address: str | None) -> tupl
         InputError: If a sweep of that name has a trial of this key, or the storage wants an address.
     """
     root = Storage(storage)
-    store, config = root.child(name), dict[str, Any]()
+    store, config, experiment = root.child(name), dict[str, Any](), "onepath"
     if store.exists(CONFIG_FILE):
         job = Job({**stored_config(store), "storage": root.uri}, "")
         if key in {trial.key for trial in known_trials(job)}:
             raise InputError(f"key {key!r}: sweep {name!r} has a trial of that name; use another --key")
-        config = dict(job.config)
+        config, experiment = dict(job.config), job.run.mlflow.experiment
         if address is None:
             return open_registry(job), config
     if address is None and not root.is_local:
         raise InputError(f"storage {root.uri!r}: SQLite wants a local path; give --registry ADDRESS")
-    return Registry(address or f"sqlite:///{root.uri}/mlflow.db"), config
+    return Registry(address or f"sqlite:///{root.uri}/mlflow.db", experiment), config

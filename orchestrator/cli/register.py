@@ -52,9 +52,9 @@ def register(
     with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder, progress_bar() as progress:
         measure = partial(measure_file, seconds=seconds, progress=progress)
         result, files = judge_and_measure(given, Path(folder), sweep=name, trial=key, measure=measure)
-        opened.open_sweep(name, config)
+        opened.open_sweep(name, config, running=False)
         result = replace(result, model_uri=opened.register(result, files))
-        opened.close_sweep(name)
+        opened.set_aliases(name)
     if json:
         print_json(told(result))
         return

@@ -70,7 +70,8 @@ class Registering:
         self.job, self.executor, self.files, self.say = job, executor, files, say
         self.pause, self.patience = pause, patience
         self.registry: Any = None
-        self.waiting: list[Future[None]] = []
+        self.waiting: list[Future[None]] = []  # results
+        self.later: list[Future[None]] = []  # what is added to them
         self.keys = {trial.key for trial in known_trials(job)}
         self._point: Future[None] | None = None
         self._points: list[Point] = []
@@ -129,7 +130,7 @@ class Registering:
     def add_latencies(self, trial: str, latencies: Mapping[str, float]) -> None:
         """Give a trial's registered network its milliseconds by target, when their turn comes."""
         act = partial(self.registry.add_latencies, self.job.run.name, trial, latencies)
-        self.waiting.append(self.executor.submit(self._patiently, act))
+        self.later.append(self.executor.submit(self._patiently, act))
 
     def _patiently(self, act: Callable[[], None]) -> None:
         while True:
@@ -166,11 +167,11 @@ class Registering:
             RunError: If networks could not be registered, with the command that registers what is stored.
         """
         self._give_up_at = time.monotonic() + self.patience
-        lost = self._errors(self.waiting)
+        lost, unclosed = self._errors(self.waiting), self._errors(self.later)
         files = kept()
-        unclosed = self._errors([self.executor.submit(self._patiently, lambda: self._close(files))])
+        unclosed += self._errors([self.executor.submit(self._patiently, lambda: self._close(files))])
         if lost or unclosed:
-            what = f"{len(lost)} of {len(self.waiting)} networks" if lost else "the end of the sweep"
+            what = f"{len(lost)} of {len(self.waiting)} results" if lost else "the end of the sweep"
             raise RunError(
                 f"everything is stored, but {what} could not be registered ({[*lost, *unclosed][0]}); "
                 f"this registers what is stored and searches nothing again: {again(self.job)}"

@@ -35,15 +35,22 @@ class Runs:
         self._experiment_id = experiment_id
         self._last_step: dict[tuple[str, str], int] = {}
 
-    def open_sweep(self, sweep: str, config: Mapping[str, Any]) -> str:
-        """Return the id of the sweep's run, made or found again, with `config.json` in it where one is given."""
+    def open_sweep(self, sweep: str, config: Mapping[str, Any], *, running: bool) -> str:
+        """Return the id of the sweep's run, made or found again, with `config.json` in it where one is given.
+
+        One that is found and is not run by the caller stays as it is; one that is made for it is finished.
+        """
         _check_name("sweep", sweep)
         tags = {SWEEP_TAG: sweep, ROLE_TAG: "sweep"}
         run = self._find(tags)
         if run is None:
             run = self._client.create_run(self._experiment_id, tags=tags, run_name=sweep)
-        else:
+            if not running:
+                self._client.set_terminated(run.info.run_id)
+        elif running:
             self._client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            return str(run.info.run_id)
         if config:
             self._client.log_dict(run.info.run_id, dict(config), "config.json")
         return str(run.info.run_id)

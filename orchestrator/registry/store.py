@@ -73,18 +73,20 @@ class Registry:
         self._runs = Runs(self._mlflow, self._client, self.experiment_id)
         self._versions = Versions(connection, self.experiment_id, artifacts, remake)
 
-    def open_sweep(self, sweep: str, config: Mapping[str, Any]) -> str:
+    def open_sweep(self, sweep: str, config: Mapping[str, Any], *, running: bool = True) -> str:
         """Return the id of the sweep's run, made on the first call and found again after.
 
         Args:
             sweep: Name of the sweep.
             config: Its configuration as JSON-ready values, kept as `config.json`.
+            running: Whether the caller runs the sweep. If not, a run that is there keeps its state and configuration,
+                and one that is made is finished.
 
         Raises:
             InputError: If MLflow would not take the name.
         """
         with self._calls():
-            return self._runs.open_sweep(sweep, config)
+            return self._runs.open_sweep(sweep, config, running=running)
 
     def link_data(self, sweep: str, fingerprint: str, counts: Mapping[str, int]) -> None:
         """Say in the sweep's run which images it works on: their fingerprint, and how many there are in each split."""
@@ -98,10 +100,15 @@ class Registry:
             sweep: Name of the sweep.
             files: What to keep in its run, by the path there; files of these paths are replaced.
         """
+        self.set_aliases(sweep)
+        with self._calls():
+            self._runs.close_sweep(sweep, files or {})
+
+    def set_aliases(self, sweep: str) -> None:
+        """Put every automatic alias of the sweep's models where it belongs."""
         with self._calls():
             for model in {network.model for network in self._versions.networks(sweep)}:
                 self._versions.set_aliases(model)
-            self._runs.close_sweep(sweep, files or {})
 
     def log_progress(self, sweep: str, trial: str, metrics: Mapping[str, float], step: int) -> None:
         """Add points to the curves of a trial, or of the sweep (""); steps that are gone through again are left out."""

@@ -53,6 +53,18 @@ def test_mlflow_shows_the_sweep_its_trials_and_their_numbers(registry: Registry)
     assert (images.dataset.name, images.tags[0].value) == ("night-test", "test")
 
 
+def test_what_is_registered_beside_a_sweep_leaves_its_run_alone(registry: Registry, root: Path) -> None:
+    """Said before: FINISHED, while the sweep ran on."""
+    client = registry._client
+    run = registry.open_sweep("beside", {})
+    assert registry.open_sweep("beside", {"seed": 9}, running=False) == run
+    register(registry, make_result("mine", sweep="beside"), root / "files")
+    registry.set_aliases("beside")
+    assert client.get_run(run).info.status == "RUNNING"
+    alone = registry.open_sweep("by-itself", {}, running=False)
+    assert client.get_run(alone).info.status == "FINISHED"
+
+
 def test_mlflow_shows_a_card_of_each_version_and_of_the_model(registry: Registry, root: Path) -> None:
     client, name = registry._client, "night-ort-cpu-1t"
     wide = client.get_model_version_by_alias(name, "best")
