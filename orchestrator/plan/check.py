@@ -12,7 +12,7 @@ from latency.measuring.job import why_not
 from latency.target import Target
 from orchestrator.data.sources.registry import check_source
 from orchestrator.plan.config import RunConfig
-from orchestrator.plan.inherited import inherited
+from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
 from orchestrator.plan.trials import plan_trials, short_name
 from supernet.errors import InputError
@@ -33,7 +33,7 @@ def load_run(reference: str, **overrides: Any) -> RunConfig:
     merged = {**loaded, **{key: value for key, value in overrides.items() if value is not None}}
     config = check_run(merged, place)
     _check_source(config.data.source, f"{place}.data.source")
-    inherited(config, place)
+    still_inherited(config, place)
     return config
 
 

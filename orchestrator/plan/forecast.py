@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from orchestrator.plan.activations import arch_step_bytes, weight_step_bytes
 from orchestrator.plan.check import not_here
 from orchestrator.plan.config import RunConfig
-from orchestrator.plan.inherited import inherited
+from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.trials import plan_trials
 from orchestrator.report.live import clock
 from supernet.cost import macs_table, params_table
@@ -84,7 +84,7 @@ def forecast_seconds(run: RunConfig) -> dict[str, float]:
 
 def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     """Return how long a sweep and its parts take where a weight step takes so long per image and core."""
-    num_trials, num_baselines, source = _num_trials(run), _num_baselines(run), inherited(run)
+    num_trials, num_baselines, source = _num_trials(run), _num_baselines(run), still_inherited(run)
     cores = os.cpu_count() or 1
     share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
     warmup = run.warmup.num_steps * run.warmup.batch_size * share

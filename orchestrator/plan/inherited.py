@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.data.storage import Storage
 from orchestrator.plan.config import RunConfig, WarmupConfig
 from orchestrator.plan.continued import stored_config
-from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE
+from orchestrator.plan.trials import CONFIG_FILE, RECORD_FILE, TRAIN_FOLDER, WARMUP_FILE, WARMUP_KEY
 from supernet.errors import InputError, nearest
 from supernet.plain import read
 from supernet.presets import load_space
@@ -28,6 +28,12 @@ class Inherited:
     store: Storage
     space: Space
     warmup: WarmupConfig
+
+
+def still_inherited(run: RunConfig, place: str = "") -> Inherited | None:
+    """Return what `inherited` does; None too where the warm-up has a checkpoint of its own to go on from."""
+    store = Storage(run.storage).child(run.name)
+    return None if store.child(TRAIN_FOLDER, WARMUP_KEY).exists(RECORD_FILE) else inherited(run, place)
 
 
 def inherited(run: RunConfig, place: str = "") -> Inherited | None:

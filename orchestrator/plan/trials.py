@@ -24,7 +24,10 @@ from supernet.space import Space
 # Files of a sweep.
 CONFIG_FILE, WARMUP_FILE, POOL_FILE, TABLES_FOLDER = "config.json", "warmup.pt", "pool.parquet", "tables"
 POINTS_FILE = "points.json"
-STARTS_FOLDER, WARMUP_KEY = "starts", "warmup"
+STARTS_FOLDER, TRAIN_FOLDER, WARMUP_KEY = "starts", "train", "warmup"
+
+RECORD_FILE = "checkpoint_manager_snapshot.json"
+"""Of a job of Ray Train, in its folder under `train`: which checkpoints there are."""
 
 # Files of a trial, in the order in which they appear.
 ARCHITECTURE_FILE, WEIGHTS_FILE, OUTCOME_FILE = "architecture.json", "weights.safetensors", "outcome.json"

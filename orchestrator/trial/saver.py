@@ -17,11 +17,10 @@ from pyarrow import fs
 
 from orchestrator.cluster.checkpoints import Due, OneAtATime, snapshot
 from orchestrator.data.storage import Storage, write_whole
+from orchestrator.plan.trials import RECORD_FILE
 from supernet.sync import Sync
 
 STATE_FILE = "state.pt"
-RECORD_FILE = "checkpoint_manager_snapshot.json"
-"""Ray Train's list of the checkpoints that it has registered."""
 
 NAME_BYTES = 64
 

@@ -26,7 +26,7 @@ from orchestrator.cluster.tasks import last_line, result_of
 from orchestrator.cluster.usage import Usage, usage_told
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.news import SHARED_KEY, News
-from orchestrator.plan.trials import WARMUP_KEY, Job, Trial
+from orchestrator.plan.trials import TRAIN_FOLDER, WARMUP_KEY, Job, Trial
 from orchestrator.trial.corrections import corrections_of, train_key
 from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
 from orchestrator.trial.place import Place
@@ -125,8 +125,8 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
     failure = Failure("the process that had started it ended")
     while policy.decide(failure, starts.count) is Decision.RESTART:
         starts.note()
-        drop_broken_record(job.store.child("train", key))
-        found = _start(_trainer(job.run, key, job.store.child("train").uri, spec))
+        drop_broken_record(job.store.child(TRAIN_FOLDER, key))
+        found = _start(_trainer(job.run, key, job.store.child(TRAIN_FOLDER).uri, spec))
         if found is None:
             return
         failure = found

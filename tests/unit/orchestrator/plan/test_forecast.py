@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from orchestrator.plan.check import check_run
-from orchestrator.plan.forecast import forecast, forecast_table
-from supernet.presets import read_preset
+from orchestrator.plan.forecast import _image_seconds, forecast, forecast_table
+from supernet.network import Supernet
+from supernet.presets import load_space, read_preset
 
 BOARD = {"name": "board", "runtime": "command", "device": "x", "options": {"command": ["no-such-program-xyz"]}}
 
@@ -17,9 +18,27 @@ def definition(**changes):
     return {**base, "mode": "shared", "space": "digits", "targets": ["macs", "ort-cpu-1t", BOARD], **changes}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def speed():
+    """A speed that is given: to measure it takes seconds, and another one each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("orchestrator.plan.forecast._image_seconds", lambda supernet: 1e-3)
+        yield
+
+
+@pytest.fixture
+def no_steps(monkeypatch):
+    """Memory of steps, which is counted for seconds and not asked here."""
+    monkeypatch.setattr("orchestrator.plan.forecast._step_mib", lambda run, supernet: {"training": 1.0})
+
+
 @pytest.fixture(scope="module")
 def found():
     return forecast(check_run(definition(), "mine"))
+
+
+def test_speed_is_measured_in_processor_time_of_an_image():
+    assert 1e-6 < _image_seconds(Supernet(load_space("digits")).train(), seconds=0.05) < 1.0
 
 
 def test_memory_is_that_of_the_supernet_and_of_a_step(found):
@@ -48,7 +67,7 @@ def test_targets_that_are_not_here_are_named(found):
     assert json.loads(json.dumps(found)) == found
 
 
-def test_points_count_as_trials_and_are_said_to_be_placed(found):
+def test_points_count_as_trials_and_are_said_to_be_placed(found, no_steps):
     placed = forecast(check_run(definition(sweep={"points": 8}), "mine"))
     assert placed["trials"] == []
     assert placed["num_trials"] == 24  # on three targets
@@ -61,7 +80,7 @@ def test_points_count_as_trials_and_are_said_to_be_placed(found):
     assert found["placed_by"] == ""
 
 
-def test_baselines_are_counted_with_their_widths_and_training(found):
+def test_baselines_are_counted_with_their_widths_and_training(found, no_steps):
     known = ["mobilenet-v2-32px", "mobilenet-v3-small-32px"]
     more = forecast(check_run(definition(baselines=known), "mine"))
     assert (found["num_baselines"], more["num_baselines"]) == (0, 12)
@@ -74,15 +93,14 @@ def test_baselines_are_counted_with_their_widths_and_training(found):
     assert "12 at most, each" in captured.get()
 
 
-def test_no_sweep_is_shorter_than_one_of_its_trials():
+def test_no_sweep_is_shorter_than_one_of_its_trials(no_steps):
     alone = forecast(
         check_run(definition(targets=["macs"], sweep={"budget_fractions": [0.5]}, max_concurrent=64), "mine")
     )
     assert alone["total_seconds"] > alone["warmup_seconds"] + alone["trial_seconds"]
 
 
-def test_trials_run_at_once_where_there_is_room_for_their_workers(monkeypatch):
-    """Speeds are measured anew each time, so only factors are told."""
+def test_trials_run_at_once_where_there_is_room_for_their_workers(monkeypatch, no_steps):
     monkeypatch.setattr("orchestrator.plan.forecast.os.cpu_count", lambda: 4)
     runs = {at_once: forecast(check_run(definition(workers=2, max_concurrent=at_once), "mine")) for at_once in (1, 8)}
     one, many = ((found["total_seconds"] - found["warmup_seconds"]) / found["trial_seconds"] for found in runs.values())

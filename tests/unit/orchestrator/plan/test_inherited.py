@@ -13,7 +13,7 @@ from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued
 from orchestrator.plan.forecast import forecast, forecast_table
 from orchestrator.plan.inherited import inherited
-from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE, Job
+from orchestrator.plan.trials import CONFIG_FILE, RECORD_FILE, TRAIN_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
 from supernet.errors import InputError
 
 
@@ -70,8 +70,13 @@ def test_a_sweep_is_checked_before_anything_starts_and_not_missed_when_it_is_war
     sweep(tmp_path, "early")
     assert load_run(str(tmp_path / "late.yaml")).warmup.origin == "early"
     Storage(str(tmp_path)).child("early").filesystem.delete_dir(str(tmp_path / "early"))
-    Storage(str(tmp_path)).child("late").write(WARMUP_FILE, b"weights")
-    assert load_run(str(tmp_path / "late.yaml")).warmup.origin == "early"
+    late = Storage(str(tmp_path)).child("late")
+    late.child(TRAIN_FOLDER, WARMUP_KEY).write(RECORD_FILE, b"{}")
+    run = load_run(str(tmp_path / "late.yaml"))  # said before: no sweep at .../early, though a checkpoint was there
+    with pytest.raises(InputError, match="no sweep"):
+        inherited(run)  # whose checkpoints turn out to be broken does not begin afresh in silence
+    late.write(WARMUP_FILE, b"weights")
+    assert inherited(run) is None
 
 
 def test_it_stands_in_the_configuration_and_does_not_change_once_the_warm_up_has_begun(tmp_path: Path) -> None:
@@ -89,7 +94,9 @@ def test_the_name_that_python_needs_is_no_key(tmp_path: Path) -> None:
         run_of(tmp_path, "late", warmup=warmup(origin="early"))
 
 
-def test_a_forecast_says_what_it_saves(tmp_path: Path) -> None:
+def test_a_forecast_says_what_it_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.plan.forecast._image_seconds", lambda supernet: 1e-3)
+    monkeypatch.setattr("orchestrator.plan.forecast._step_mib", lambda run, supernet: {"training": 1.0})
     sweep(tmp_path, "early", warmup=warmup(num_steps=4000))
     found = forecast(run_of(tmp_path, "late", warmup=warmup(num_steps=400, **{"from": "early"})))
     assert found["warmup_saved_seconds"] == pytest.approx(10 * found["warmup_seconds"], rel=0.1)

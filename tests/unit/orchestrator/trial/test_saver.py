@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from orchestrator.data.storage import Storage
-from orchestrator.trial.saver import RECORD_FILE, STATE_FILE, drop_broken_record, newest_whole, read_state
+from orchestrator.plan.trials import RECORD_FILE
+from orchestrator.trial.saver import STATE_FILE, drop_broken_record, newest_whole, read_state
 
 
 def content_of(step):
