@@ -31,7 +31,16 @@ from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
-from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
+from orchestrator.plan.trials import (
+    CONFIG_FILE,
+    RECORD_FILE,
+    TABLES_FOLDER,
+    TRAIN_FOLDER,
+    WARMUP_FILE,
+    WARMUP_KEY,
+    Job,
+    Trial,
+)
 from orchestrator.registry.queue import Registering
 from orchestrator.report.cross import latencies_on
 from orchestrator.report.end import SweepEnd, describe
@@ -238,10 +247,15 @@ def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTa
 
 
 def _warm_up(job: Job, view: LiveView) -> None:
-    """Train the shared supernet, unless that is done."""
+    """Train the shared supernet and fill its pool, unless that is done.
+
+    A pool that is asked to be larger now is filled from the last checkpoint; where that was removed, trials judge.
+    """
+    from orchestrator.trial.pooling import pool_is_whole
     from orchestrator.trial.records import is_intact
 
-    if is_intact(job.store, WARMUP_FILE):
+    trained, kept = is_intact(job.store, WARMUP_FILE), job.store.child(TRAIN_FOLDER, WARMUP_KEY)
+    if trained and (pool_is_whole(job) or not kept.exists(RECORD_FILE)):
         return
     from orchestrator.cluster.progress import poster
     from orchestrator.trial.search_job import warm_up

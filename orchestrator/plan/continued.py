@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.data.storage import Storage
 from orchestrator.plan.stored import known_trials
-from orchestrator.plan.trials import CONFIG_FILE, STARTS_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
+from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, STARTS_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
 from supernet.errors import InputError
 from supernet.plain import parse_json, read
 
@@ -18,7 +18,10 @@ FREE = ("mlflow", "measure", "storage", "workers", "checkpoint", "max_concurrent
 """Keys that alter no finished result."""
 
 OF_TRIALS = ("mode", "search", "derive", "train", "deliver", "gate", "limits")
-"""Keys that the warm-up does not read."""
+"""Keys that the training of the supernet does not read."""
+
+OF_JUDGING = ("search.batch_size", "derive.recalibration_batches", "derive.max_validation_images")
+"""What a judgement hangs on, of which the pool holds some: those to come must be made alike."""
 
 Difference = tuple[str, Any, Any]
 """(key with its place, stored value, asked value)."""
@@ -60,7 +63,7 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
         if section in FREE:
             fixed = False
         elif section in OF_TRIALS:
-            fixed = bool(trials)
+            fixed = bool(trials) or (key in OF_JUDGING and job.store.exists(POOL_FILE))
         elif section == "sweep":
             fixed = not trials <= planned
         elif section == "targets":

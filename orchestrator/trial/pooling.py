@@ -59,6 +59,11 @@ def fill_pool(job: Job, supernet: Supernet, data: ImageData, place: Place) -> No
     judge.stop()
 
 
+def pool_is_whole(job: Job) -> bool:
+    """Whether nothing is left to judge for the sweep's pool, as it is asked for now; true where it has none."""
+    return not job.run.fills_pool or not _missing(job, read_pool(job.store) if is_intact(job.store, POOL_FILE) else ())
+
+
 def whole_pool(job: Job, judge: RankedJudge, alive: Tensor) -> tuple[Judged, ...]:
     """Return the pool that a trial derives from: the sweep's, or where weights are the trial's own, judged here.
 

@@ -7,7 +7,7 @@ import pytest
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.stored import Points, write_points
-from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, STARTS_FOLDER, Job, Trial, plan_trials
+from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, RESULT_FILE, STARTS_FOLDER, Job, Trial, plan_trials
 from supernet.errors import InputError
 from supernet.presets import read_preset
 
@@ -109,3 +109,16 @@ def test_a_damaged_configuration_names_its_file_and_the_remedy(tmp_path):
         job.store.write(CONFIG_FILE, content)
         with pytest.raises(InputError, match=r"config\.json.*damaged"):
             stored_config(job.store)
+
+
+def test_a_pool_grows_and_its_judgements_are_made_alike(tmp_path):
+    """Said before: nothing; judgements on other images went into one fit with the pool's."""
+    job = job_of(tmp_path)
+    stored = begin(job, warmup=True, trial=False)
+    derive = job.config["derive"]
+    larger, others = {**derive, "pool_size": 999}, {**derive, "max_validation_images": 7}
+    assert check_continued(stored, job_of(tmp_path, derive=others))
+    job.store.write(POOL_FILE, b"")
+    assert check_continued(stored, job_of(tmp_path, derive=larger))
+    with pytest.raises(InputError, match=r"\n  derive\.max_validation_images: 2000 -> 7\n"):
+        check_continued(stored, job_of(tmp_path, derive=others))

@@ -12,7 +12,7 @@ from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import POOL_FILE, Job
 from orchestrator.trial import pooling
 from orchestrator.trial.place import Place
-from orchestrator.trial.pooling import fill_pool, judge_of, read_pool, whole_pool
+from orchestrator.trial.pooling import fill_pool, judge_of, pool_is_whole, read_pool, whole_pool
 from orchestrator.trial.stages import open_data
 from supernet.cost import params_table
 from supernet.errors import RunError
@@ -100,6 +100,7 @@ def test_a_trial_takes_the_sweeps_pool_and_judges_only_what_is_missing(folder):
     assert whole_pool(job, judge_of(job, "trial", supernet, data, place), all_of(supernet)) == read_pool(job.store)
     assert not told
     larger = replace(job, config={**job.config, "derive": {**job.config["derive"], "pool_size": 9}})
+    assert (pool_is_whole(job), pool_is_whole(larger)) == (True, False)
     pool = whole_pool(larger, judge_of(larger, "trial", supernet, data, place), all_of(supernet))
     assert told
     assert pool[:7] == read_pool(job.store)
