@@ -20,9 +20,10 @@ from orchestrator.cluster.room import room_notes
 from orchestrator.cluster.session import announced, connect, living_nodes, require_shared
 from orchestrator.data.build import build
 from orchestrator.data.format import MANIFEST_NAME, read_manifest
+from orchestrator.data.sources.registry import is_there
 from orchestrator.data.storage import Storage, require_space
 from orchestrator.plan.baselines import missing_baselines, stored_baselines
-from orchestrator.plan.check import check_run, require_here, resolved
+from orchestrator.plan.check import check_run, converted, is_converted, require_here, resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.cross import CROSS_KEY, missing_columns, stored_columns
@@ -77,8 +78,10 @@ def _prepare_data(config: RunConfig, console: Console) -> tuple[str, int]:
     given = Storage(source)
     if given.exists(MANIFEST_NAME):
         return given.uri, read_manifest(given).num_classes
-    name = "".join(c if c.isalnum() else "-" for c in source).strip("-")
-    store = Storage(config.storage).child("data", f"{name}-s{config.seed}")
+    store = converted(config)
+    if is_converted(config) and not is_there(source):
+        console.print(f"[dim]data[/dim] {escape(source)} is gone; {escape(store.uri)} was made of it", soft_wrap=True)
+        return store.uri, read_manifest(store).num_classes
     if not store.exists(MANIFEST_NAME):
         console.print(f"[dim]data[/dim] converting {escape(source)} to {escape(store.uri)}", soft_wrap=True)
     manifest = build(

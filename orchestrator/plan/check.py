@@ -10,11 +10,13 @@ from typing import Any
 
 from latency.measuring.job import why_not
 from latency.target import Target
+from orchestrator.data.format import MANIFEST_NAME
 from orchestrator.data.sources.registry import check_source
+from orchestrator.data.storage import Storage
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
-from orchestrator.plan.trials import plan_trials, short_name
+from orchestrator.plan.trials import CONFIG_FILE, plan_trials, short_name
 from supernet.errors import InputError
 from supernet.objective import OBJECTIVES
 from supernet.plain import check_name, read
@@ -32,7 +34,8 @@ def load_run(reference: str, **overrides: Any) -> RunConfig:
         raise InputError(f"{place}: {loaded!r}; expected a mapping with keys {', '.join(RunConfig.model_fields)}")
     merged = {**loaded, **{key: value for key, value in overrides.items() if value is not None}}
     config = check_run(merged, place)
-    _check_source(config.data.source, f"{place}.data.source")
+    if not is_converted(config):
+        _check_source(config.data.source, f"{place}.data.source")
     still_inherited(config, place)
     return config
 
@@ -100,6 +103,18 @@ def _check_objective(config: RunConfig, place: str) -> None:
         )
     if config.search.objective.reference and limited:
         raise InputError(f"{place}.search.objective.reference: budgets stand under 'sweep'; remove this key")
+
+
+def converted(config: RunConfig) -> Storage:
+    """Return where a sweep keeps what it makes of its images."""
+    name = "".join(c if c.isalnum() else "-" for c in config.data.source).strip("-")
+    return Storage(config.storage).child("data", f"{name}-s{config.seed}")
+
+
+def is_converted(config: RunConfig) -> bool:
+    """Whether a sweep that has begun has made all that it needs of its images, which may be gone then."""
+    begun = Storage(config.storage).child(config.name).exists(CONFIG_FILE)
+    return begun and converted(config).exists(MANIFEST_NAME)
 
 
 def _check_source(source: str, place: str) -> None:

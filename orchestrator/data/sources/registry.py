@@ -1,6 +1,7 @@
 """Which kinds of data source there are: one line each. It must not know what a source holds."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,6 +71,14 @@ def check_source(source: str) -> None:
         InputError: Saying what a source may be.
     """
     KINDS[_kind_of(source)].check(source)
+
+
+def is_there(source: str) -> bool:
+    """Whether `check_source` finds nothing to refuse."""
+    with suppress(InputError):
+        check_source(source)
+        return True
+    return False
 
 
 def _kind_of(source: str) -> str:
