@@ -24,7 +24,7 @@ from latency.tables.file import read_table, table_path
 from latency.tables.fingerprint import differences, fingerprint
 from latency.tables.table import LatencyTable
 from latency.target import Target, read_target
-from orchestrator.cluster.progress import poster
+from orchestrator.cluster.progress import leave_table, left_table, poster
 from orchestrator.cluster.session import announced, target_resources
 from orchestrator.cluster.tasks import result_of
 from orchestrator.data.storage import Storage
@@ -193,11 +193,15 @@ def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: o
 def _build_table(
     space: Mapping[str, Any], target: Mapping[str, Any], known: bytes | None, seconds: float, key: str
 ) -> bytes:
-    """Build a table, or confirm the known one, on the node of the target."""
+    """Build a table, or confirm the known one, on the node of the target.
+
+    Trials that wait for one device come here one after the other: the first leaves its table to the others.
+    """
     where, goal = read_space(space, "space"), read_target(target, "target")
     tell = teller(poster(), key, "latency table")
     with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
         path = table_path(folder, where, goal)
+        known = left_table(path.name) or known
         if known is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(known)
@@ -205,7 +209,9 @@ def _build_table(
         for attempt in range(ATTEMPTS):
             try:
                 build_table(where, goal, folder, seconds=seconds * (attempt + 1), progress=tell, run=run)
-                return path.read_bytes()
+                content = path.read_bytes()
+                leave_table(path.name, content)
+                return content
             except MachineTooNoisy as error:
                 reason = str(error)
     raise RunError(reason)

@@ -1,9 +1,10 @@
-"""Progress of a sweep: workers say where they are, the driver shows it.
+"""The board of a sweep: workers say where they are, the driver shows it; and who measured a table leaves it there.
 
-Why here: the news cross machines, so they go through one small actor; nothing waits for it, and losing it
-loses nothing but news.
+Why here: both cross machines, so they go through one small actor. Losing it loses nothing but news, and the time to
+measure a table once more.
 """
 
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -35,10 +36,19 @@ class Speed:
 
 
 class Board:
-    """The latest news per subject. Runs as a Ray actor."""
+    """The latest news per subject, and the tables measured since it was started. Runs as a Ray actor."""
 
     def __init__(self) -> None:
         self._news: dict[str, News] = {}
+        self._tables: dict[str, bytes] = {}
+
+    def leave(self, name: str, table: bytes) -> None:
+        """Keep a table."""
+        self._tables[name] = table
+
+    def table(self, name: str) -> bytes | None:
+        """Return the table of a name, if one was left."""
+        return self._tables.get(name)
 
     def post(self, news: News) -> None:
         """Replace the news of a subject."""
@@ -101,3 +111,25 @@ def poster(min_seconds: float = 0.3) -> Callable[[News], None]:
         board.post.remote(news)
 
     return post
+
+
+def leave_table(name: str, content: bytes) -> None:
+    """Leave a table for those that wait to measure the same one; they find it when this returns."""
+    import ray
+
+    if not ray.is_initialized():
+        return
+    with contextlib.suppress(ValueError, ray.exceptions.RayError):  # no board, or it is away: they measure it again
+        ray.get(ray.get_actor(BOARD).leave.remote(name, content))
+
+
+def left_table(name: str) -> bytes | None:
+    """Return the table that was left under a name."""
+    import ray
+
+    if not ray.is_initialized():
+        return None
+    with contextlib.suppress(ValueError, ray.exceptions.RayError):
+        found: bytes | None = ray.get(ray.get_actor(BOARD).table.remote(name))
+        return found
+    return None

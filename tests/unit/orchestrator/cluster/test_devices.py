@@ -13,11 +13,14 @@ import pytest
 from typer.testing import CliRunner
 
 from latency.measuring.process import WAITING
+from latency.tables.file import table_path
 from latency.tables.fingerprint import fingerprint
 from latency.target import read_target
 from orchestrator.cli.device import host_and_port, node_command, node_environment, require_head
 from orchestrator.cli.main import app
+from orchestrator.cluster import devices
 from orchestrator.cluster.devices import Beside, Patience, references_here, target_costs, teller
+from orchestrator.cluster.progress import Board
 from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, target_resources
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.news import News
@@ -56,6 +59,25 @@ def test_two_targets_of_one_machine_take_turns():
     both = target_resources(["a", "b"])
     assert both == {DEVICE_RESOURCE: 1, target_resource("a"): 1, target_resource("b"): 1}
     assert target_resources(["a"])[DEVICE_RESOURCE] == 1, "a measurement asks for the whole machine"
+
+
+def test_trials_that_waited_for_one_device_measure_its_table_once(job, monkeypatch):
+    """Seen: eight budgets, eight tables in a row, seven of them thrown away."""
+    board, measured = Board(), []
+
+    def build(space, target, folder, **others):
+        path = table_path(folder, space, target)
+        if not path.is_file():
+            measured.append(path.name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"rows")
+
+    monkeypatch.setattr(devices, "build_table", build)
+    monkeypatch.setattr(devices, "leave_table", board.leave)
+    monkeypatch.setattr(devices, "left_table", board.table)
+    asked = job.space.to_dict(), job.target("ort-cpu-1t").to_dict(), None, 1.0, "trial"
+    assert [devices._build_table(*asked) for _ in range(3)] == [b"rows"] * 3
+    assert len(measured) == 1
 
 
 def test_a_node_of_another_kind_does_not_measure_for_a_table(job):

@@ -2,7 +2,7 @@
 
 import ray
 
-from orchestrator.cluster.progress import Board, Speed, poster
+from orchestrator.cluster.progress import Board, Speed, leave_table, left_table, poster
 from orchestrator.plan.config import WorkersConfig
 from orchestrator.plan.news import News
 
@@ -37,4 +37,6 @@ def test_what_a_run_needs_is_said_in_words():
 
 def test_without_a_cluster_news_go_nowhere_and_none_is_started():
     poster()(News("a", "search", 1, 10))
+    leave_table("a.parquet", b"rows")
+    assert left_table("a.parquet") is None
     assert not ray.is_initialized()
