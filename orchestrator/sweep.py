@@ -16,7 +16,7 @@ from rich.markup import escape
 from latency.tables.file import table_path
 from orchestrator.cluster.lease import held
 from orchestrator.cluster.leftovers import leftovers_freed
-from orchestrator.cluster.room import room_notes
+from orchestrator.cluster.room import room_notes, runs_here
 from orchestrator.cluster.session import announced, connect, living_nodes, require_shared
 from orchestrator.data.build import build
 from orchestrator.data.format import MANIFEST_NAME, read_manifest
@@ -32,16 +32,7 @@ from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
-from orchestrator.plan.trials import (
-    CONFIG_FILE,
-    RECORD_FILE,
-    TABLES_FOLDER,
-    TRAIN_FOLDER,
-    WARMUP_FILE,
-    WARMUP_KEY,
-    Job,
-    Trial,
-)
+from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial, warmup_saved
 from orchestrator.registry.queue import Registering
 from orchestrator.report.cross import latencies_on
 from orchestrator.report.end import SweepEnd, describe
@@ -206,22 +197,23 @@ def _run_trials(
                 view.say(f"freed {num_freed} placement groups and guards that a killed driver of this sweep had left")
             absent = [name for name in left if name in job.measured and name not in announced(left)]
             present = [name for name in left if name not in absent]
+            here = runs_here(run.workers, embedded=connection.embedded)
             costs = _costs(job, present, view)
             if left:
-                _warm_up(job, view)
+                _warm_up(job, view, here=here)
             for name in absent:
                 view.say(f"[yellow]{name}: no node measures it yet; its trials come last and wait for one[/yellow]")
-            failed = _run_on_tune(job, present, costs, run.max_concurrent, registering, view)
+            failed = _run_on_tune(job, present, costs, run.max_concurrent, registering, view, here=here)
             # These wait for their devices beside each other, and a device that never comes holds up no other.
             at_once = max(run.max_concurrent, sum(left[name] for name in absent))
-            failed |= _run_on_tune(job, absent, costs, at_once, registering, view)
-            run_baselines(job, partial(_run_baseline, view=view), view.say, view.forget)
+            failed |= _run_on_tune(job, absent, costs, at_once, registering, view, here=here)
+            run_baselines(job, partial(_run_baseline, view=view, here=here), view.say, view.forget)
             fill_cross_table(job, view.say, embedded=connection.embedded)
             view.forget(CROSS_KEY)
             return failed
 
 
-def _run_baseline(job: Job, trial: Trial, costs: CostTable, view: LiveView) -> None:
+def _run_baseline(job: Job, trial: Trial, costs: CostTable, *, view: LiveView, here: bool) -> None:
     """Run a baseline's trial; its result is stored, and registered nowhere."""
     from orchestrator.trial.tuning import tune_trials
 
@@ -229,7 +221,7 @@ def _run_baseline(job: Job, trial: Trial, costs: CostTable, view: LiveView) -> N
         view.forget(trial.key)
         view.say(f"baseline {describe(result)}")
 
-    tune_trials(job, iter([trial]), {trial.target: costs}, take, 1)
+    tune_trials(job, iter([trial]), {trial.target: costs}, take, 1, here=here)
 
 
 def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTable]:
@@ -249,7 +241,7 @@ def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTa
     return found
 
 
-def _warm_up(job: Job, view: LiveView) -> None:
+def _warm_up(job: Job, view: LiveView, *, here: bool) -> None:
     """Train the shared supernet and fill its pool, unless that is done.
 
     A pool that is asked to be larger now is filled from the last checkpoint; where that was removed, trials judge.
@@ -257,14 +249,13 @@ def _warm_up(job: Job, view: LiveView) -> None:
     from orchestrator.trial.pooling import pool_is_whole
     from orchestrator.trial.records import is_intact
 
-    trained, kept = is_intact(job.store, WARMUP_FILE), job.store.child(TRAIN_FOLDER, WARMUP_KEY)
-    if trained and (pool_is_whole(job) or not kept.exists(RECORD_FILE)):
+    if is_intact(job.store, WARMUP_FILE) and (pool_is_whole(job) or not warmup_saved(job.store)):
         return
     from orchestrator.cluster.progress import poster
     from orchestrator.trial.search_job import warm_up
 
     poster()(News(SHARED_KEY, "workers", waits_for=job.run.workers.wanted))
-    warm_up(job)
+    warm_up(job, here=here)
     view.forget(SHARED_KEY)
     view.say(f"supernet: warmed up over {job.run.warmup.num_steps} steps")
 
@@ -276,6 +267,8 @@ def _run_on_tune(
     max_concurrent: int,
     registering: Registering,
     view: LiveView,
+    *,
+    here: bool,
 ) -> dict[str, TrialResult]:
     """Run what is left on some targets and hand the results on; return the failed ones by key."""
     if not targets:
@@ -298,5 +291,5 @@ def _run_on_tune(
         registering.add(trial, result)
         view.finished(trial.key, describe(result))
 
-    tune_trials(job, expected(), costs, take, max_concurrent)
+    tune_trials(job, expected(), costs, take, max_concurrent, here=here)
     return failed

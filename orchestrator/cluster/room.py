@@ -16,6 +16,14 @@ def worker_resources(workers: WorkersConfig) -> dict[str, float]:
     return {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {}), **workers.resources}
 
 
+def runs_here(workers: WorkersConfig, *, embedded: bool) -> bool:
+    """Return whether a job's one rank can be the process that runs the trial, on a cluster of this process's own.
+
+    Then no process has to start and import torch for it. Elsewhere ranks are placed by what they need.
+    """
+    return embedded and workers.is_one
+
+
 def fitting(node: Resources, need: Resources) -> int:
     """Return how many ranks fit a node when nothing else runs there."""
     return int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in need.items() if amount))

@@ -167,6 +167,11 @@ class WorkersConfig(Strict):
         return self
 
     @property
+    def is_one(self) -> bool:
+        """Whether one rank on processor cores, wherever they are, is all that is asked for."""
+        return self.max == 1 and not self.gpus and not self.resources
+
+    @property
     def wanted(self) -> str:
         """What a run needs before it starts, in words."""
         each = [f"{self.cpus:g} CPU", *([f"{self.gpus:g} GPU"] if self.gpus else [])]

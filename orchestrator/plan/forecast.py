@@ -28,8 +28,8 @@ from supernet.presets import load_space
 from supernet.space import Space
 from supernet.training import resolved
 
-# Seconds around one training job and one measurement: process starts, export, registration.
-JOB_SECONDS, MEASURE_SECONDS = 15.0, 8.0
+# Seconds around one training job, of its ranks or of the trial's own process, and one measurement.
+JOB_SECONDS, HERE_SECONDS, MEASURE_SECONDS = 15.0, 3.0, 8.0
 WIDTHS_TRIED = 5
 """Widths of a baseline that are measured until that which is as fast as its rival is found, see `baselines.widest`."""
 
@@ -97,20 +97,21 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     search = run.search.num_steps * (weights + arch_batch / max(arch_every, 1) * candidates / 2) * share
     train = run.train.num_steps * run.train.batch_size * share
     measure = MEASURE_SECONDS + 4 * run.measure.network_seconds  # when derived and as a file, beside as many others
-    trial = search + train + JOB_SECONDS + measure
+    around = HERE_SECONDS if run.workers.is_one and not os.environ.get("RAY_ADDRESS") else JOB_SECONDS
+    trial = search + train + around + measure
     widths = WIDTHS_TRIED * (MEASURE_SECONDS + run.measure.network_seconds)
-    baseline = widths + train + JOB_SECONDS + measure
+    baseline = widths + train + around + measure
     room = run.max_concurrent if run.workers.gpus else max(1, int(cores // (run.workers.max * run.workers.cpus)))
     tables = len([t for t in run.load_targets() if t.measured]) * (run.measure.table_seconds + MEASURE_SECONDS)
     rounds = math.ceil(num_trials / min(run.max_concurrent, room))
-    total = tables + warmup + JOB_SECONDS + trial * rounds + baseline * num_baselines
+    total = tables + warmup + around + trial * rounds + baseline * num_baselines
     phases = {
         "latency table": tables,
         "warm-up": warmup,
         "search": search * num_trials,
         "train": train * (num_trials + num_baselines),
         "measure": measure * num_trials + (measure + widths) * num_baselines,
-        "workers": JOB_SECONDS * (1 + num_trials + num_baselines),
+        "workers": around * (1 + num_trials + num_baselines),
     }
     return {
         "table_seconds": round(tables, 1),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.data.storage import Storage
 from orchestrator.plan.config import RunConfig, WarmupConfig
 from orchestrator.plan.continued import stored_config
-from orchestrator.plan.trials import CONFIG_FILE, RECORD_FILE, TRAIN_FOLDER, WARMUP_FILE, WARMUP_KEY
+from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE, warmup_saved
 from supernet.errors import InputError, nearest
 from supernet.plain import read
 from supernet.presets import load_space
@@ -33,7 +33,7 @@ class Inherited:
 def still_inherited(run: RunConfig, place: str = "") -> Inherited | None:
     """Return what `inherited` does; None too where the warm-up has a checkpoint of its own to go on from."""
     store = Storage(run.storage).child(run.name)
-    return None if store.child(TRAIN_FOLDER, WARMUP_KEY).exists(RECORD_FILE) else inherited(run, place)
+    return None if warmup_saved(store) else inherited(run, place)
 
 
 def inherited(run: RunConfig, place: str = "") -> Inherited | None:

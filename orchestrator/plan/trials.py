@@ -26,9 +26,6 @@ CONFIG_FILE, WARMUP_FILE, POOL_FILE, TABLES_FOLDER = "config.json", "warmup.pt",
 POINTS_FILE = "points.json"
 STARTS_FOLDER, TRAIN_FOLDER, WARMUP_KEY = "starts", "train", "warmup"
 
-RECORD_FILE = "checkpoint_manager_snapshot.json"
-"""Of a job of Ray Train, in its folder under `train`: which checkpoints there are."""
-
 # Files of a trial, in the order in which they appear.
 ARCHITECTURE_FILE, WEIGHTS_FILE, OUTCOME_FILE = "architecture.json", "weights.safetensors", "outcome.json"
 SEARCH_FILE, MEASURED_FILE, FINDINGS_FILE = "search.json", "measured.json", "findings.json"
@@ -256,3 +253,8 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, read back by `Job(**...)`."""
         return asdict(self)
+
+
+def warmup_saved(store: Storage) -> bool:
+    """Return whether the warm-up of the sweep in a folder has a checkpoint to go on from."""
+    return any(name.startswith("search-") for name in store.child(TRAIN_FOLDER, WARMUP_KEY).names())

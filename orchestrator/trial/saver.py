@@ -9,6 +9,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import ray.train
@@ -17,10 +18,13 @@ from pyarrow import fs
 
 from orchestrator.cluster.checkpoints import Due, OneAtATime, snapshot
 from orchestrator.data.storage import Storage, write_whole
-from orchestrator.plan.trials import RECORD_FILE
 from supernet.sync import Sync
 
-STATE_FILE = "state.pt"
+STATE_FILE, RECORD_FILE = "state.pt", "checkpoint_manager_snapshot.json"
+"""What a checkpoint holds, and Ray Train's list of those that it has registered, beside them."""
+
+NUM_KEPT = 2
+"""Checkpoints of a job that are kept: the last one may be damaged."""
 
 NAME_BYTES = 64
 
@@ -80,6 +84,45 @@ def newest_whole(filesystem: fs.FileSystem, root: str, registered: str = "") -> 
     return None
 
 
+class FolderSaver:
+    """The same checkpoints of a job whose one rank is the process that started it, written without Ray's help.
+
+    Args:
+        due: When to save.
+        store: The run's folder.
+    """
+
+    def __init__(self, due: Due, store: Storage) -> None:
+        self.due, self._store = due, store
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._written: Future[None] | None = None
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state of the newest checkpoint that is whole."""
+        found = newest_whole(self._store.filesystem, self._store.root)
+        return found[1] if found else None
+
+    def save(self, state: Callable[[], dict[str, Any]], name: str) -> None:
+        """Copy the state and write it in the background, once the one before is written."""
+        self.wait()
+        self._written = self._writer.submit(self._write, snapshot(state()), name)
+
+    def wait(self) -> None:
+        """Wait until the last state is written.
+
+        Raises:
+            RunError: If it could not be.
+        """
+        if self._written:
+            self._written.result()
+
+    def _write(self, state: dict[str, Any], name: str) -> None:
+        filesystem, root = self._store.filesystem, self._store.root.rstrip("/")
+        _write_state(state, filesystem, f"{root}/{name}")
+        for old in [known for known in self._store.names() if known != RECORD_FILE][:-NUM_KEPT]:
+            filesystem.delete_dir(f"{root}/{old}")
+
+
 class TrainSaver:
     """Checkpoints through `ray.train.report`, which is a barrier: every rank saves at the same steps.
 
@@ -122,7 +165,7 @@ class TrainSaver:
             storage = ray.train.get_context().get_storage()
             path = storage.build_checkpoint_path_from_name(name)
             checkpoint = ray.train.Checkpoint(path=path, filesystem=storage.storage_filesystem)
-            write = self._writing.wrap(lambda: _write_state(copied, checkpoint))
+            write = self._writing.wrap(lambda: _written(copied, checkpoint))
             upload = lambda placeholder, folder: write()  # noqa: E731
         ray.train.report(
             {"name": name},
@@ -134,8 +177,12 @@ class TrainSaver:
         )
 
 
-def _write_state(state: dict[str, Any], checkpoint: ray.train.Checkpoint) -> ray.train.Checkpoint:
+def _written(state: dict[str, Any], checkpoint: ray.train.Checkpoint) -> ray.train.Checkpoint:
+    _write_state(state, checkpoint.filesystem, checkpoint.path)
+    return checkpoint
+
+
+def _write_state(state: dict[str, Any], filesystem: fs.FileSystem, folder: str) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_whole(checkpoint.filesystem, f"{checkpoint.path}/{STATE_FILE}", buffer.getbuffer())
-    return checkpoint
+    write_whole(filesystem, f"{folder}/{STATE_FILE}", buffer.getbuffer())

@@ -24,14 +24,14 @@ from orchestrator.cluster.room import worker_resources
 from orchestrator.cluster.session import HEAD_RESOURCE, signals_kept
 from orchestrator.cluster.tasks import last_line, result_of
 from orchestrator.cluster.usage import Usage, usage_told
-from orchestrator.plan.config import RunConfig
+from orchestrator.plan.config import RunConfig, WorkersConfig
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.trials import TRAIN_FOLDER, WARMUP_KEY, Job, Trial
 from orchestrator.trial.corrections import corrections_of, train_key
 from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
 from orchestrator.trial.place import Place
 from orchestrator.trial.rendezvous import BoundTorch
-from orchestrator.trial.saver import TrainSaver, drop_broken_record
+from orchestrator.trial.saver import NUM_KEPT, FolderSaver, TrainSaver, drop_broken_record
 from orchestrator.trial.stages import run_trial_stages, run_warmup
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
@@ -72,10 +72,12 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
     torch.set_num_threads(max(1, int(workers.cpus)))
     sync: Sync = default_sync()
     post = poster()
+    due = Due(job.run.checkpoint.every_steps, job.run.checkpoint.every_seconds, sync)
+    here = FolderSaver(due, job.store.child(TRAIN_FOLDER, spec["key"])) if spec["here"] else None
     place = Place(
         sync=sync,
         device=ray.train.torch.get_device(),
-        saver=TrainSaver(Due(job.run.checkpoint.every_steps, job.run.checkpoint.every_seconds, sync), sync),
+        saver=here or TrainSaver(due, sync),
         post=lambda news: post(replace(news, num_ranks=sync.num_ranks)),
     )
     trial, costs = read(Trial | None, spec["trial"], "trial"), read(CostTable | None, spec["costs"], "costs")
@@ -85,6 +87,8 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
             run_warmup(job, place)
         else:
             run_trial_stages(job, trial, costs, place, partial(_measured, job, trial, costs))
+    if here:
+        here.wait()
     if sync.rank == 0:  # what follows until the job has ended is none of the ranks'
         post(News(key, "workers", num_ranks=0))
 
@@ -101,36 +105,59 @@ def _measured(job: Job, trial: Trial, costs: CostTable, architecture: Architectu
     return measure_on_target(job, trial.target, architecture, counted, trial.key).as_known.surely_within_ms
 
 
-def warm_up(job: Job) -> None:
+def warm_up(job: Job, *, here: bool) -> None:
     """Run the warm-up in a process on the head, as trials are: a driver that is stopped then waits for nothing.
+
+    Args:
+        job: The sweep.
+        here: See `room.runs_here`.
 
     Raises:
         InputError, RunError: See `run_job`.
     """
-    task = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001}, max_retries=job.run.checkpoint.max_failures)
-    result_of(task(run_job).remote(job), WARMUP_KEY)
+    cpus, retries = job.run.workers.cpus if here else 0, job.run.checkpoint.max_failures
+    task = ray.remote(num_cpus=cpus, resources={HEAD_RESOURCE: 0.001}, max_retries=retries)
+    result_of(task(run_job).remote(job, here=here), WARMUP_KEY)
 
 
-def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None) -> None:
+def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None, *, here: bool = False) -> None:
     """Run the warm-up (no trial) or one trial's stages on Ray Train, continuing what is there.
+
+    Args:
+        job: The sweep.
+        trial: One of it.
+        costs: By the table of its target.
+        here: Whether the one rank is this process: then nothing has to start for it.
 
     Raises:
         InputError: What a rank found wrong with the input.
         RunError: What a restart cannot mend, or the last reason if the job failed more often than it may.
     """
     key = train_key(trial.key, corrections_of(job.trial_store(trial))) if trial else WARMUP_KEY
-    spec = {"job": job.to_dict(), "trial": to_plain(trial), "costs": to_plain(costs)}
+    spec = {"job": job.to_dict(), "trial": to_plain(trial), "costs": to_plain(costs), "key": key, "here": here}
     policy = FailurePolicy(job.run.checkpoint.max_failures)
     starts = Starts(job.store, key, ray.get_runtime_context().namespace)
     failure = Failure("the process that had started it ended")
     while policy.decide(failure, starts.count) is Decision.RESTART:
         starts.note()
         drop_broken_record(job.store.child(TRAIN_FOLDER, key))
-        found = _start(_trainer(job.run, key, job.store.child(TRAIN_FOLDER).uri, spec))
+        trainer = _trainer(job.run, key, job.store.child(TRAIN_FOLDER).uri, spec)
+        found = _start_here(trainer) if here else _start(trainer)
         if found is None:
             return
         failure = found
     raise policy.end(key, failure, starts.count)
+
+
+def _start_here(trainer: TorchTrainer) -> Failure | None:
+    """Run the one rank in this process to its end; return why it failed, or nothing."""
+    try:
+        trainer.fit()
+    except (InputError, RunError) as error:
+        return Failure(str(error), error)
+    except Exception as error:
+        return Failure(last_line(error))
+    return None
 
 
 def _start(trainer: TorchTrainer) -> Failure | None:
@@ -174,7 +201,7 @@ def _trainer(run: RunConfig, key: str, folder: str, spec: Mapping[str, Any]) -> 
             timeout_s=int(60 * run.measure.wait_minutes + PATIENCE_SECONDS),
         ),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=workers.max if workers.min == workers.max else (workers.min, workers.max),
+            num_workers=_num_workers(workers, here=spec["here"]),
             use_gpu=workers.gpus > 0,
             resources_per_worker=worker_resources(workers),
         ),
@@ -182,7 +209,13 @@ def _trainer(run: RunConfig, key: str, folder: str, spec: Mapping[str, Any]) -> 
             name=key,
             storage_path=folder,
             failure_config=ray.train.FailureConfig(max_failures=0, controller_failure_limit=MAX_ROUNDS_WITHOUT_ROOM),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=NUM_KEPT),
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
+
+
+def _num_workers(workers: WorkersConfig, *, here: bool) -> int | tuple[int, int]:
+    if here:
+        return 0  # Ray Train's local mode
+    return workers.max if workers.min == workers.max else (workers.min, workers.max)

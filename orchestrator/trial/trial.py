@@ -42,13 +42,14 @@ MEASURED_AGAIN = 2
 takes seconds, the training of another network may take hours."""
 
 
-def run_trial(job: Job, trial: Trial, costs: CostTable | None = None) -> TrialResult:
+def run_trial(job: Job, trial: Trial, costs: CostTable | None = None, *, here: bool = False) -> TrialResult:
     """Run what is left of a trial.
 
     Args:
         job: The sweep.
         trial: One of it.
         costs: Of its target; None has them measured when the target is there.
+        here: See `room.runs_here`.
 
     Returns:
         The result; a trial that fails is a result with a reason. A finished one is also stored.
@@ -61,16 +62,17 @@ def run_trial(job: Job, trial: Trial, costs: CostTable | None = None) -> TrialRe
     try:
         await_target(job, trial.target, lambda what: post(News(trial.key, "wait", waits_for=what)))
         table = costs or target_costs(job, trial.target, trial.key)
-        result = finish(job, trial, table, lambda: _train(job, trial, table, post), bench, post)
+        result = finish(job, trial, table, lambda: _train(job, trial, table, post, here=here), bench, post)
     except (InputError, RunError) as error:
         return job.result(trial, status="failed", reason=str(error))
     write_record(job.trial_store(trial), RESULT_FILE, result)
     return result
 
 
-def _train(job: Job, trial: Trial, costs: CostTable, post: Post) -> None:
-    post(News(trial.key, "workers", waits_for=job.run.workers.wanted))
-    run_job(job, trial, costs)
+def _train(job: Job, trial: Trial, costs: CostTable, post: Post, *, here: bool) -> None:
+    if not here:
+        post(News(trial.key, "workers", waits_for=job.run.workers.wanted))
+    run_job(job, trial, costs, here=here)
 
 
 def finish(

@@ -72,7 +72,7 @@ class HandOver(tune.Callback):  # type: ignore[misc]
 
 
 def tune_trials(
-    job: Job, trials: Iterator[Trial], costs: Mapping[str, CostTable], take: Take, max_concurrent: int
+    job: Job, trials: Iterator[Trial], costs: Mapping[str, CostTable], take: Take, max_concurrent: int, *, here: bool
 ) -> None:
     """Run trials in the given order.
 
@@ -82,6 +82,7 @@ def tune_trials(
         costs: By target, where they are known already.
         take: Called in this process with each trial and its result, failed ones too.
         max_concurrent: At most so many at once.
+        here: Whether a trial's rank is the trial's own process, see `room.runs_here`.
     """
     first = next(trials, None)
     if first is None:
@@ -94,10 +95,10 @@ def tune_trials(
 
         trial = read(Trial, config["trial"], "trial")
         costs = read(CostTable | None, known.get(trial.target), "costs")
-        return {"result": to_plain(run_trial(Job(**plain), trial, costs))}
+        return {"result": to_plain(run_trial(Job(**plain), trial, costs, here=here))}
 
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"CPU": 0, HEAD_RESOURCE: 0.001}),
+        tune.with_resources(trainable, {"CPU": run.workers.cpus if here else 0, HEAD_RESOURCE: 0.001}),
         param_space={
             "sweep": run.name,
             "objective": run.search.objective.kind,

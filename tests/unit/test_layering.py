@@ -116,7 +116,6 @@ TESTED_BY = {
     "orchestrator/registry/model": "integration/test_registry.py",
     "orchestrator/registry/server": "integration/test_registering.py",
     "orchestrator/report/architecture": "unit/orchestrator/cli/test_arch.py",
-    "orchestrator/sweep": "integration/test_sweep.py",
     "orchestrator/trial/search_job": "integration/test_resume.py",
     "orchestrator/trial/tuning": "integration/test_sweep.py",
 }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.cluster.room import fitting, room_notes
+from orchestrator.cluster.room import fitting, room_notes, runs_here
 from orchestrator.plan.config import WorkersConfig
 from supernet.errors import InputError
 
@@ -22,6 +22,13 @@ def test_fractions_of_a_processor_add_up():
 def test_enough_room_is_not_spoken_of():
     assert notes([HEAD, {"CPU": 2.0}], min=2, max=2) == []
     assert notes([{"CPU": 2.0}], min=1, max=8, embedded=True) == []
+
+
+def test_one_rank_on_ones_own_machine_is_the_trials_process():
+    assert runs_here(WorkersConfig(cpus=2.0), embedded=True)
+    assert not runs_here(WorkersConfig(), embedded=False), "the cluster has other machines, and other users"
+    assert not runs_here(WorkersConfig(min=1, max=2), embedded=True)
+    assert not runs_here(WorkersConfig(gpus=1.0), embedded=True)
 
 
 def test_too_little_room_on_ones_own_machine_is_refused():

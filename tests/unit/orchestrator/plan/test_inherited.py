@@ -13,7 +13,7 @@ from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued
 from orchestrator.plan.forecast import forecast, forecast_table
 from orchestrator.plan.inherited import inherited
-from orchestrator.plan.trials import CONFIG_FILE, RECORD_FILE, TRAIN_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
+from orchestrator.plan.trials import CONFIG_FILE, TRAIN_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
 from supernet.errors import InputError
 
 
@@ -71,7 +71,7 @@ def test_a_sweep_is_checked_before_anything_starts_and_not_missed_when_it_is_war
     assert load_run(str(tmp_path / "late.yaml")).warmup.origin == "early"
     Storage(str(tmp_path)).child("early").filesystem.delete_dir(str(tmp_path / "early"))
     late = Storage(str(tmp_path)).child("late")
-    late.child(TRAIN_FOLDER, WARMUP_KEY).write(RECORD_FILE, b"{}")
+    late.child(TRAIN_FOLDER, WARMUP_KEY, "search-000100").write("state.pt", b"")
     run = load_run(str(tmp_path / "late.yaml"))  # said before: no sweep at .../early, though a checkpoint was there
     with pytest.raises(InputError, match="no sweep"):
         inherited(run)  # whose checkpoints turn out to be broken does not begin afresh in silence

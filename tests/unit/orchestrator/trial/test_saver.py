@@ -7,9 +7,18 @@ import random
 import pytest
 import torch
 
+from orchestrator.cluster.checkpoints import Due
 from orchestrator.data.storage import Storage
-from orchestrator.plan.trials import RECORD_FILE
-from orchestrator.trial.saver import STATE_FILE, drop_broken_record, newest_whole, read_state
+from orchestrator.trial.saver import (
+    RECORD_FILE,
+    STATE_FILE,
+    FolderSaver,
+    drop_broken_record,
+    newest_whole,
+    read_state,
+)
+from supernet.errors import RunError
+from supernet.sync import Alone
 
 
 def content_of(step):
@@ -83,3 +92,26 @@ def test_a_record_that_ray_could_not_read_is_removed(store, record, sound):
 
 def test_a_run_without_a_record_is_left_alone(tmp_path):
     assert not drop_broken_record(Storage(str(tmp_path / "new")))
+
+
+def test_one_rank_saves_by_itself_what_any_number_goes_on_from(store):
+    saver = FolderSaver(Due(25, 3600.0, Alone()), store)
+    assert saver.load()["search"]["step"] == 75
+    state = {"step": 75, "weights": torch.zeros(4)}
+    for step in (100, 125):
+        state["step"], state["weights"] = step, state["weights"].add_(1.0)
+        saver.save(lambda: {"search": dict(state)}, f"search-{step:06d}")
+    state["weights"].add_(1.0)  # a later step does not change what is being written
+    saver.wait()
+    assert [name for name in store.names() if name != RECORD_FILE] == ["search-000100", "search-000125"]
+    assert float(FolderSaver(saver.due, store).load()["search"]["weights"][0]) == 2.0
+    assert drop_broken_record(store)  # Ray's list names what is gone; with more ranks the newest is found
+    assert chosen(store) == ("search-000125", 125)
+
+
+def test_a_state_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "run").write_text("a file where the folder should be")
+    saver = FolderSaver(Due(1, 3600.0, Alone()), Storage(str(tmp_path / "run")))
+    saver.save(lambda: {"search": {"step": 1}}, "search-000001")
+    with pytest.raises(RunError, match=r"search-000001/state\.pt: cannot be written"):
+        saver.save(lambda: {"search": {"step": 2}}, "search-000002")
