@@ -22,7 +22,12 @@ from latency.target import Target
 from supernet.errors import InputError
 from supernet.space import Architecture, Space
 
-MAX_ERROR = 0.03
+MAX_ERROR = 0.05
+"""Relative error of a figure beyond which it is noise: as much as a table may have, see `latency.tables.build`."""
+
+VISIT_MS = 10.0
+"""A visit to a whole network: longer than one to the short chains of a table, for fewer things wait for their turn."""
+
 SURE = 2.0
 """Standard errors beyond which a figure is taken to differ."""
 REFERENCE = "reference "
@@ -227,7 +232,7 @@ def _measure(
     timed, saved = list(items), str(folder / "images.npy") if images is not None else ""
     if references:
         timed, space, seconds = [*items, *references.items()], references.space, 2 * seconds
-    result = run(Job(target, tuple(timed), space, plan_for(target, seconds, visit_ms=20.0), images=saved), progress)
+    result = run(Job(target, tuple(timed), space, plan_for(target, seconds, visit_ms=VISIT_MS), images=saved), progress)
     machine, error = references.machine(result) if references else (1.0, 0.0)
     return {item.key: _measurement(result, item.key, machine, error) for item in items}
 
