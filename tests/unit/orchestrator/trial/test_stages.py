@@ -191,12 +191,9 @@ def test_a_damaged_warm_up_is_named_and_made_again_to_the_bit(folder, source):
     assert job.store.read(WARMUP_FILE) == whole
 
 
-@pytest.mark.parametrize(
-    "name", [OUTCOME_FILE, WEIGHTS_FILE, ARCHITECTURE_FILE, *MADE, EVALUATION_FILE, MEASUREMENT_FILE]
-)
-def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, undisturbed, name):
+def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, undisturbed):
     """Only a measurement cannot be made again exactly; so it is not, and the reason names the file."""
-    job, saver = job_of(folder, f"again-{name}"), Kept()
+    job, saver = job_of(folder, "again"), Kept()
     (trial,) = plan_trials(job.run)
     costs, store = target_costs(job, trial.target), job.trial_store(trial)
 
@@ -211,14 +208,15 @@ def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, und
     result, whole = again(), {name: store.read(name) for name in DELIVERED}
     assert {name: whole[name] for name in FILES} == undisturbed[0]
     steps = len(saver.names)
-    store.write(name, store.read(name)[: len(store.read(name)) // 2])
-    if name == MEASUREMENT_FILE:
-        with pytest.raises(RunError, match=r"measurement\.json: damaged .*; remove it and run the command again"):
-            again()
-        Path(store.uri, name).unlink()
-    assert again() == result
-    assert {name: store.read(name) for name in DELIVERED} == whole
-    assert len(saver.names) == steps, "nothing was trained again"
+    for name in (OUTCOME_FILE, WEIGHTS_FILE, ARCHITECTURE_FILE, *MADE, EVALUATION_FILE, MEASUREMENT_FILE):
+        store.write(name, store.read(name)[: len(store.read(name)) // 2])
+        if name == MEASUREMENT_FILE:
+            with pytest.raises(RunError, match=r"measurement\.json: damaged .*; remove it and run the command again"):
+                again()
+            Path(store.uri, name).unlink()
+        assert again() == result, name
+        assert {name: store.read(name) for name in DELIVERED} == whole, name
+        assert len(saver.names) == steps, f"{name}: nothing is trained again"
 
 
 @pytest.mark.parametrize("cut_after", [None, 5])
