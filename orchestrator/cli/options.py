@@ -31,13 +31,14 @@ def stored_job(name: str, storage: str) -> "Job":
     """
     from orchestrator.data.storage import Storage as Folder
     from orchestrator.plan.continued import stored_config
-    from orchestrator.plan.trials import CONFIG_FILE, Job
+    from orchestrator.plan.trials import CONFIG_FILE, Job, sweeps_in
 
     root = Folder(storage)
     store = root.child(name)
     if not store.exists(CONFIG_FILE):
-        known = [found for found in root.names() if root.child(found).exists(CONFIG_FILE)]
-        raise InputError(f"no sweep {name!r} in {root.uri}{nearest(name, known)} (--storage names another place)")
+        raise InputError(
+            f"no sweep {name!r} in {root.uri}{nearest(name, sweeps_in(root))} (--storage names another place)"
+        )
     return Job({**stored_config(store), "storage": root.uri}, "")
 
 
@@ -63,12 +64,12 @@ def open_registries(storage: str, address: str | None) -> "list[Registry]":
         InputError: If there is none.
     """
     from orchestrator.data.storage import Storage as Folder
-    from orchestrator.plan.trials import CONFIG_FILE
+    from orchestrator.plan.trials import sweeps_in
 
     if address is not None:
         return [open_registry_of("", storage, address)]
     root = Folder(storage)
-    sweeps = [name for name in root.names() if root.child(name).exists(CONFIG_FILE)]
+    sweeps = sweeps_in(root)
     if not sweeps:
         raise InputError(f"no sweep in {root.uri} (--storage names another place, --registry a registry)")
     first = {stored_job(name, storage).run.mlflow.tracking_uri: name for name in reversed(sweeps)}

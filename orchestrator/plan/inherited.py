@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from orchestrator.data.storage import Storage
 from orchestrator.plan.config import RunConfig, WarmupConfig
 from orchestrator.plan.continued import stored_config
-from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE, warmup_saved
+from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE, sweeps_in, warmup_saved
 from supernet.errors import InputError, nearest
 from supernet.plain import read
 from supernet.presets import load_space
@@ -52,8 +52,8 @@ def inherited(run: RunConfig, place: str = "") -> Inherited | None:
         return None
     store = Storage(origin) if "/" in origin else root.child(origin)
     if not store.exists(CONFIG_FILE):
-        known = [name for name in root.names() if root.child(name).exists(CONFIG_FILE)]
-        raise InputError(f"{where}: no sweep at {store.uri}{nearest(origin, known)}; give a name or a sweep's folder")
+        near = nearest(origin, sweeps_in(root))
+        raise InputError(f"{where}: no sweep at {store.uri}{near}; give a name or a sweep's folder")
     if not store.exists(WARMUP_FILE):
         raise InputError(f"{where}: {store.uri} has no warmed-up supernet yet; run that sweep so far first")
     config, file = stored_config(store), f"{store.uri}/{CONFIG_FILE}"

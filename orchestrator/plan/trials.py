@@ -258,3 +258,8 @@ class Job:
 def warmup_saved(store: Storage) -> bool:
     """Return whether the warm-up of the sweep in a folder has a checkpoint to go on from."""
     return any(name.startswith("search-") for name in store.child(TRAIN_FOLDER, WARMUP_KEY).names())
+
+
+def sweeps_in(root: Storage) -> list[str]:
+    """Return the names of the sweeps that a storage holds."""
+    return [name for name in root.names() if root.child(name).exists(CONFIG_FILE)]

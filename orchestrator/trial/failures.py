@@ -11,7 +11,7 @@ from enum import Enum
 from orchestrator.data.storage import Storage
 from supernet.errors import InputError, RunError
 
-STARTS_FOLDER = "attempts"
+ATTEMPTS_FOLDER = "attempts"
 
 # What a restart of the workers cannot mend: wrong input, failed searches, and mistakes in programs.
 FINAL_ERRORS = (
@@ -93,7 +93,7 @@ class Starts:
     """
 
     def __init__(self, store: Storage, key: str, driver: str) -> None:
-        self._store, self._name, self._driver = store.child(STARTS_FOLDER), f"{key}.json", driver
+        self._store, self._name, self._driver = store.child(ATTEMPTS_FOLDER), f"{key}.json", driver
 
     @property
     def count(self) -> int:

@@ -17,4 +17,4 @@ def test_a_sweep_on_one_machine_refuses_targets_that_it_cannot_measure(here, tmp
     assert "board: program 'no-such-program-xyz' not found" in done.stderr
     assert "leave them out" in done.stderr
     assert "ort-cpu-1t" not in done.stderr
-    assert [file.name for file in (tmp_path / "runs" / "quickstart").iterdir()] == ["config.json"]
+    assert not (tmp_path / "runs" / "quickstart").exists(), "nothing has begun"
