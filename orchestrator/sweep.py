@@ -254,7 +254,8 @@ def _warm_up(job: Job, view: LiveView, *, here: bool) -> None:
     from orchestrator.cluster.progress import poster
     from orchestrator.trial.search_job import warm_up
 
-    poster()(News(SHARED_KEY, "workers", waits_for=job.run.workers.wanted))
+    if not here:
+        poster()(News(SHARED_KEY, "workers", waits_for=job.run.workers.wanted))
     warm_up(job, here=here)
     view.forget(SHARED_KEY)
     view.say(f"supernet: warmed up over {job.run.warmup.num_steps} steps")

@@ -100,7 +100,7 @@ def test_a_killed_sweep_goes_on_from_the_bucket(bucket, tmp_path):
     definition = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
     for stage, num_steps in {"warmup": 60, "search": 150, "train": 60}.items():
         definition[stage]["num_steps"] = num_steps
-    definition |= {"workers": 1, "mlflow": {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"}}
+    definition |= {"workers": 2, "mlflow": {"tracking_uri": f"sqlite:///{tmp_path / 'mlflow.db'}"}}
     definition["sweep"] = {"points": 2}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(definition))
     command = [sys.executable, "-m", "orchestrator.cli.main", "sweep", "small.yaml", "--storage", f"{bucket}/sweeps"]
