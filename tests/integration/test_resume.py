@@ -3,6 +3,9 @@
 import pytest
 from ray_play import play
 
+from orchestrator.trial import search_job
+from supernet.errors import InputError, RunError
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> dict:
@@ -58,3 +61,22 @@ def test_a_head_without_a_dashboard_cannot_list_guards_and_frees_the_groups(tmp_
     assert found["freed"] == [0, 1]
     assert found["groups"] == {"sweep": "REMOVED", "other": "CREATED"}
     assert found["guards"] == {"sweep": "ALIVE", "other": "ALIVE"}
+
+
+@pytest.mark.parametrize(
+    ("raised", "final"),
+    [(InputError("no such class"), True), (RunError("full"), True), (OSError("storage is away"), False), (None, None)],
+    ids=str,
+)
+def test_the_one_rank_in_the_trials_process_fails_as_any_other(raised, final):
+    class Trainer:
+        def fit(self):
+            if raised:
+                raise raised
+
+    failure = search_job._start_here(Trainer())
+    if raised is None:
+        assert failure is None
+        return
+    assert str(raised) in failure.reason
+    assert failure.error is (raised if final else None)
