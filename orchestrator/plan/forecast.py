@@ -28,8 +28,9 @@ from supernet.presets import load_space
 from supernet.space import Space
 from supernet.training import resolved
 
-# Seconds around one training job, of its ranks or of the trial's own process, and one measurement.
-JOB_SECONDS, HERE_SECONDS, MEASURE_SECONDS = 15.0, 3.0, 8.0
+# Seconds around a sweep, a training job with ranks or in the trial's own process, a table, and a measurement: process
+# starts, making models ready, export, registration.
+SWEEP_SECONDS, JOB_SECONDS, HERE_SECONDS, TABLE_SECONDS, MEASURE_SECONDS = 15.0, 15.0, 3.0, 15.0, 6.0
 WIDTHS_TRIED = 5
 """Widths of a baseline that are measured until that which is as fast as its rival is found, see `baselines.widest`."""
 
@@ -96,15 +97,16 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     candidates = max((len(p.candidates) for p in load_space(run.space).positions), default=1)
     search = run.search.num_steps * (weights + arch_batch / max(arch_every, 1) * candidates / 2) * share
     train = run.train.num_steps * run.train.batch_size * share
-    measure = MEASURE_SECONDS + 4 * run.measure.network_seconds  # when derived and as a file, beside as many others
+    once = MEASURE_SECONDS + 2 * run.measure.network_seconds  # half of it for the networks beside
+    measure = 2 * once  # when derived and as a file
     around = HERE_SECONDS if run.workers.is_one and not os.environ.get("RAY_ADDRESS") else JOB_SECONDS
     trial = search + train + around + measure
-    widths = WIDTHS_TRIED * (MEASURE_SECONDS + run.measure.network_seconds)
+    widths = WIDTHS_TRIED * once
     baseline = widths + train + around + measure
     room = run.max_concurrent if run.workers.gpus else max(1, int(cores // (run.workers.max * run.workers.cpus)))
-    tables = len([t for t in run.load_targets() if t.measured]) * (run.measure.table_seconds + MEASURE_SECONDS)
+    tables = len([t for t in run.load_targets() if t.measured]) * (run.measure.table_seconds + TABLE_SECONDS)
     rounds = math.ceil(num_trials / min(run.max_concurrent, room))
-    total = tables + warmup + around + trial * rounds + baseline * num_baselines
+    total = SWEEP_SECONDS + tables + warmup + around + trial * rounds + baseline * num_baselines
     phases = {
         "latency table": tables,
         "warm-up": warmup,

@@ -58,7 +58,8 @@ def derive_path(
     chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
     judge = judge_of(job, trial.key, search.supernet, data, place)
     if place.sync.rank == 0:
-        known = remembered(measure, job.trial_store(trial), _budget(trial, search))
+        alone = job.target(trial.target).traits.external  # nothing runs beside it that would tell a disturbance
+        known = remembered(measure, job.trial_store(trial), _budget(trial, search) if alone else None)
         chosen = torch.tensor(_pick(job, trial, costs, search, data, place, judge, known), dtype=torch.int64)
         judge.stop()
     else:
