@@ -32,7 +32,7 @@ from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
-from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial, warmup_saved
+from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
 from orchestrator.registry.queue import Registering
 from orchestrator.report.cross import latencies_on
 from orchestrator.report.end import SweepEnd, describe
@@ -242,14 +242,12 @@ def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTa
 
 
 def _warm_up(job: Job, view: LiveView, *, here: bool) -> None:
-    """Train the shared supernet and fill its pool, unless that is done.
-
-    A pool that is asked to be larger now is filled from the last checkpoint; where that was removed, trials judge.
-    """
+    """Train the shared supernet and fill its pool, unless that is done."""
     from orchestrator.trial.pooling import pool_is_whole
     from orchestrator.trial.records import is_intact
 
-    if is_intact(job.store, WARMUP_FILE) and (pool_is_whole(job) or not warmup_saved(job.store)):
+    trained = is_intact(job.store, WARMUP_FILE)
+    if trained and pool_is_whole(job):
         return
     from orchestrator.cluster.progress import poster
     from orchestrator.trial.search_job import warm_up
@@ -258,7 +256,8 @@ def _warm_up(job: Job, view: LiveView, *, here: bool) -> None:
         poster()(News(SHARED_KEY, "workers", waits_for=job.run.workers.wanted))
     warm_up(job, here=here)
     view.forget(SHARED_KEY)
-    view.say(f"supernet: warmed up over {job.run.warmup.num_steps} steps")
+    done = "its pool is whole again" if trained else f"warmed up over {job.run.warmup.num_steps} steps"
+    view.say(f"supernet: {done}")
 
 
 def _run_on_tune(

@@ -131,11 +131,13 @@ class Beside:
         space: Of the table, as plain data.
         known_ms: What they took, by the ids of their architectures; none where they are not asked for.
         fingerprint: What the table was measured on, as plain data.
+        table: Where it is kept, for messages.
     """
 
     space: Mapping[str, Any]
     known_ms: Mapping[str, float]
     fingerprint: Mapping[str, Any]
+    table: str
 
 
 def known_near(job: Job, target: str, near_ms: float | None) -> Beside | None:
@@ -151,7 +153,8 @@ def known_near(job: Job, target: str, near_ms: float | None) -> Beside | None:
     with contextlib.suppress(InputError):
         table = _read_table(tables, name)
         alone = near_ms is None or goal.traits.external
-        return Beside(job.space.to_dict(), {} if alone else table.calibration.near(near_ms or 0.0), table.fingerprint)
+        known = {} if alone else table.calibration.near(near_ms or 0.0)
+        return Beside(job.space.to_dict(), known, table.fingerprint, f"{tables.uri}/{name}")
     return None
 
 
@@ -168,7 +171,9 @@ def references_here(beside: Beside | None, target: Target) -> References | None:
     if unlike:
         raise RunError(
             f"target {target.name}: {socket.gethostname()} is not what its table was measured on "
-            f"({'; '.join(unlike)}); machines that differ are targets of their own: announce each under its own name"
+            f"({'; '.join(unlike)}); machines that differ are targets of their own: announce each under its own name, "
+            f"or give it a storage of its own. If this one takes the other's place, remove {beside.table}: a new table "
+            f"is measured"
         )
     return References(space, beside.known_ms) if beside.known_ms else None
 
@@ -247,11 +252,12 @@ def table_on_target(job: Job, target: Target, key: str = "") -> LatencyTable:
         key or target.name,
         news=News(key or target.name, "latency table"),
     )
+    with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
+        (Path(folder) / name).write_bytes(content)
+        require_same(job, target.name, read_table(Path(folder) / name).fingerprint)
     if _stored(tables, name) == known != content:  # else another trial was faster: all use the same table
         tables.write(name, content)
-    table = _read_table(tables, name)
-    require_same(job, target.name, table.fingerprint)
-    return table
+    return _read_table(tables, name)
 
 
 def _stored(tables: Storage, name: str) -> bytes | None:

@@ -89,15 +89,22 @@ def measure_models(job: Job, target: str, name: str, contents: Mapping[str, byte
         contents: Of the files, by a key of each.
         key: Of the news about it.
     """
-    plain = name, dict(contents), job.target(target).to_dict(), job.run.measure.network_seconds, key
+    beside = known_near(job.with_tables, target, None)
+    plain = name, dict(contents), job.target(target).to_dict(), job.run.measure.network_seconds, key, beside
     found: dict[str, Measurement] = on_target(job, target, _measure_all, *plain, news=News(key, "measure"))
     return found
 
 
 def _measure_all(
-    name: str, contents: Mapping[str, bytes], target: Mapping[str, Any], seconds: float, key: str
+    name: str,
+    contents: Mapping[str, bytes],
+    target: Mapping[str, Any],
+    seconds: float,
+    key: str,
+    beside: Beside | None,
 ) -> dict[str, Measurement]:
     goal, tell = read_target(target, "target"), teller(poster(), key, "measure")
+    references_here(beside, goal)  # there are none: it only looks whether this is the table's machine
     with tempfile.TemporaryDirectory(prefix="onepath-files-") as folder:
         files = {}
         for number, (network, content) in enumerate(contents.items()):

@@ -19,7 +19,7 @@ from typing import Any
 from supernet.errors import InputError, RunError
 
 HEAD_RESOURCE = "node:__internal_head__"
-"""Resource that Ray gives to the head alone: light driver functions live there and take no CPU from training."""
+"""Resource that Ray gives to the head alone: what starts and watches training lives there."""
 
 DEVICE_RESOURCE = "device"
 """Resource that a measuring node has once, however many targets it announces: one measurement at a time."""

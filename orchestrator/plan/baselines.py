@@ -181,7 +181,7 @@ def keep_cost(job: Job, baseline: Baseline, width: float, cost: float) -> None:
 
 
 def _widths(job: Job) -> Storage:
-    return job.store.child(FOLDER, "widths")
+    return job.store.child(FOLDER, "costs")
 
 
 def _file(baseline: Baseline) -> str:

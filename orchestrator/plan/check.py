@@ -14,6 +14,7 @@ from orchestrator.data.format import MANIFEST_NAME
 from orchestrator.data.sources.registry import check_source
 from orchestrator.data.storage import Storage
 from orchestrator.plan.config import RunConfig
+from orchestrator.plan.continued import stored_config
 from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
 from orchestrator.plan.trials import CONFIG_FILE, plan_trials, short_name
@@ -113,8 +114,11 @@ def converted(config: RunConfig) -> Storage:
 
 def is_converted(config: RunConfig) -> bool:
     """Whether a sweep that has begun has made all that it needs of its images, which may be gone then."""
-    begun = Storage(config.storage).child(config.name).exists(CONFIG_FILE)
-    return begun and converted(config).exists(MANIFEST_NAME)
+    store = Storage(config.storage).child(config.name)
+    if not store.exists(CONFIG_FILE) or not converted(config).exists(MANIFEST_NAME):
+        return False
+    stored = stored_config(store)
+    return bool(stored.get("data") == config.data.model_dump(mode="json") and stored.get("seed") == config.seed)
 
 
 def _check_source(source: str, place: str) -> None:

@@ -4,11 +4,11 @@ Why here: tables are shared by sweeps and made anew on another machine; what is 
 anything is measured.
 """
 
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
 from latency.tables.fingerprint import differences
+from orchestrator.data.storage import Storage
 from orchestrator.plan.continued import begun
 from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import Job
@@ -30,15 +30,21 @@ def require_same(job: Job, target: str, fingerprint: Mapping[str, Any]) -> None:
         InputError: If that is something else, with the differences and the remedies.
     """
     folder, name = job.store.child(FOLDER), f"{target}.json"
-    if {trial.key for trial in known_trials(job) if trial.target == target} & begun(job):
-        with contextlib.suppress(OSError):
-            noted: dict[str, Any] = read_sealed(dict[str, Any], folder.read(name), f"{folder.uri}/{name}")
-            unlike = differences(noted, fingerprint)
-            if not unlike:
-                return
-            raise InputError(
-                f"{target}: trials of this sweep were measured on something else ({'; '.join(unlike)}). Go on where "
-                f"they were, or start a sweep of another name (--name); to have both on one front, remove "
-                f"{folder.uri}/{name}"
-            )
+    own = {trial.key for trial in known_trials(job) if trial.target == target}
+    if own & begun(job) and folder.exists(name):
+        unlike = differences(_noted(folder, name), fingerprint)
+        if not unlike:
+            return
+        raise InputError(
+            f"{target}: trials of this sweep were measured on something else ({'; '.join(unlike)}). Go on where they "
+            f"were, or start a sweep of another name (--name); to have both on one front, remove {folder.uri}/{name}"
+        )
     folder.write(name, to_sealed(dict(fingerprint)).encode())
+
+
+def _noted(folder: Storage, name: str) -> dict[str, Any]:
+    try:
+        noted: dict[str, Any] = read_sealed(dict[str, Any], folder.read(name), f"{folder.uri}/{name}")
+    except InputError as error:
+        raise InputError(f"{error}; remove it if the sweep has always been measured where it is now") from error
+    return noted

@@ -5,7 +5,6 @@ Why here: it puts together what a trial is made of. Which baselines there are st
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from rich.markup import escape
@@ -59,7 +58,7 @@ def run_baselines(job: Job, run: Run, say: Callable[[str], None], forget: Callab
             finally:
                 forget(baseline.key)
             for twin in twins_of(job, inner, trial, results):
-                take_training(inner, trial, costs, twin)
+                take_training(inner, trial, twin)
             run(inner, trial, costs)
         except (InputError, RunError) as error:
             say(f"[yellow]{baseline.key}: no baseline: {escape(str(error))}[/yellow]")
@@ -72,6 +71,8 @@ def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:
         RunError: If measuring fails.
         InputError: If the known network does not take the sweep's images.
     """
+    if job.target(baseline.target).measured:  # of which networks run beside
+        target_costs(job, baseline.target, baseline.key)
     cost_of = partial(_cost, job, baseline)
     widest(baseline.cost, cost_of)  # measures what it takes to choose one
     width = chosen_width(job, baseline)
@@ -93,7 +94,7 @@ def twins_of(job: Job, inner: Job, trial: Trial, results: Sequence[TrialResult])
     return [twin for own, twin in made if own.space == inner.space and twin.key != trial.key]
 
 
-def take_training(job: Job, trial: Trial, costs: CostTable, twin: Trial) -> None:
+def take_training(job: Job, trial: Trial, twin: Trial) -> None:
     """Take over the weights of a trial of the same network: they hang on its layers, the recipe and the seed alone.
 
     Nothing is taken where the twin has not finished its training, or the trial has.
@@ -106,7 +107,7 @@ def take_training(job: Job, trial: Trial, costs: CostTable, twin: Trial) -> None
         for name in MADE:
             store.remove(name)
         store.write(WEIGHTS_FILE, weights)
-        write_record(store, OUTCOME_FILE, replace(outcome, predicted_cost=costs.total(trial.path)))
+        write_record(store, OUTCOME_FILE, outcome)
 
 
 def _cost(job: Job, baseline: Baseline, width: float) -> float:

@@ -55,7 +55,6 @@ class Outcome:
         top1: Of the fp32 network on the test split, 0..1: what its delivered file is held against.
         num_test_images: Images of that split.
         num_validation_images: Images of the validation split, on which only the delivered file is judged.
-        predicted_cost: Of the architecture, by the table of its target and in its unit.
         weights: Checksum of the file with the weights.
         num_corrections: Of the table, that it was derived under.
     """
@@ -64,7 +63,6 @@ class Outcome:
     top1: float
     num_test_images: int
     num_validation_images: int
-    predicted_cost: float
     weights: str
     num_corrections: int
 

@@ -23,6 +23,9 @@ from supernet.sync import Sync
 STATE_FILE, RECORD_FILE = "state.pt", "checkpoint_manager_snapshot.json"
 """What a checkpoint holds, and Ray Train's list of those that it has registered, beside them."""
 
+CHECKPOINTS = ("search-", "train-")
+"""How their names begin, in the order of the phases."""
+
 NUM_KEPT = 2
 """Checkpoints of a job that are kept: the last one may be damaged."""
 
@@ -66,6 +69,11 @@ def read_state(content: bytes) -> dict[str, Any]:
     except Exception as error:
         raise ValueError(f"damaged: {error}") from error
     raise ValueError(f"damaged: {broken}")
+
+
+def checkpoints_in(store: Storage) -> list[str]:
+    """Return the names of a run's checkpoints, whole or not, in the order of their steps; Ray has files beside them."""
+    return [name for name in store.names() if name.startswith(CHECKPOINTS)]
 
 
 def newest_whole(filesystem: fs.FileSystem, root: str, registered: str = "") -> tuple[str, dict[str, Any]] | None:
@@ -119,8 +127,11 @@ class FolderSaver:
     def _write(self, state: dict[str, Any], name: str) -> None:
         filesystem, root = self._store.filesystem, self._store.root.rstrip("/")
         _write_state(state, filesystem, f"{root}/{name}")
-        for old in [known for known in self._store.names() if known != RECORD_FILE][:-NUM_KEPT]:
-            filesystem.delete_dir(f"{root}/{old}")
+        others = [known for known in checkpoints_in(self._store) if known != name]
+        before = [known for known in others if known < name]
+        for other in others:
+            if other not in before[1 - NUM_KEPT :]:
+                filesystem.delete_dir(f"{root}/{other}")
 
 
 class TrainSaver:

@@ -4,6 +4,7 @@ Why here: how a job is started, what is lost when it fails, and what the workers
 `stages`, whether a failed job is started again in `failures`.
 """
 
+import contextlib
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,7 +25,7 @@ from orchestrator.cluster.room import worker_resources
 from orchestrator.cluster.session import HEAD_RESOURCE, signals_kept
 from orchestrator.cluster.tasks import last_line, result_of
 from orchestrator.cluster.usage import Usage, usage_told
-from orchestrator.plan.config import RunConfig, WorkersConfig
+from orchestrator.plan.config import RunConfig
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.trials import TRAIN_FOLDER, WARMUP_KEY, Job, Trial
 from orchestrator.trial.corrections import corrections_of, train_key
@@ -76,17 +77,23 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
     here = FolderSaver(due, job.store.child(TRAIN_FOLDER, spec["key"])) if spec["here"] else None
     place = Place(
         sync=sync,
-        device=ray.train.torch.get_device(),
+        device=torch.device("cpu") if here else ray.train.torch.get_device(),
         saver=here or TrainSaver(due, sync),
         post=lambda news: post(replace(news, num_ranks=sync.num_ranks)),
     )
     trial, costs = read(Trial | None, spec["trial"], "trial"), read(CostTable | None, spec["costs"], "costs")
     key = trial.key if trial else SHARED_KEY
-    with usage_told(key, sync.rank, place.post, Usage(place.device)):
-        if trial is None:
-            run_warmup(job, place)
-        else:
-            run_trial_stages(job, trial, costs, place, partial(_measured, job, trial, costs))
+    try:
+        with usage_told(key, sync.rank, place.post, Usage(place.device)):
+            if trial is None:
+                run_warmup(job, place)
+            else:
+                run_trial_stages(job, trial, costs, place, partial(_measured, job, trial, costs))
+    except BaseException:
+        if here:  # the next start writes to the same folder
+            with contextlib.suppress(Exception):
+                here.wait()
+        raise
     if here:
         here.wait()
     if sync.rank == 0:  # what follows until the job has ended is none of the ranks'
@@ -141,18 +148,17 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
     while policy.decide(failure, starts.count) is Decision.RESTART:
         starts.note()
         drop_broken_record(job.store.child(TRAIN_FOLDER, key))
-        trainer = _trainer(job.run, key, job.store.child(TRAIN_FOLDER).uri, spec)
-        found = _start_here(trainer) if here else _start(trainer)
+        found = _start_here(spec) if here else _start(_trainer(job.run, key, job.store.child(TRAIN_FOLDER).uri, spec))
         if found is None:
             return
         failure = found
     raise policy.end(key, failure, starts.count)
 
 
-def _start_here(trainer: TorchTrainer) -> Failure | None:
-    """Run the one rank in this process to its end; return why it failed, or nothing."""
+def _start_here(spec: Mapping[str, Any]) -> Failure | None:
+    """Be the one rank in this process to its end; return why it failed, or nothing."""
     try:
-        trainer.fit()
+        _worker(spec)
     except (InputError, RunError) as error:
         return Failure(str(error), error)
     except Exception as error:
@@ -201,7 +207,7 @@ def _trainer(run: RunConfig, key: str, folder: str, spec: Mapping[str, Any]) -> 
             timeout_s=int(60 * run.measure.wait_minutes + PATIENCE_SECONDS),
         ),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=_num_workers(workers, here=spec["here"]),
+            num_workers=workers.max if workers.min == workers.max else (workers.min, workers.max),
             use_gpu=workers.gpus > 0,
             resources_per_worker=worker_resources(workers),
         ),
@@ -213,9 +219,3 @@ def _trainer(run: RunConfig, key: str, folder: str, spec: Mapping[str, Any]) -> 
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
-
-
-def _num_workers(workers: WorkersConfig, *, here: bool) -> int | tuple[int, int]:
-    if here:
-        return 0  # Ray Train's local mode
-    return workers.max if workers.min == workers.max else (workers.min, workers.max)

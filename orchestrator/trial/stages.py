@@ -36,6 +36,7 @@ from orchestrator.trial.records import (
     Outcome,
     Start,
     checksum,
+    is_intact,
     note_start,
     write_beside,
     write_record,
@@ -64,8 +65,15 @@ def open_data(job: Job, *, final: bool = False) -> ImageData:
 
 
 def run_warmup(job: Job, place: Place) -> None:
-    """Train the shared supernet on uniformly drawn paths, fill the pool that trials derive from, store the weights."""
+    """Train the shared supernet on uniformly drawn paths, fill the pool that trials derive from, store the weights.
+
+    Where the weights are there, only what the pool lacks is judged on them.
+    """
     run = job.run
+    if is_intact(job.store, WARMUP_FILE):
+        if run.fills_pool:
+            fill_pool(job, load_warm_supernet(job).to(place.device), open_data(job), place)
+        return
     state = read_state(place.saver.load(), WARMUP_KEY)
     supernet = (Supernet(job.space, seed=run.seed) if state else first_supernet(job)).to(place.device)
     place.sync.broadcast([p.data for p in supernet.parameters()])
@@ -122,7 +130,7 @@ def run_trial_stages(job: Job, trial: Trial, costs: CostTable, place: Place, mea
         place.post(News(trial.key, "evaluate"))
         training.finish()
         weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-        _store_outcome(job, trial, training, architecture, costs.total(path), save(weights), len(corrections))
+        _store_outcome(job, trial, training, architecture, save(weights), len(corrections))
 
 
 def _search_path(
@@ -178,7 +186,6 @@ def _store_outcome(
     trial: Trial,
     training: Training,
     architecture: Architecture,
-    predicted_cost: float,
     weights: bytes,
     num_corrections: int,
 ) -> None:
@@ -192,7 +199,6 @@ def _store_outcome(
         top1=training.evaluate("test").top1,
         num_test_images=data.num_examples("test"),
         num_validation_images=data.num_examples("validation"),
-        predicted_cost=predicted_cost,
         weights=checksum(weights),
         num_corrections=num_corrections,
     )

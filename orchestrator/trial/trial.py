@@ -100,10 +100,12 @@ def finish(
     while True:
         corrections = corrections_of(store)
         outcome, weights = _outcome(store, len(corrections), train, lambda: post(News(trial.key, "repair")))
-        delivered, verdict = _deliver(job, trial, costs, budget, outcome, weights, bench, post)
-        over = Correction(outcome.architecture, outcome.predicted_cost, delivered.cost.value)
+        # By the table of now: one that was measured anew may predict another cost than the one it was derived by.
+        predicted = costs.total(job.space.path(Architecture.parse(outcome.architecture)))
+        delivered, verdict = _deliver(job, trial, predicted, costs, budget, outcome, weights, bench, post)
+        over = Correction(outcome.architecture, predicted, delivered.cost.value)
         if not verdict.correctable or not _can_correct(job, costs, budget, (*corrections, over)):
-            return _result(job, trial, budget, outcome, delivered, verdict)
+            return _result(job, trial, predicted, budget, outcome, delivered, verdict)
         post(News(trial.key, "over the budget, derive again"))
         keep_corrections(store, (*corrections, over))
 
@@ -138,6 +140,7 @@ def _outcome(
 def _deliver(
     job: Job,
     trial: Trial,
+    predicted: float,
     costs: CostTable,
     budget: float | None,
     outcome: Outcome,
@@ -151,10 +154,10 @@ def _deliver(
     if not store.exists(ARCHITECTURE_FILE) or store.read(ARCHITECTURE_FILE) != described:
         store.write(ARCHITECTURE_FILE, described)
     network = network_of(job, outcome, weights)
-    delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, bench, post)
+    delivered = deliver(job, trial, lambda: network, predicted, bench, post)
     figures = Figures(
         unit=costs.unit,
-        predicted=outcome.predicted_cost,
+        predicted=predicted,
         table_error=costs.error if target.measured else 0.0,
         budget=budget,
         cost=delivered.cost,
@@ -167,7 +170,7 @@ def _deliver(
     )
     verdict = judge(figures, job.run.gate)
     if verdict.too_slow:
-        delivered = deliver(job, trial, lambda: network, outcome.predicted_cost, bench, post, MEASURED_AGAIN)
+        delivered = deliver(job, trial, lambda: network, predicted, bench, post, MEASURED_AGAIN)
         verdict = judge(replace(figures, cost=delivered.cost), job.run.gate)
     if verdict.too_slow and delivered.cost.slowed:  # another network would be as slow, and this one may be good
         store.remove(MEASUREMENT_FILE)
@@ -194,7 +197,13 @@ def _counted(job: Job, outcome: Outcome, delivered: Delivered) -> dict[str, tupl
 
 
 def _result(
-    job: Job, trial: Trial, budget: float | None, outcome: Outcome, delivered: Delivered, verdict: Verdict
+    job: Job,
+    trial: Trial,
+    predicted: float,
+    budget: float | None,
+    outcome: Outcome,
+    delivered: Delivered,
+    verdict: Verdict,
 ) -> TrialResult:
     """Put everything about a trial's network together."""
     store = job.trial_store(trial)
@@ -204,7 +213,7 @@ def _result(
     return job.result(
         trial,
         budget=budget,
-        predicted_cost=outcome.predicted_cost,
+        predicted_cost=predicted,
         cost=cost.value,
         cost_median=cost.median,
         cost_error=cost.error,

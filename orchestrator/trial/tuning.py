@@ -1,8 +1,8 @@
 """Ray Tune: runs trials as they are made, and hands over each result as it comes.
 
-Why here: the only file that knows Ray Tune. The trials are light driver functions; what they do stands in `trial`, and
-which one is next in `placing`. A trial is not compared with trials of other targets or budgets, so no scheduler stops
-any. Ray's own record of the experiment is not used to continue: what is stored in the trials' folders is.
+Why here: the only file that knows Ray Tune. A trial starts a job of Ray Train, or is its one rank; what it does stands
+in `trial`, and which one is next in `placing`. A trial is not compared with trials of other targets or budgets, so no
+scheduler stops any. Ray's own record of the experiment is not used to continue: what is stored in the trials' folders is.
 """
 
 import itertools

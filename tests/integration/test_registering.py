@@ -62,7 +62,7 @@ def finished_sweep(root: Path, uri: str | None = None) -> Job:
         result = job.result(trial, cost=1e6 + number, top1=0.9, validation_top1=0.9, architecture=architecture.id)
         store.write(ARCHITECTURE_FILE, architecture_to_json(space, architecture).encode())
         store.write(WEIGHTS_FILE, weights)
-        write_record(store, OUTCOME_FILE, Outcome(architecture.id, 0.9, 10, 10, 1e6, checksum(weights), 0))
+        write_record(store, OUTCOME_FILE, Outcome(architecture.id, 0.9, 10, 10, checksum(weights), 0))
         for name in (PROGRAM_FILE, ONNX_FILE):
             write_beside(store, name, name.encode())
         write_beside(store, PREPROCESSING_FILE, json.dumps(ABOUT).encode())

@@ -85,12 +85,12 @@ def test_a_node_of_another_kind_does_not_measure_for_a_table(job):
     target, space = job.target("ort-cpu-1t"), job.space
     facts = fingerprint(space, target)
     known = {space.architecture((0,) * len(space.positions)).id: 0.1}
-    here = references_here(Beside(space.to_dict(), known, facts), target)
+    here = references_here(Beside(space.to_dict(), known, facts, "tables/t.parquet"), target)
     assert here is not None
     assert (here.space, here.known_ms) == (space, known)
-    assert references_here(Beside(space.to_dict(), {}, facts), target) is None
+    assert references_here(Beside(space.to_dict(), {}, facts, "tables/t.parquet"), target) is None
     for beside in (known, {}):
-        other = Beside(space.to_dict(), beside, {**facts, "versions": {"onnxruntime": "0.1"}})
+        other = Beside(space.to_dict(), beside, {**facts, "versions": {"onnxruntime": "0.1"}}, "tables/t.parquet")
         with pytest.raises(
             RunError, match=r"is not what its table was measured on \(versions: .*announce each under its"
         ):

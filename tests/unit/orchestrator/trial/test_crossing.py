@@ -74,7 +74,7 @@ def store_network(job: Job, trial: Trial, seed: int) -> None:
     network = build_network(job.space, architecture).eval()
     weights, store = save(network.state_dict()), job.trial_store(trial)
     store.write(WEIGHTS_FILE, weights)
-    write_record(store, OUTCOME_FILE, Outcome(architecture.id, 0.9, 90, 90, 1.0, checksum(weights), 0))
+    write_record(store, OUTCOME_FILE, Outcome(architecture.id, 0.9, 90, 90, checksum(weights), 0))
     make_files(job, trial, lambda: network, lambda news: None)
 
 

@@ -27,7 +27,7 @@ from orchestrator.trial.records import (
 from supernet.errors import RunError
 from supernet.pool import Judged
 
-OUTCOME = Outcome("digits:k3e3-k5e6", 0.975, 180, 160, 1.25, "ab" * 32, 1)
+OUTCOME = Outcome("digits:k3e3-k5e6", 0.975, 180, 160, "ab" * 32, 1)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from orchestrator.trial.saver import (
     RECORD_FILE,
     STATE_FILE,
     FolderSaver,
+    checkpoints_in,
     drop_broken_record,
     newest_whole,
     read_state,
@@ -33,6 +34,7 @@ def store(tmp_path):
     store = Storage(str(tmp_path))
     for step in (25, 50, 75):
         store.child(f"search-{step:06d}").write(STATE_FILE, content_of(step))
+    store.write(".validate_storage_marker", b"")  # Ray's too
     results = [{"checkpoint_dir_name": f"search-{step:06d}", "metrics": {}} for step in (50, 75)]
     store.write_json(RECORD_FILE, {"checkpoint_results": results})
     return store
@@ -103,10 +105,21 @@ def test_one_rank_saves_by_itself_what_any_number_goes_on_from(store):
         saver.save(lambda: {"search": dict(state)}, f"search-{step:06d}")
     state["weights"].add_(1.0)  # a later step does not change what is being written
     saver.wait()
-    assert [name for name in store.names() if name != RECORD_FILE] == ["search-000100", "search-000125"]
+    assert checkpoints_in(store) == ["search-000100", "search-000125"]
     assert float(FolderSaver(saver.due, store).load()["search"]["weights"][0]) == 2.0
     assert drop_broken_record(store)  # Ray's list names what is gone; with more ranks the newest is found
     assert chosen(store) == ("search-000125", 125)
+
+
+def test_a_checkpoint_is_not_removed_for_later_ones_that_are_damaged(store):
+    for step in (50, 75):
+        store.child(f"search-{step:06d}").write(STATE_FILE, b"")
+    saver = FolderSaver(Due(1, 3600.0, Alone()), store)
+    assert saver.load()["search"]["step"] == 25
+    for step in (26, 27):
+        saver.save(lambda step=step: {"search": {"step": step}}, f"search-{step:06d}")
+        saver.wait()
+    assert checkpoints_in(store) == ["search-000026", "search-000027"]
 
 
 def test_a_state_that_cannot_be_written_is_told(tmp_path):
