@@ -2,7 +2,8 @@
 
 Why here: the only file that knows Ray Tune. A trial starts a job of Ray Train, or is its one rank; what it does stands
 in `trial`, and which one is next in `placing`. A trial is not compared with trials of other targets or budgets, so no
-scheduler stops any. Ray's own record of the experiment is not used to continue: what is stored in the trials' folders is.
+scheduler stops any. Ray's own record of the experiment is not used to continue: what is stored in the trials' folders
+is.
 """
 
 import itertools
