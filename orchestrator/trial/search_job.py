@@ -96,7 +96,7 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
         raise
     if here:
         here.wait()
-    if sync.rank == 0:  # what follows until the job has ended is none of the ranks'
+    elif sync.rank == 0:  # what follows until the job has ended is none of the ranks'
         post(News(key, "workers", num_ranks=0))
 
 
