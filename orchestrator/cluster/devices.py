@@ -4,26 +4,24 @@ Why here: a device that comes late makes its trials wait, one that never comes i
 measurements never share a device. What is measured and how stands in `latency`.
 """
 
-import contextlib
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
 
 from latency.errors import MachineTooNoisy
-from latency.measuring.measure import Measurement, References, measure_network
+from latency.measuring.measure import Measurement, measure_network
 from latency.measuring.process import MeasuringProcess
 from latency.tables.build import build_table
 from latency.tables.estimate import cost_table
 from latency.tables.file import read_table, table_path
-from latency.tables.fingerprint import differences, fingerprint
 from latency.tables.table import LatencyTable
 from latency.target import Target, read_target
+from orchestrator.cluster.beside import Beside, kept_table, known_near, references_here
 from orchestrator.cluster.progress import leave_table, left_table, poster
 from orchestrator.cluster.session import announced, target_resources
 from orchestrator.cluster.tasks import result_of
@@ -32,7 +30,7 @@ from orchestrator.plan.machines import require_same
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import TABLES_FOLDER, Job
 from supernet.cost import CostTable
-from supernet.errors import InputError, RunError
+from supernet.errors import RunError
 from supernet.space import Architecture, read_space
 
 _kept: list[MeasuringProcess] = []
@@ -62,7 +60,7 @@ def _measure(
     target: Mapping[str, Any],
     seconds: float,
     key: str,
-    beside: "Beside | None",
+    beside: Beside | None,
 ) -> Measurement:
     """Measure a network with random weights; runs on the node of the target."""
     where, goal, tell = read_space(space, "space"), read_target(target, "target"), teller(poster(), key, "measure")
@@ -121,61 +119,6 @@ def measure_on_target(
     plain = *network, job.target(target).to_dict(), job.run.measure.network_seconds, key, beside
     found: Measurement = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found
-
-
-@dataclass(frozen=True)
-class Beside:
-    """Networks of a table that are measured beside another.
-
-    Attributes:
-        space: Of the table, as plain data.
-        known_ms: What they took, by the ids of their architectures; none where they are not asked for.
-        fingerprint: What the table was measured on, as plain data.
-        table: Where it is kept, for messages.
-    """
-
-    space: Mapping[str, Any]
-    known_ms: Mapping[str, float]
-    fingerprint: Mapping[str, Any]
-    table: str
-
-
-def known_near(job: Job, target: str, near_ms: float | None) -> Beside | None:
-    """Return networks of a target's table that took nearest to so many milliseconds.
-
-    None where there is no table of the job's space. No networks where none are asked for, or a program runs one at a
-    time.
-    """
-    tables, goal = job.root.child(TABLES_FOLDER), job.target(target)
-    name = table_path("", job.space, goal).name
-    if not tables.exists(name):
-        return None
-    with contextlib.suppress(InputError):
-        table = _read_table(tables, name)
-        alone = near_ms is None or goal.traits.external
-        known = {} if alone else table.calibration.near(near_ms or 0.0)
-        return Beside(job.space.to_dict(), known, table.fingerprint, f"{tables.uri}/{name}")
-    return None
-
-
-def references_here(beside: Beside | None, target: Target) -> References | None:
-    """Return what is measured beside a network on this node.
-
-    Raises:
-        RunError: If the table was measured on something else: another machine that has the target's name.
-    """
-    if beside is None:
-        return None
-    space = read_space(beside.space, "space")
-    unlike = differences(beside.fingerprint, fingerprint(space, target))
-    if unlike:
-        raise RunError(
-            f"target {target.name}: {socket.gethostname()} is not what its table was measured on "
-            f"({'; '.join(unlike)}); machines that differ are targets of their own: announce each under its own name, "
-            f"or give it a storage of its own. If this one takes the other's place, remove {beside.table}: a new table "
-            f"is measured"
-        )
-    return References(space, beside.known_ms) if beside.known_ms else None
 
 
 def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: object, news: News) -> Any:
@@ -257,16 +200,11 @@ def table_on_target(job: Job, target: Target, key: str = "") -> LatencyTable:
         require_same(job, target.name, read_table(Path(folder) / name).fingerprint)
     if _stored(tables, name) == known != content:  # else another trial was faster: all use the same table
         tables.write(name, content)
-    return _read_table(tables, name)
+    return kept_table(tables, name)
 
 
 def _stored(tables: Storage, name: str) -> bytes | None:
     return tables.read(name) if tables.exists(name) else None
-
-
-def _read_table(tables: Storage, name: str) -> LatencyTable:
-    with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
-        return read_table(tables.fetch(name, Path(folder)))
 
 
 def _remote(function: Any, target: str) -> Any:

@@ -15,15 +15,8 @@ from numpy.typing import NDArray
 from latency.measuring.answers import answers
 from latency.measuring.measure import Measurement, measure_file, measure_files
 from latency.target import read_target
-from orchestrator.cluster.devices import (
-    Beside,
-    kept_process,
-    known_near,
-    on_target,
-    quietest,
-    references_here,
-    teller,
-)
+from orchestrator.cluster.beside import Beside, known_near, references_here
+from orchestrator.cluster.devices import kept_process, on_target, quietest, teller
 from orchestrator.cluster.progress import poster
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import Job

@@ -14,12 +14,11 @@ from typer.testing import CliRunner
 
 from latency.measuring.process import WAITING
 from latency.tables.file import table_path
-from latency.tables.fingerprint import fingerprint
 from latency.target import read_target
 from orchestrator.cli.device import host_and_port, node_command, node_environment, require_head
 from orchestrator.cli.main import app
 from orchestrator.cluster import devices
-from orchestrator.cluster.devices import Beside, Patience, references_here, target_costs, teller
+from orchestrator.cluster.devices import Patience, target_costs, teller
 from orchestrator.cluster.progress import Board
 from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, target_resources
 from orchestrator.plan.check import check_run, resolved
@@ -78,23 +77,6 @@ def test_trials_that_waited_for_one_device_measure_its_table_once(job, monkeypat
     asked = job.space.to_dict(), job.target("ort-cpu-1t").to_dict(), None, 1.0, "trial"
     assert [devices._build_table(*asked) for _ in range(3)] == [b"rows"] * 3
     assert len(measured) == 1
-
-
-def test_a_node_of_another_kind_does_not_measure_for_a_table(job):
-    """Its figures would be taken for this machine's on a slow day."""
-    target, space = job.target("ort-cpu-1t"), job.space
-    facts = fingerprint(space, target)
-    known = {space.architecture((0,) * len(space.positions)).id: 0.1}
-    here = references_here(Beside(space.to_dict(), known, facts, "tables/t.parquet"), target)
-    assert here is not None
-    assert (here.space, here.known_ms) == (space, known)
-    assert references_here(Beside(space.to_dict(), {}, facts, "tables/t.parquet"), target) is None
-    for beside in (known, {}):
-        other = Beside(space.to_dict(), beside, {**facts, "versions": {"onnxruntime": "0.1"}}, "tables/t.parquet")
-        with pytest.raises(
-            RunError, match=r"is not what its table was measured on \(versions: .*announce each under its"
-        ):
-            references_here(other, target)
 
 
 @pytest.mark.parametrize(("target", "count"), [("params", "num_params"), ("macs", "num_macs")])
