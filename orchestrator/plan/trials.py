@@ -255,9 +255,17 @@ class Job:
         return asdict(self)
 
 
+def checkpoints_in(store: Storage) -> list[str]:
+    """Return the names of the checkpoints in a job's folder, whole or not, in the order of their steps.
+
+    They begin with the phase, of which the search comes first; Ray Train has files of its own beside them.
+    """
+    return [name for name in store.names() if name.startswith(("search-", "train-"))]
+
+
 def warmup_saved(store: Storage) -> bool:
     """Return whether the warm-up of the sweep in a folder has a checkpoint to go on from."""
-    return any(name.startswith("search-") for name in store.child(TRAIN_FOLDER, WARMUP_KEY).names())
+    return bool(checkpoints_in(store.child(TRAIN_FOLDER, WARMUP_KEY)))
 
 
 def sweeps_in(root: Storage) -> list[str]:

@@ -18,13 +18,11 @@ from pyarrow import fs
 
 from orchestrator.cluster.checkpoints import Due, OneAtATime, snapshot
 from orchestrator.data.storage import Storage, write_whole
+from orchestrator.plan.trials import checkpoints_in
 from supernet.sync import Sync
 
 STATE_FILE, RECORD_FILE = "state.pt", "checkpoint_manager_snapshot.json"
 """What a checkpoint holds, and Ray Train's list of those that it has registered, beside them."""
-
-CHECKPOINTS = ("search-", "train-")
-"""How their names begin, in the order of the phases."""
 
 NUM_KEPT = 2
 """Checkpoints of a job that are kept: the last one may be damaged."""
@@ -69,11 +67,6 @@ def read_state(content: bytes) -> dict[str, Any]:
     except Exception as error:
         raise ValueError(f"damaged: {error}") from error
     raise ValueError(f"damaged: {broken}")
-
-
-def checkpoints_in(store: Storage) -> list[str]:
-    """Return the names of a run's checkpoints, whole or not, in the order of their steps; Ray has files beside them."""
-    return [name for name in store.names() if name.startswith(CHECKPOINTS)]
 
 
 def newest_whole(filesystem: fs.FileSystem, root: str, registered: str = "") -> tuple[str, dict[str, Any]] | None:

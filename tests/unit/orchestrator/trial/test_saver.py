@@ -9,11 +9,11 @@ import torch
 
 from orchestrator.cluster.checkpoints import Due
 from orchestrator.data.storage import Storage
+from orchestrator.plan.trials import checkpoints_in
 from orchestrator.trial.saver import (
     RECORD_FILE,
     STATE_FILE,
     FolderSaver,
-    checkpoints_in,
     drop_broken_record,
     newest_whole,
     read_state,
