@@ -32,7 +32,7 @@ from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
-from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
+from orchestrator.plan.trials import CONFIG_FILE, OUTCOME_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
 from orchestrator.registry.queue import Registering
 from orchestrator.report.cross import latencies_on
 from orchestrator.report.end import SweepEnd, describe
@@ -270,13 +270,18 @@ def _run_on_tune(
     *,
     here: bool,
 ) -> dict[str, TrialResult]:
-    """Run what is left on some targets and hand the results on; return the failed ones by key."""
+    """Run what is left on some targets and hand the results on; return the failed ones by key.
+
+    A trial whose network is trained, and only could not be delivered, is tried once more after the others: a device
+    that slowed down or went away may be as before by then, and all that it costs is a measurement.
+    """
     if not targets:
         return {}
     from orchestrator.trial.placing import trials_left
     from orchestrator.trial.tuning import tune_trials
 
     failed: dict[str, TrialResult] = {}
+    again: list[Trial] = []
     if job.run.sweep.points:  # a point can be placed on a table alone, a budget waits for it in its trial
         costs = {**costs, **_costs(job, [name for name in targets if name not in costs], view)}
 
@@ -291,5 +296,16 @@ def _run_on_tune(
         registering.add(trial, result)
         view.finished(trial.key, describe(result))
 
-    tune_trials(job, expected(), costs, take, max_concurrent, here=here)
+    def take_or_keep(trial: Trial, result: TrialResult) -> None:
+        if result.finished or not job.trial_store(trial).exists(OUTCOME_FILE):
+            take(trial, result)
+            return
+        again.append(trial)
+        view.forget(trial.key)
+        view.say(f"{describe(result)}; tried once more after the others")
+
+    tune_trials(job, expected(), costs, take_or_keep, max_concurrent, here=here)
+    for trial in again:
+        view.expect(trial.key)
+    tune_trials(job, iter(again), costs, take, max_concurrent, here=here)
     return failed

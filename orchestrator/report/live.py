@@ -124,6 +124,10 @@ class LiveView:
         """Show no more news of a key."""
         self._over.add(key)
 
+    def expect(self, key: str) -> None:
+        """Show news of a key again."""
+        self._over.discard(key)
+
     def say(self, text: str) -> None:
         """Print a line that stays."""
         self.console.print(f"[dim]{clock(self.now() - self._started)}[/dim] {text}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How a sweep comes to its images and its configuration, before anything is started."""
+"""How a sweep comes to its images and its configuration, and what it tries twice; nothing is started."""
 
 import io
 import shutil
@@ -9,9 +9,12 @@ import yaml
 from rich.console import Console
 
 from benchmarks.layouts import Pictures, write_folder
-from orchestrator.plan.check import load_run
-from orchestrator.plan.trials import CONFIG_FILE
-from orchestrator.sweep import prepare
+from orchestrator.plan.check import check_run, load_run, resolved
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.stored import known_trials
+from orchestrator.plan.trials import CONFIG_FILE, OUTCOME_FILE, Job, Trial
+from orchestrator.report.live import LiveView
+from orchestrator.sweep import _run_on_tune, prepare
 from supernet.errors import InputError
 from supernet.presets import read_preset
 
@@ -45,3 +48,40 @@ def test_a_sweep_that_has_begun_does_not_need_its_raw_images(tmp_path, monkeypat
     again = prepare(load_run("mine.yaml"), Console(file=said))
     assert (again.data_root, again.config) == (job.data_root, job.config)
     assert "raw is gone" in said.getvalue()
+
+
+class Registered:
+    """Stands for `Registering`: keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+        self.given: list[TrialResult] = []
+
+    def add(self, trial: Trial, result: TrialResult) -> None:
+        self.given.append(result)
+
+
+def test_a_trained_network_that_was_not_delivered_is_tried_once_more_after_the_others(tmp_path, monkeypatch):
+    """Said before: exit 1 at the end of a quickstart, for its machine had been slow for two minutes."""
+    definition, _ = read_preset("runs", "quickstart")
+    definition |= {"targets": ["macs", "params"], "storage": str(tmp_path), "sweep": {"budget_fractions": [0.5]}}
+    job = Job(resolved(check_run(definition, "mine")), "")
+    macs, params = known_trials(job)
+    job.trial_store(macs).write(OUTCOME_FILE, b"trained")
+    tried: list[str] = []
+
+    def tune(job, trials, costs, take, max_concurrent, *, here):
+        for trial in trials:
+            tried.append(trial.key)
+            first = tried.count(trial.key) == 1
+            take(trial, job.result(trial, status="failed" if first else "rejected", reason="slow"))
+
+    monkeypatch.setattr("orchestrator.trial.tuning.tune_trials", tune)
+    registering, said = Registered(), io.StringIO()
+    view = LiveView(Console(file=said, width=200), dict, total=2)
+    failed = _run_on_tune(job, ["macs", "params"], {}, 1, registering, view, here=True)
+    assert tried == [macs.key, params.key, macs.key]
+    assert [result.trial for result in registering.given] == [params.key, macs.key], "each once"
+    assert list(failed) == [params.key], "nothing of it was trained"
+    assert "tried once more" in said.getvalue()
+    assert view.done == 2
