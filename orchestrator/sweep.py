@@ -28,6 +28,7 @@ from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.cross import CROSS_KEY, missing_columns, stored_columns
 from orchestrator.plan.forecast import forecast_seconds, storage_bytes
+from orchestrator.plan.images import require_same_images
 from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
@@ -90,7 +91,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
 
     Raises:
         InputError: If this machine is alone and cannot measure a target of a trial that is left, or what has begun has
-            other settings.
+            other settings or other images.
         RunError: If the cluster or the shared warm-up fails; failed trials are results with a reason.
     """
     from orchestrator.trial.files import files_of
@@ -109,6 +110,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     ):
         for line in _changes(job):  # by whoever holds the sweep alone: others go by the stored one
             say(f"changed {line}", markup=False)
+        require_same_images(job)
         job.store.write_json(CONFIG_FILE, dict(job.config))
         # Again: the driver that held the sweep until now has gone on. One whose file is damaged is made again.
         before = _finished(job)

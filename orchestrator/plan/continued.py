@@ -53,7 +53,7 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
     Raises:
         InputError: If something that has begun would have other settings, with the differences and the remedies.
     """
-    warm, trials = WARMUP_KEY in _started(job) or job.store.exists(WARMUP_FILE), begun(job)
+    warm, trials = _warm(job), begun(job)
     planned = {trial.key for trial in known_trials(job)}
     found: list[str] = []
     refused: list[str] = []
@@ -84,6 +84,15 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
 def begun(job: Job) -> set[str]:
     """Return the keys of the trials that have begun."""
     return {*_started(job), *job.store.child("trials").names()} - {WARMUP_KEY}
+
+
+def has_begun(job: Job) -> bool:
+    """Whether anything of a sweep has: the training of its supernet, or a trial."""
+    return _warm(job) or bool(begun(job))
+
+
+def _warm(job: Job) -> bool:
+    return WARMUP_KEY in _started(job) or job.store.exists(WARMUP_FILE)
 
 
 def _started(job: Job) -> set[str]:

@@ -9,12 +9,14 @@ import yaml
 from rich.console import Console
 
 from benchmarks.layouts import Pictures, write_folder
+from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, load_run, resolved
+from orchestrator.plan.images import require_same_images
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials
-from orchestrator.plan.trials import CONFIG_FILE, OUTCOME_FILE, Job, Trial
+from orchestrator.plan.trials import CONFIG_FILE, OUTCOME_FILE, WARMUP_FILE, Job, Trial
 from orchestrator.report.live import LiveView
-from orchestrator.sweep import _run_on_tune, prepare
+from orchestrator.sweep import _run_on_tune, prepare, run_sweep
 from supernet.errors import InputError
 from supernet.presets import read_preset
 
@@ -48,6 +50,23 @@ def test_a_sweep_that_has_begun_does_not_need_its_raw_images(tmp_path, monkeypat
     again = prepare(load_run("mine.yaml"), Console(file=said))
     assert (again.data_root, again.config) == (job.data_root, job.config)
     assert "raw is gone" in said.getvalue()
+
+
+def test_a_sweep_that_has_begun_refuses_other_images(tmp_path):
+    """Said before: nothing, and one front of two splits."""
+    shards = str(tmp_path / "shards")
+    build("digits", shards, seed=0)
+    definition, _ = read_preset("runs", "quickstart")
+    definition |= {"targets": ["macs"], "storage": str(tmp_path / "runs"), "sweep": {"budget_fractions": [0.5]}}
+    definition["data"] = {"source": shards}
+    job = prepare(check_run(definition, "mine"), Console(file=io.StringIO()))
+    job.store.write(WARMUP_FILE, b"")
+    require_same_images(job)
+    shutil.rmtree(shards)
+    build("digits", shards, seed=1)
+    with pytest.raises(InputError, match=r"has begun with .*--name"):
+        run_sweep(job, Console(file=io.StringIO()))
+    assert not job.store.exists(CONFIG_FILE)
 
 
 class Registered:
