@@ -171,7 +171,8 @@ def _refuse_other_images(store: Storage, content: str) -> None:
     manifest = read_manifest(store)
     if manifest.content != content:
         raise InputError(
-            f"{store.uri}: holds a data set built from other images (source {manifest.origin.source!r}); {REMEDY}"
+            f"{store.uri}: holds a data set built from other images (source {manifest.origin.source!r}); bring those "
+            "back, or choose another folder (for a sweep, another --storage); remove this one only if no sweep needs it"
         )
 
 

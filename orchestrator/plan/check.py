@@ -4,6 +4,7 @@ Why here: every mistake that can be found without a device or a cluster is found
 ends with exit code 2 before anything starts.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from supernet.errors import InputError
 from supernet.objective import OBJECTIVES
 from supernet.plain import check_name, read
 from supernet.presets import load_network, load_space, read_preset, space_definition
+
+SHORT_SOURCE = 40
+"""Characters of a source that a folder's name shows."""
 
 
 def load_run(reference: str, **overrides: Any) -> RunConfig:
@@ -107,9 +111,16 @@ def _check_objective(config: RunConfig, place: str) -> None:
 
 
 def converted(config: RunConfig) -> Storage:
-    """Return where a sweep keeps what it makes of its images."""
-    name = "".join(c if c.isalnum() else "-" for c in config.data.source).strip("-")
-    return Storage(config.storage).child("data", f"{name}-s{config.seed}")
+    """Return where a sweep keeps what it makes of its images: a folder whose name says what its content hangs on.
+
+    A source whose name cannot stand in it as it is, such as a path, is told by the end of it and a hash.
+    """
+    data = config.data
+    name = "".join(c if c.isalnum() else "-" for c in data.source)[-SHORT_SOURCE:].strip("-")
+    if name != data.source:
+        name = f"{name}-{hashlib.sha256(data.source.encode()).hexdigest()[:8]}"
+    split = f"s{config.seed}-v{data.validation_fraction}-t{data.test_fraction}"
+    return Storage(config.storage).child("data", f"{name}-{split}")
 
 
 def is_converted(config: RunConfig) -> bool:

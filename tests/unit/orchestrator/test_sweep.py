@@ -10,6 +10,8 @@ from rich.console import Console
 
 from benchmarks.layouts import Pictures, write_folder
 from orchestrator.data.build import build
+from orchestrator.data.format import read_manifest
+from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, load_run, resolved
 from orchestrator.plan.images import require_same_images
 from orchestrator.plan.result import TrialResult
@@ -50,6 +52,19 @@ def test_a_sweep_that_has_begun_does_not_need_its_raw_images(tmp_path, monkeypat
     again = prepare(load_run("mine.yaml"), Console(file=said))
     assert (again.data_root, again.config) == (job.data_root, job.config)
     assert "raw is gone" in said.getvalue()
+
+
+def test_a_second_sweep_of_the_same_source_is_split_as_it_asks(tmp_path):
+    """Said before: remove the folder, which the first sweep goes by, or choose another, which no sweep can."""
+    definition, _ = read_preset("runs", "quickstart")
+    definition |= {"targets": ["macs"], "storage": str(tmp_path), "sweep": {"budget_fractions": [0.5]}}
+    jobs = []
+    for name, fraction in (("first", 0.2), ("second", 0.3)):
+        definition |= {"name": name, "data": {"source": "digits", "test_fraction": fraction}}
+        jobs.append(prepare(check_run(definition, name), Console(file=io.StringIO())))
+    manifests = [read_manifest(Storage(job.data_root)) for job in jobs]
+    assert [manifest.test_fraction for manifest in manifests] == [0.2, 0.3]
+    assert manifests[0].content == manifests[1].content
 
 
 def test_a_sweep_that_has_begun_refuses_other_images(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from orchestrator.plan.check import check_run, load_run, resolved
+from orchestrator.plan.check import check_run, converted, load_run, resolved
 from supernet.errors import InputError
 from supernet.objective import ObjectiveSettings
 from supernet.presets import preset_names, read_preset
@@ -87,3 +87,27 @@ def test_a_source_that_is_not_there_is_refused_before_anything_starts(source, me
     (tmp_path / "pictures").mkdir()
     (tmp_path / "mine.yaml").write_text(json.dumps(quickstart(data={"source": "pictures"})))
     assert load_run("mine.yaml").data.source == "pictures"
+
+
+def folder_of(**changes):
+    data = {"source": "scattered-digits", "validation_fraction": 0.2, "test_fraction": 0.3}
+    run = quickstart(data=data | {key: changes.pop(key) for key in data.keys() & changes}, storage="/runs", **changes)
+    return converted(check_run(run, "mine")).uri
+
+
+def test_images_are_kept_under_a_name_that_says_what_they_are_made_of():
+    """Two sweeps of one storage came to one folder, and the second was told to remove what the first one needs."""
+    assert folder_of() == "/runs/data/scattered-digits-s0-v0.2-t0.3"
+    assert folder_of() == folder_of(name="another", max_concurrent=3)
+    assert folder_of(source="/data/parts").startswith("/runs/data/data-parts-")
+    long = "/data/" + "long-" * 100
+    others = [
+        *({"source": source} for source in ("/data/a-b", "/data/a/b", "data-a-b", "torchvision:CIFAR10:/data")),
+        *({"source": f"{long}/{name}"} for name in ("a/b", "a-b")),
+        *({"validation_fraction": fraction} for fraction in (0.25, 0.2000001)),
+        {"test_fraction": 0.2},
+        {"seed": 1},
+    ]
+    names = [folder_of(), *(folder_of(**other) for other in others)]
+    assert len(set(names)) == len(names)
+    assert all(len(name.rsplit("/", 1)[-1]) < 100 for name in names)
