@@ -28,7 +28,7 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import stored_results
 from orchestrator.plan.trials import OUTCOME_FILE, WEIGHTS_FILE, Job, Trial
 from orchestrator.trial.files import MADE, delivered_file, makers_of, stored_outcome
-from orchestrator.trial.records import write_record
+from orchestrator.trial.records import DamagedFile, write_record
 from orchestrator.trial.stages import open_data
 from supernet.cost import CostTable
 from supernet.errors import InputError, RunError
@@ -102,7 +102,7 @@ def take_training(job: Job, trial: Trial, twin: Trial) -> None:
     store = job.trial_store(trial)
     if store.exists(OUTCOME_FILE) or not job.trial_store(twin).exists(OUTCOME_FILE):
         return
-    with contextlib.suppress(RunError):  # damaged files: then it is trained
+    with contextlib.suppress(DamagedFile):  # then it is trained
         outcome, weights = stored_outcome(job.trial_store(twin))
         for name in MADE:
             store.remove(name)

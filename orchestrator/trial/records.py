@@ -218,12 +218,17 @@ def read_record(store: Storage, name: str, kind: Any) -> Any:
     """Return what `write_record` wrote, as a value of `kind`.
 
     Raises:
-        DamagedFile: If it is not readable, or does not fit its checksum.
+        DamagedFile: If it is missing, holds something else, or does not fit its checksum.
+        RunError: If it cannot be read now: storage that is away says nothing of what it holds.
     """
     try:
         return read_sealed(kind, store.read(name), name)
-    except (InputError, OSError) as error:
+    except (InputError, FileNotFoundError) as error:
         raise damaged(store, name, str(error)) from error
+    except OSError as error:
+        raise RunError(
+            f"{store.uri}/{name}: cannot be read now ({error.strerror or error}); the same command tries again"
+        ) from error
 
 
 def known_evaluation(store: Storage) -> Evaluation | None:

@@ -1,6 +1,7 @@
 """Files between the steps of a trial: back into their types, and damage is said, with its file and what is lost."""
 
 import contextlib
+import errno
 import json
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from latency.measuring.measure import Measurement
 from orchestrator.data.storage import Storage
 from orchestrator.plan.trials import FINDINGS_FILE, MEASURED_FILE, OUTCOME_FILE, STARTS_FOLDER, WARMUP_FILE
+from orchestrator.trial.failures import is_final
 from orchestrator.trial.records import (
     DamagedFile,
     Findings,
@@ -72,6 +74,23 @@ def test_a_value_of_another_kind_is_damaged(store):
     write_record(store, OUTCOME_FILE, {**OUTCOME.__dict__, "top1": "high"})
     with pytest.raises(DamagedFile, match=r"outcome\.json\.top1: 'high'"):
         read_record(store, OUTCOME_FILE, Outcome)
+
+
+def test_storage_that_is_away_damages_nothing(tmp_path):
+    """Said before: damaged, remove it; and a trained network was removed and trained again."""
+
+    class Away(Storage):
+        def read(self, name):
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+    with pytest.raises(
+        RunError, match=r"outcome\.json: cannot be read now \(Stale .*same command tries again"
+    ) as caught:
+        read_record(Away(str(tmp_path)), OUTCOME_FILE, Outcome)
+    assert not isinstance(caught.value, DamagedFile)
+    assert not is_final(caught.value), "another start may find it back"
+    with pytest.raises(DamagedFile):
+        read_record(Storage(str(tmp_path)), OUTCOME_FILE, Outcome)  # it is missing
 
 
 def test_files_with_a_checksum_beside_them(store):

@@ -1,5 +1,6 @@
 """What a trial comes to: a network that passes the gate, one of a lower limit, or a rejected one; killed or not."""
 
+import errno
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from safetensors.torch import save
 from latency.measuring.answers import answers
 from latency.measuring.measure import Measurement
 from orchestrator.data.build import build
+from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, WEIGHTS_FILE, Job, plan_trials
@@ -23,7 +25,7 @@ from orchestrator.report.end import describe
 from orchestrator.trial.corrections import corrected, corrections_of
 from orchestrator.trial.deliver import Bench
 from orchestrator.trial.records import Outcome, checksum, read_record, write_record
-from orchestrator.trial.trial import finish
+from orchestrator.trial.trial import _outcome, finish
 from supernet.cost import CostTable, params_table
 from supernet.errors import RunError
 from supernet.network import build_network
@@ -211,6 +213,21 @@ def test_a_machine_that_is_another_one_now_rejects_nothing_for_good(scene, table
     assert (result.status, result.num_corrections) == ("done", 0)
     assert result.cost == pytest.approx(0.99 * result.predicted_cost)
     assert [step for step in slow.steps if step.startswith("train")] == ["train 0"]
+
+
+def test_a_trained_network_survives_storage_that_is_away(scene) -> None:
+    """Said before: nothing; the network's files were removed and it was trained again."""
+    trained = scene("away", [0.9])
+    trained.finish()
+
+    class Away(Storage):
+        def read(self, name: str) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    before = trained.store.names()
+    with pytest.raises(RunError, match="cannot be read now"):
+        _outcome(Away(trained.store.uri), 0, lambda: pytest.fail("trained"), lambda: pytest.fail("repaired"))
+    assert trained.store.names() == before
 
 
 def test_where_no_network_keeps_a_corrected_budget_the_first_one_is_rejected(scene) -> None:
