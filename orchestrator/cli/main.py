@@ -71,6 +71,8 @@ def main() -> None:
         _fail(str(error), 2)
     except RunError as error:
         _fail(str(error), 1)
+    except OSError as error:  # of storage that is away, or gives no rights
+        _fail(f"a file or a store cannot be used now ({error}); the same command tries again", 1)
     except _Stopped as stopped:
         _fail("stopped; the same command continues from here", stopped.args[0])
 

@@ -63,9 +63,12 @@ def run_trial(job: Job, trial: Trial, costs: CostTable | None = None, *, here: b
         await_target(job, trial.target, lambda what: post(News(trial.key, "wait", waits_for=what)))
         table = costs or target_costs(job, trial.target, trial.key)
         result = finish(job, trial, table, lambda: _train(job, trial, table, post, here=here), bench, post)
+        write_record(job.trial_store(trial), RESULT_FILE, result)
     except (InputError, RunError) as error:
         return job.result(trial, status="failed", reason=str(error))
-    write_record(job.trial_store(trial), RESULT_FILE, result)
+    except OSError as error:  # of storage that is away; what was stored until then is kept
+        reason = f"a file or a store cannot be used now ({error}); the same command tries again"
+        return job.result(trial, status="failed", reason=reason)
     return result
 
 

@@ -100,6 +100,16 @@ def test_unknown_things_end_with_exit_code_2(here, tmp_path, arguments, message)
     assert "Traceback" not in done.stderr
 
 
+def test_storage_that_is_away_is_one_line_and_exit_code_1(here, tmp_path):
+    """Said before: a traceback."""
+    (tmp_path / "runs").symlink_to("runs")  # fails as a mount that is gone does
+    done = here("front", "quickstart", "--storage", "runs", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("onepath: a file or a store cannot be used now (")
+    assert "Too many levels of symbolic links" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_the_command_itself_ends_with_exit_code_2(tmp_path):
     done = onepath("front", "nothing", cwd=tmp_path)
     assert done.returncode == 2

@@ -25,7 +25,7 @@ from orchestrator.report.end import describe
 from orchestrator.trial.corrections import corrected, corrections_of
 from orchestrator.trial.deliver import Bench
 from orchestrator.trial.records import Outcome, checksum, read_record, write_record
-from orchestrator.trial.trial import _outcome, finish
+from orchestrator.trial.trial import _outcome, finish, run_trial
 from supernet.cost import CostTable, params_table
 from supernet.errors import RunError
 from supernet.network import build_network
@@ -133,9 +133,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scene(folder: Path, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
-    def make(name: str, slow: list[float], fraction: float = 0.4, **changes: object) -> Scene:
+    def make(
+        name: str, slow: list[float], fraction: float = 0.4, target: str = "ort-cpu-1t", **changes: object
+    ) -> Scene:
         definition = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
-        definition |= {"targets": ["ort-cpu-1t"], "sweep": {"budget_fractions": [fraction]}, "name": name}
+        definition |= {"targets": [target], "sweep": {"budget_fractions": [fraction]}, "name": name}
         run = check_run({**definition, "storage": str(tmp_path)}, name)
         return Scene(Job(resolved(run), str(folder / "digits")), slow, **changes)
 
@@ -228,6 +230,17 @@ def test_a_trained_network_survives_storage_that_is_away(scene) -> None:
     with pytest.raises(RunError, match="cannot be read now"):
         _outcome(Away(trained.store.uri), 0, lambda: pytest.fail("trained"), lambda: pytest.fail("repaired"))
     assert trained.store.names() == before
+
+
+def test_a_trial_whose_storage_is_away_fails_with_a_reason(scene) -> None:
+    """Said before: the trial's process ended."""
+    away = scene("gone", [0.9], target="macs")
+    write_record(away.store, OUTCOME_FILE, Outcome("some", 0.9, 10, 10, checksum(b""), 0))
+    (Path(away.store.root) / WEIGHTS_FILE).symlink_to("/proc/self/mem")  # EIO, as on a mount that is gone
+    result = run_trial(away.job, away.trial, params_table(away.job.space), here=True)
+    assert result.status == "failed"
+    assert "Input/output error" in result.reason
+    assert result.reason.endswith("; the same command tries again")
 
 
 def test_where_no_network_keeps_a_corrected_budget_the_first_one_is_rejected(scene) -> None:
