@@ -23,6 +23,7 @@ from orchestrator.plan.trials import (
     POOL_FILE,
     PREPROCESSING_FILE,
     PROGRAM_FILE,
+    RESULT_FILE,
     STARTS_FOLDER,
     WARMUP_FILE,
     WEIGHTS_FILE,
@@ -198,10 +199,12 @@ LOST = {
 
 
 def damaged(store: Storage, name: str, reason: str) -> DamagedFile:
-    """Return the error that names a damaged file."""
+    """Return the error that names a damaged file, and what to remove: a trial that has a result is not run again."""
     lost = LOST.get(name) or LOST[store.uri.partition("?")[0].rsplit("/", 1)[-1]]
-    text = f"{store.uri}/{name}: damaged ({reason}); remove it and run the command again. What is lost with it: {lost}"
-    return DamagedFile(text)
+    what = f"it and {RESULT_FILE} beside it" if store.exists(RESULT_FILE) else "it"
+    return DamagedFile(
+        f"{store.uri}/{name}: damaged ({reason}); remove {what} and run the command again. What is lost with it: {lost}"
+    )
 
 
 def checksum(content: bytes) -> str:

@@ -20,11 +20,13 @@ from orchestrator.data.build import build
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, WEIGHTS_FILE, Job, plan_trials
+from orchestrator.plan.stored import num_left, stored_results
+from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, RESULT_FILE, WEIGHTS_FILE, Job, plan_trials
 from orchestrator.report.end import describe
 from orchestrator.trial.corrections import corrected, corrections_of
 from orchestrator.trial.deliver import Bench
-from orchestrator.trial.records import Outcome, checksum, read_record, write_record
+from orchestrator.trial.files import files_of
+from orchestrator.trial.records import DamagedFile, Outcome, checksum, read_record, write_record
 from orchestrator.trial.trial import _outcome, finish, run_trial
 from supernet.cost import CostTable, params_table
 from supernet.errors import RunError
@@ -241,6 +243,25 @@ def test_a_trial_whose_storage_is_away_fails_with_a_reason(scene) -> None:
     assert result.status == "failed"
     assert "Input/output error" in result.reason
     assert result.reason.endswith("; the same command tries again")
+
+
+def test_a_damaged_file_of_a_finished_trial_is_made_again_by_what_its_message_says(scene, tmp_path) -> None:
+    """Said before: remove it; and the trial, which has a result, was not run again."""
+    mended = scene("mended", [0.9])
+    result = mended.finish()
+    write_record(mended.store, RESULT_FILE, result)
+    whole = mended.store.read(WEIGHTS_FILE)
+    mended.store.write(WEIGHTS_FILE, b"flipped")
+    with pytest.raises(
+        DamagedFile, match=r"mended/.*/weights\.safetensors: .*remove it and result\.json beside it and"
+    ):
+        files_of(mended.job, mended.trial, tmp_path)
+    mended.store.remove(WEIGHTS_FILE)
+    assert not num_left(mended.job, stored_results(mended.job)), "that alone would not do"
+    mended.store.remove(RESULT_FILE)
+    assert num_left(mended.job, stored_results(mended.job)) == {mended.trial.target: 1}
+    assert mended.finish() == result
+    assert mended.store.read(WEIGHTS_FILE) == whole
 
 
 def test_where_no_network_keeps_a_corrected_budget_the_first_one_is_rejected(scene) -> None:
