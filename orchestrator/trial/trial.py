@@ -177,7 +177,8 @@ def _deliver(
         verdict = judge(replace(figures, cost=delivered.cost), job.run.gate)
     if verdict.too_slow and delivered.cost.slowed:  # another network would be as slow, and this one may be good
         store.remove(MEASUREMENT_FILE)
-        table = f"{job.root.child(TABLES_FOLDER).uri}/{table_path('', space, target).name}"
+        known = job.with_tables
+        table = f"{known.root.child(TABLES_FOLDER).uri}/{table_path('', known.space, target).name}"
         raise RunError(
             f"{verdict.reason}; but {delivered.cost.moved}; the same command measures it again. If the machine stays "
             f"so, remove {table}, and a new table is measured first"

@@ -1,6 +1,7 @@
 """What a trial comes to: a network that passes the gate, one of a lower limit, or a rejected one; killed or not."""
 
 import errno
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from safetensors.torch import save
 
 from latency.measuring.answers import answers
 from latency.measuring.measure import Measurement
+from latency.tables.file import table_path
 from orchestrator.data.build import build
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
@@ -31,6 +33,7 @@ from orchestrator.trial.trial import _outcome, finish, run_trial
 from supernet.cost import CostTable, params_table
 from supernet.errors import RunError
 from supernet.network import build_network
+from supernet.presets import load_space
 from supernet.proposals import best_within
 from supernet.space import Architecture
 
@@ -262,6 +265,16 @@ def test_a_damaged_file_of_a_finished_trial_is_made_again_by_what_its_message_sa
     assert num_left(mended.job, stored_results(mended.job)) == {mended.trial.target: 1}
     assert mended.finish() == result
     assert mended.store.read(WEIGHTS_FILE) == whole
+
+
+def test_a_baseline_on_a_slowed_machine_names_the_table_of_its_sweep(scene, tmp_path) -> None:
+    """Said before: a table of the baseline's own space, which nothing ever measures."""
+    slow = scene("baselines", [0.99 * 1.3], machine=1.3)
+    outer = {**slow.job.config, "name": "night", "space": "scattered-digits", "storage": str(tmp_path / "outer")}
+    slow.job = replace(slow.job, outer=outer)
+    table = table_path(tmp_path / "outer" / "tables", load_space("scattered-digits"), slow.job.target("ort-cpu-1t"))
+    with pytest.raises(RunError, match=re.escape(f"remove {table}, and a new table")):
+        slow.finish()
 
 
 def test_where_no_network_keeps_a_corrected_budget_the_first_one_is_rejected(scene) -> None:
