@@ -162,7 +162,7 @@ def _build_table(
                 return content
             except MachineTooNoisy as error:
                 reason = str(error)
-    raise RunError(reason)
+    raise RunError(f"{reason}; a sweep takes that from measure.table_seconds, now {seconds:g}")
 
 
 def target_costs(job: Job, name: str, key: str = "") -> CostTable:

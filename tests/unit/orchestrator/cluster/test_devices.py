@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from latency.errors import MachineTooNoisy
 from latency.measuring.process import WAITING
 from latency.tables.file import table_path
 from latency.target import read_target
@@ -77,6 +78,20 @@ def test_trials_that_waited_for_one_device_measure_its_table_once(job, monkeypat
     asked = job.space.to_dict(), job.target("ort-cpu-1t").to_dict(), None, 1.0, "trial"
     assert [devices._build_table(*asked) for _ in range(3)] == [b"rows"] * 3
     assert len(measured) == 1
+
+
+def test_a_machine_that_stays_too_noisy_names_the_setting_of_a_sweep(job, monkeypatch):
+    """Said before: --seconds, an option that a sweep does not have."""
+    asked = []
+
+    def build(space, target, folder, *, seconds, **others):
+        asked.append(seconds)
+        raise MachineTooNoisy(f"not written; build it again with more time (--seconds {2 * seconds:g})")
+
+    monkeypatch.setattr(devices, "build_table", build)
+    with pytest.raises(RunError, match=r"--seconds 360\); a sweep takes that from measure\.table_seconds, now 60$"):
+        devices._build_table(job.space.to_dict(), job.target("ort-cpu-1t").to_dict(), None, 60.0, "trial")
+    assert asked == [60.0, 120.0, 180.0]
 
 
 @pytest.mark.parametrize(("target", "count"), [("params", "num_params"), ("macs", "num_macs")])
