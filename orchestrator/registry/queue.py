@@ -7,9 +7,11 @@ not wait for it. Knows the sweep's files, and MLflow only through `registry`.
 import contextlib
 import math
 import shlex
+import socket
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -22,10 +24,13 @@ from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, Job, Trial
+from orchestrator.registry.runs import Folder
 from orchestrator.registry.server import RegistryAway
 from supernet.errors import InputError, RunError
 
 CURVE_SECONDS = 5.0
+FOLDER_FILE = "folder.json"
+"""The random id of a sweep's folder."""
 
 Point = tuple[str, dict[str, float], int]
 """Of curves: the trial, or "" for the sweep itself, metrics by name, and the step."""
@@ -41,6 +46,19 @@ def open_registry(job: Job, *, create: bool = True) -> Any:
     if not root.is_local:
         raise InputError(f"mlflow.tracking_uri: needed with storage {root.uri!r}; SQLite wants a local path")
     return Registry(f"sqlite:///{Path(root.uri) / 'mlflow.db'}", run.mlflow.experiment, create=create, remake=remake)
+
+
+def folder_of(job: Job) -> Folder:
+    """Return what tells a sweep from others of its name, made once; only whoever holds the sweep may ask.
+
+    Raises:
+        RunError: If the file is damaged, or cannot be written.
+    """
+    store = job.store
+    if not store.exists(FOLDER_FILE):
+        store.write_json(FOLDER_FILE, {"id": uuid.uuid4().hex})
+    place = f"{socket.gethostname()}:{store.uri}" if store.is_local else store.uri
+    return Folder(str(store.read_json(FOLDER_FILE).get("id", "")), place, alone=not job.run.mlflow.tracking_uri)
 
 
 class Registering:
@@ -93,12 +111,13 @@ class Registering:
             Keys of the given results that it does not hold, or not whole.
 
         Raises:
-            InputError, RunError: If it is not there, cannot be written to, or is of another version.
+            InputError, RunError: If it is not there, cannot be written to, is of another version, or has a sweep of
+                this name from another folder.
         """
 
         def opened() -> list[str]:
             self.registry = open_registry(self.job)
-            self.registry.open_sweep(self.job.run.name, dict(self.job.config))
+            self.registry.open_sweep(self.job.run.name, dict(self.job.config), folder=folder_of(self.job))
             if self.job.data_root:
                 images = read_manifest(Storage(self.job.data_root))
                 counts = {split: sum(images.class_counts[split]) for split in SPLITS}

@@ -8,16 +8,43 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.result import TrialResult
 from orchestrator.registry.connection import doubled
-from orchestrator.registry.values import REASON_TAG, ROLE_TAG, SWEEP_TAG, TRIAL_TAG, metrics_of, params_of
+from orchestrator.registry.values import (
+    FOLDER_TAG,
+    PLACE_TAG,
+    REASON_TAG,
+    ROLE_TAG,
+    SWEEP_TAG,
+    TRIAL_TAG,
+    metrics_of,
+    params_of,
+)
 from supernet.errors import InputError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder that a sweep stands in: what tells it from other sweeps of its name.
+
+    Attributes:
+        id: Random; a copy of the folder has it too.
+        place: Where it is, for people.
+        alone: Whether no other folder of this name can be there for the registry, which is the storage's own: one with
+            another id was deleted, and this one takes its place.
+    """
+
+    id: str
+    place: str
+    alone: bool = False
 
 
 class Runs:
@@ -35,25 +62,56 @@ class Runs:
         self._experiment_id = experiment_id
         self._last_step: dict[tuple[str, str], int] = {}
 
-    def open_sweep(self, sweep: str, config: Mapping[str, Any], *, running: bool) -> str:
+    def open_sweep(self, sweep: str, config: Mapping[str, Any], *, running: bool, folder: Folder | None = None) -> str:
         """Return the id of the sweep's run, made or found again, with `config.json` in it where one is given.
 
-        One that is found and is not run by the caller stays as it is; one that is made for it is finished.
+        One that is found and is not run by the caller stays as it is; one that is made for it is finished. One that
+        belongs to no folder as yet belongs to the given one.
+
+        Raises:
+            InputError: If a run of this name, in whatever experiment, belongs to another folder.
         """
         _check_name("sweep", sweep)
-        tags = {SWEEP_TAG: sweep, ROLE_TAG: "sweep"}
+        tags, owned = {SWEEP_TAG: sweep, ROLE_TAG: "sweep"}, {}
+        if folder is not None:
+            owned = {FOLDER_TAG: folder.id, PLACE_TAG: folder.place}
+            if not folder.alone:
+                self._refuse_others(tags, folder)
         run = self._find(tags)
         if run is None:
-            run = self._client.create_run(self._experiment_id, tags=tags, run_name=sweep)
+            run = self._client.create_run(self._experiment_id, tags=tags | owned, run_name=sweep)
             if not running:
                 self._client.set_terminated(run.info.run_id)
         elif running:
+            for name, value in owned.items():
+                self._client.set_tag(run.info.run_id, name, value)
             self._client.update_run(run.info.run_id, status="RUNNING")
         else:
             return str(run.info.run_id)
         if config:
             self._client.log_dict(run.info.run_id, dict(config), "config.json")
         return str(run.info.run_id)
+
+    def _refuse_others(self, tags: Mapping[str, str], folder: Folder) -> None:
+        """Refuse a name that a sweep of another folder has: versions are found by it in every experiment."""
+        for run in self._search(tags, self._experiments()):
+            if run.data.tags.get(FOLDER_TAG, folder.id) != folder.id:
+                since = datetime.fromtimestamp(run.info.start_time / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+                raise InputError(
+                    f"sweep {tags[SWEEP_TAG]!r}: this registry has a sweep of that name, from "
+                    f"{run.data.tags.get(PLACE_TAG, 'elsewhere')} since {since}, and both would replace each other's "
+                    f"networks; use another name (--name), or, if that sweep is given up, delete its run "
+                    f"{run.info.run_id} in MLflow"
+                )
+
+    def _experiments(self) -> list[str]:
+        """Return the ids of all experiments."""
+        found = self._client.search_experiments()
+        ids = [experiment.experiment_id for experiment in found]
+        while found.token:
+            found = self._client.search_experiments(page_token=found.token)
+            ids += [experiment.experiment_id for experiment in found]
+        return ids
 
     def of_sweep(self, sweep: str) -> Any:
         """Return the run of a sweep that was opened.
@@ -158,10 +216,13 @@ class Runs:
         self._client.log_batch(run_id, [self._entities.Metric(name, value, now, step) for name, value in fresh.items()])
         self._last_step.update({(run_id, name): step for name in fresh})
 
-    def _search(self, tags: Mapping[str, str]) -> list[Any]:
+    def _search(self, tags: Mapping[str, str], experiments: Sequence[str] = ()) -> list[Any]:
+        """Return the runs that have these tags, the oldest first, in this experiment unless others are named."""
         where = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
         order = ["attributes.start_time ASC"]
-        return list(self._client.search_runs([self._experiment_id], where, max_results=10000, order_by=order))
+        return list(
+            self._client.search_runs(experiments or [self._experiment_id], where, max_results=10000, order_by=order)
+        )
 
     def _find(self, tags: Mapping[str, str]) -> Any:
         return next(iter(self._search(tags)), None)

@@ -23,7 +23,7 @@ from orchestrator.registry.choice import Registered, Wish, check_alias, choose
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
 from orchestrator.registry.model import CODE, FILES, FORMATS, NAMES, PIXELS_FILE, checksum, confusion_in, log_network
-from orchestrator.registry.runs import Runs
+from orchestrator.registry.runs import Folder, Runs
 from orchestrator.registry.values import REASON_TAG, to_tags
 from orchestrator.registry.versions import Versions
 from orchestrator.report.card import version_card, with_other_targets
@@ -73,7 +73,9 @@ class Registry:
         self._runs = Runs(self._mlflow, self._client, self.experiment_id)
         self._versions = Versions(connection, self.experiment_id, artifacts, remake)
 
-    def open_sweep(self, sweep: str, config: Mapping[str, Any], *, running: bool = True) -> str:
+    def open_sweep(
+        self, sweep: str, config: Mapping[str, Any], *, running: bool = True, folder: Folder | None = None
+    ) -> str:
         """Return the id of the sweep's run, made on the first call and found again after.
 
         Args:
@@ -81,12 +83,13 @@ class Registry:
             config: Its configuration as JSON-ready values, kept as `config.json`.
             running: Whether the caller runs the sweep. If not, a run that is there keeps its state and configuration,
                 and one that is made is finished.
+            folder: The sweep's own, of which the run is from now on; None for who has none.
 
         Raises:
-            InputError: If MLflow would not take the name.
+            InputError: If MLflow would not take the name, or a sweep of another folder has it.
         """
         with self._calls():
-            return self._runs.open_sweep(sweep, config, running=running)
+            return self._runs.open_sweep(sweep, config, running=running, folder=folder)
 
     def link_data(self, sweep: str, fingerprint: str, counts: Mapping[str, int]) -> None:
         """Say in the sweep's run which images it works on: their fingerprint, and how many there are in each split."""

@@ -13,6 +13,9 @@ SWEEP_TAG = "onepath.sweep"
 TRIAL_TAG = "onepath.trial"
 ROLE_TAG = "onepath.role"
 REASON_TAG = "onepath.reason"
+FOLDER_TAG, PLACE_TAG = "onepath.folder", "onepath.place"
+"""Of a sweep's run: whose it is, see `orchestrator.registry.runs.Folder`."""
+
 UNKEPT = ("model_uri",)
 """What a version says by its name."""
 

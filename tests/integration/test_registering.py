@@ -117,6 +117,32 @@ def test_a_lost_registry_is_made_again_by_the_command_that_pull_names(tmp_path: 
     assert registry.lacks(stored_results(job).values()) == []
 
 
+def test_two_sweeps_of_one_name_do_not_replace_each_others_networks(tmp_path: Path) -> None:
+    """Said before: nothing; the second one deleted the first one's versions, and with them the users' aliases."""
+    shared = f"sqlite:///{tmp_path}/shared.db"
+    first, second = finished_sweep(tmp_path / "first", shared), finished_sweep(tmp_path / "second", shared)
+    rerun(first)
+    open_registry(first).promote("night-macs", 1, "champion")
+    with pytest.raises(
+        InputError, match=rf"sweep 'night': .* of that name, from .*:{first.store.uri} since .* \(--name"
+    ):
+        rerun(second)
+    copy = Path(shutil.copytree(tmp_path / "first", tmp_path / "copy"))
+    rerun(Job({**first.config, "storage": str(copy)}, ""))
+    networks = {network.version: network for network in open_registry(first).networks("night")}
+    assert set(networks) == {1, 2}
+    assert "champion" in networks[1].aliases
+
+
+def test_a_sweep_whose_folder_was_deleted_starts_over_in_the_storages_own_registry(tmp_path: Path) -> None:
+    job = finished_sweep(tmp_path)
+    rerun(job)
+    shutil.rmtree(job.store.uri)
+    job = finished_sweep(tmp_path)
+    rerun(job)
+    assert all(registered(job).values())
+
+
 def test_a_damaged_result_fails_its_trial_and_no_other(tmp_path: Path) -> None:
     """Said before: a traceback of json instead of the front."""
     job = finished_sweep(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from registry_cases import make_result, open_registry, register, results, state_of
 
+from orchestrator.registry.runs import Folder
 from orchestrator.registry.store import Registry
 from supernet.errors import InputError, RunError
 
@@ -63,6 +64,21 @@ def test_what_is_registered_beside_a_sweep_leaves_its_run_alone(registry: Regist
     assert client.get_run(run).info.status == "RUNNING"
     alone = registry.open_sweep("by-itself", {}, running=False)
     assert client.get_run(alone).info.status == "FINISHED"
+
+
+def test_a_run_belongs_to_one_folder_in_all_experiments(registry: Registry, root: Path) -> None:
+    mine, other = Folder("aa", "here:/runs/mine"), Folder("bb", "there:/runs/mine")
+    run = registry.open_sweep("mine", {})  # of an earlier version, which knew no folders
+    assert registry.open_sweep("mine", {}, folder=mine) == run
+    told = rf"sweep 'mine': .* from here:/runs/mine since 20.* \(--name\), .* delete its run {run} in MLflow"
+    elsewhere = Registry(f"sqlite:///{root}/mlflow.db", "another experiment")
+    for opened in (registry, elsewhere):
+        with pytest.raises(InputError, match=told):
+            opened.open_sweep("mine", {}, folder=other)
+    assert registry.open_sweep("mine", {}, folder=mine) == run
+    assert elsewhere.open_sweep("mine", {}, folder=mine) != run  # its configuration may name another experiment
+    assert registry.open_sweep("mine", {}, folder=dataclasses.replace(other, alone=True)) == run
+    assert registry._client.get_run(run).data.tags["onepath.folder"] == "bb"
 
 
 def test_mlflow_shows_a_card_of_each_version_and_of_the_model(registry: Registry, root: Path) -> None:

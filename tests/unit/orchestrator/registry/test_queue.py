@@ -1,5 +1,6 @@
 """Which figures of running work become points of which curve."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import Job
-from orchestrator.registry.queue import Registering, points
+from orchestrator.registry.queue import Registering, folder_of, points
 from supernet.presets import read_preset
 
 
@@ -38,6 +39,22 @@ def test_what_ranks_take_of_their_machines_are_system_metrics_of_their_trial():
         ("a", system, 1_800_000_010),
         ("", system, 1_800_000_010),
     ]
+
+
+def test_a_sweeps_folder_has_one_id_and_a_copy_has_it_too(tmp_path: Path) -> None:
+    definition, _ = read_preset("runs", "quickstart")
+    job, other = (
+        Job(resolved(check_run({**definition, "storage": str(tmp_path / name)}, "quickstart")), "")
+        for name in ("one", "other")
+    )
+    found = folder_of(job)
+    assert folder_of(job) == found
+    assert found.place.endswith(f":{tmp_path}/one/quickstart")
+    assert folder_of(other).id != found.id
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    copied = folder_of(Job({**job.config, "storage": str(tmp_path / "copy")}, ""))
+    assert (copied.id, copied.alone) == (found.id, True)
+    assert not folder_of(Job({**job.config, "mlflow": {"tracking_uri": "http://mlflow:5000"}}, "")).alone
 
 
 class Curves:
