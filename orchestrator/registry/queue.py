@@ -172,8 +172,11 @@ class Registering:
         if not result.finished:
             self.registry.record_failure(result)
             return
-        with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder:
-            uri: str = self.registry.register(result, self.files(self.job, trial, Path(folder)))
+        try:
+            with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder:
+                uri: str = self.registry.register(result, self.files(self.job, trial, Path(folder)))
+        except OSError as error:  # of the storage, or of a full disk here
+            raise RunError(f"trial {trial.key}: its files could not be read or copied ({error})") from error
         self.job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": uri})
 
     def finish(self, kept: Callable[[], Mapping[str, bytes]] = dict) -> None:
@@ -202,7 +205,7 @@ class Registering:
         for future in futures:
             try:
                 future.result()
-            except RunError as error:
+            except (InputError, RunError) as error:
                 errors.append(str(error))
         return errors
 

@@ -1,14 +1,20 @@
 """Which figures of running work become points of which curve."""
 
+import errno
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.news import News
-from orchestrator.plan.trials import Job
+from orchestrator.plan.result import TrialResult
+from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, Job, Trial, plan_trials
 from orchestrator.registry.queue import Registering, folder_of, points
+from supernet.errors import InputError, RunError
 from supernet.presets import read_preset
 
 
@@ -80,3 +86,41 @@ def test_work_without_figures_delays_no_curve(tmp_path: Path) -> None:
         registering._last_point = -1e9
         registering.curves({"supernet": News("supernet", "warm-up", 20, 40, {"loss": 2.0})})
     assert curves.points == [("quickstart", "", {"warm-up_loss": 2.0}, 20)]
+
+
+class Register:
+    """A registry that takes every network, but for one, and knows whether it was closed."""
+
+    refused, closed = "", False
+
+    def register(self, result: TrialResult, files: Mapping[str, Path]) -> str:
+        if result.trial == self.refused:
+            raise InputError("tags of models:/night-macs/1: top1: 'high': no number")
+        return f"models:/night-macs/{result.trial}"
+
+    def close_sweep(self, sweep: str, files: Mapping[str, bytes]) -> None:
+        self.closed = True
+
+
+def test_a_network_whose_files_are_not_to_be_had_keeps_no_other_from_the_registry(tmp_path: Path) -> None:
+    """Said before: a traceback; the networks behind it were not registered, nor was the report written."""
+    definition, _ = read_preset("runs", "quickstart")
+    changes = {"targets": ["macs"], "sweep": {"budget_counts": [2e6, 3e6, 5e6]}, "storage": str(tmp_path)}
+    job = Job(resolved(check_run({**definition, **changes}, "quickstart")), "")
+    trials = plan_trials(job.run)
+
+    def files(job: Job, trial: Trial, folder: Path) -> dict[str, Path]:
+        if trial == trials[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return {}
+
+    told = rf"2 of 3 results could not be registered \(trial {trials[0].key}: .*No space left.*{CONFIG_FILE}"
+    with ThreadPoolExecutor(1) as thread, Registering(job, thread, files, print) as registering:
+        registering.registry = registry = Register()
+        registry.refused = trials[1].key
+        for trial in trials:
+            registering.add(trial, job.result(trial, cost=1e6, top1=0.9, validation_top1=0.9))
+        with pytest.raises(RunError, match=told):
+            registering.finish()
+    assert [job.trial_store(trial).exists(REGISTERED_FILE) for trial in trials] == [False, False, True]
+    assert registry.closed
