@@ -24,7 +24,8 @@ from supernet.plain import STRICT, Count, CountOrNone, Flag, Name, NotNegative, 
 from supernet.specialise import TrainSettings
 
 STORAGES = ("file", "s3", "gs", "gcs", "abfs", "abfss")
-REGISTRIES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks", "databricks-uc")
+REGISTRIES = ("sqlite", "http", "https", "databricks", "databricks-uc")
+DATABASES = ("postgresql", "mysql", "mssql")
 SHARED = ("tables", "data", "artifacts", "mlflow.db")
 """What stands beside the sweeps in a storage: no sweep can be named so."""
 
@@ -42,10 +43,16 @@ def _storage(uri: str) -> str:
     return uri
 
 
-def _registry(uri: str) -> str:
+def registry_address(uri: str) -> str:
+    """Return an address that a registry may have; an InputError says what to give instead of another one."""
     scheme = urlparse(uri).scheme.partition("+")[0]
+    if scheme in DATABASES:  # by itself MLflow would leave the networks' files in the working directory
+        raise InputError(
+            f"a {scheme} database keeps no files of networks; start `mlflow server` over it, with an artifact store "
+            "(--backend-store-uri, --artifacts-destination), and give the server's http address"
+        )
     if scheme not in REGISTRIES:
-        raise ValueError(
+        raise InputError(
             f"unknown scheme {scheme!r}{nearest(scheme, REGISTRIES)}; give the http address of a tracking server, or "
             "sqlite:////absolute/path/mlflow.db"
         )
@@ -243,7 +250,7 @@ class MlflowConfig(Strict):
         experiment: Name of the experiment.
     """
 
-    tracking_uri: Annotated[Text, AfterValidator(_registry)] | None = None
+    tracking_uri: Annotated[Text, AfterValidator(registry_address)] | None = None
     experiment: Annotated[Text, Field(max_length=200)] = "onepath"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from orchestrator.plan.config import registry_address
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import PREPROCESSING_FILE
 from orchestrator.registry.choice import Registered, Wish, check_alias, choose
@@ -41,7 +42,7 @@ class Registry:
         remake: What to tell whoever finds it lost or damaged: how to register again what is stored.
 
     Raises:
-        InputError: If the store is of a kind MLflow no longer takes, or absent while `create` is False.
+        InputError: If the store is of a kind that keeps no files, or absent while `create` is False.
         RunError: If the store cannot be opened, or is a server of another version.
     """
 
@@ -54,6 +55,7 @@ class Registry:
                 f"tracking_uri {tracking_uri!r}: MLflow takes no plain folder; use sqlite:////abs/path/mlflow.db "
                 "or the http address of a server"
             )
+        registry_address(tracking_uri)
         self.tracking_uri, artifacts = tracking_uri, None
         if scheme == "sqlite":
             database = Path(tracking_uri.removeprefix("sqlite:///"))

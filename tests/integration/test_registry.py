@@ -155,6 +155,8 @@ def test_a_rejected_network_is_kept_and_nothing_is_named_after_it(registry: Regi
 def test_wrong_stores_and_names_are_refused(registry: Registry, root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="MLflow takes no plain folder; use sqlite:"):
         Registry("./mlruns")
+    with pytest.raises(InputError, match="a postgresql database keeps no files of networks; start `mlflow server`"):
+        Registry("postgresql://u@localhost/mlflow")
     with pytest.raises(InputError, match="no registry here; `onepath sweep`"):
         open_registry(tmp_path / "absent", create=False)
     assert not (tmp_path / "absent").exists()

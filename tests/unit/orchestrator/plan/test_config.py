@@ -57,6 +57,13 @@ def quickstart(**changes):
         ({"data": {"source": "a\nb"}}, "mine.data.source"),
         ({"mlflow": {"tracking_uri": "htp://x"}}, "unknown scheme 'htp'; did you mean 'http'"),
         ({"mlflow": {"tracking_uri": "runs/mlflow.db"}}, "mine.mlflow.tracking_uri: 'runs/mlflow.db': unknown scheme"),
+        *[
+            (
+                {"mlflow": {"tracking_uri": f"{scheme}://u@db/mlflow"}},
+                f"a {scheme.partition('+')[0]} database keeps no files of networks; start `mlflow server` over it",
+            )
+            for scheme in ("postgresql", "postgresql+psycopg2", "mysql", "mssql+pyodbc")
+        ],
         ({"storage": "s4://bucket/x"}, "mine.storage: 's4://bucket/x': unknown scheme 's4'; known are abfs"),
         ({"storage": ""}, "mine.storage: ''"),
         *[
