@@ -65,15 +65,33 @@ class Connection:
 
     def _told(self, error: Exception) -> RunError:
         """Return an error of MLflow's as ours, telling a registry that is away from one that refuses."""
-        from sqlalchemy.exc import OperationalError
-
         if self._remote:
             try:
                 require_version(self.mlflow, self.tracking_uri)
             except RunError as away:
                 return away
-        kind = RegistryAway if isinstance(error, OperationalError) else RunError
+        kind = RegistryAway if _is_away(error, remote=self._remote) else RunError
         return kind(f"MLflow at {self.tracking_uri}: {error}")
+
+
+def _is_away(error: Exception, *, remote: bool) -> bool:
+    """Whether an error says that the database does not answer now, or the server that is in front of it.
+
+    A server may tell its version while its database fails over, and be there again when it is asked for it. Then calls
+    have failed with 5xx, or without an answer, which MLflow tells as an error of 500 too.
+    """
+    from requests.exceptions import ConnectionError, HTTPError, Timeout
+    from sqlalchemy.exc import OperationalError
+
+    if isinstance(error, OperationalError) or isinstance(error.__cause__, OperationalError):
+        return True
+    if isinstance(error, HTTPError):  # of files
+        return remote and error.response is not None and error.response.status_code >= 500
+    if isinstance(error, OSError):
+        return remote and isinstance(error, ConnectionError | Timeout)
+    if getattr(error, "error_code", "") == "TEMPORARILY_UNAVAILABLE":
+        return True
+    return remote and getattr(error, "get_http_status_code", int)() >= 500
 
 
 def doubled(error: Exception) -> bool:

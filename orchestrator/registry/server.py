@@ -20,7 +20,7 @@ def require_version(mlflow: Any, address: str, seconds: int = 20) -> None:
     """Ask a server for its version, once.
 
     Raises:
-        RegistryAway: If it does not answer.
+        RegistryAway: If it does not answer, or with 5xx, as what stands in front of it does while it starts.
         RunError: If it refuses, is no MLflow server, or an older one.
     """
     from mlflow.utils.credentials import get_default_host_creds
@@ -34,6 +34,8 @@ def require_version(mlflow: Any, address: str, seconds: int = 20) -> None:
         cause = str(error).rsplit("Caused by", 1)[-1].strip(" ()")
         raise RegistryAway(f"{place}: not reachable ({cause}); start it, or correct mlflow.tracking_uri") from error
     text = str(answer.text).strip()
+    if answer.status_code >= 500:
+        raise RegistryAway(f"{place}: answers {answer.status_code} when asked for its version; see what it logs")
     if answer.status_code != 200:
         raise RunError(f"{place}: answers {answer.status_code} when asked for its version; is this an MLflow server?")
     try:

@@ -111,7 +111,6 @@ TESTED_BY = {
     "orchestrator/data/processes": "unit/orchestrator/data/test_build.py",
     "orchestrator/data/sources/digits": "unit/orchestrator/data/test_build.py",
     "orchestrator/data/sources/source": "unit/orchestrator/data/sources/test_folder.py",
-    "orchestrator/registry/connection": "unit/orchestrator/registry/test_runs.py",
     "orchestrator/registry/embedded": "integration/test_registry_moved.py",
     "orchestrator/registry/model": "integration/test_registry.py",
     "orchestrator/registry/server": "integration/test_registering.py",
