@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import onnx
 from safetensors.torch import load_file
 from torch import nn
 
@@ -148,6 +149,8 @@ def _files(given: Given, folder: Path) -> tuple[ImageData, dict[str, Path], dict
     if given.file.suffix != Path(name).suffix:
         raise InputError(f"{given.file}: target {given.target.name} runs {name}; give a file of that kind")
     forms = file_forms(given.file, given.target.batch)
+    if given.file.suffix == ".onnx":
+        _check_whole(given.file)
     _check_precision(given, quantised=forms.quantised)
     data = _images(given, forms.example.shape[1:])
     classes = answers(given.file, given.target, forms.example).shape[1:]
@@ -192,6 +195,17 @@ def _images(given: Given, input_size: tuple[int, ...]) -> ImageData:
         augment="imagenet" if given.crop else "none",
         normalisation=given.normalisation,
     )
+
+
+def _check_whole(file: Path) -> None:
+    """Refuse an ONNX file whose weights lie in another file: what is registered is one file, to the byte."""
+    model = onnx.load(str(file), load_external_data=False)
+    beside = {entry.value for w in model.graph.initializer for entry in w.external_data if entry.key == "location"}
+    if beside:
+        raise InputError(
+            f"{file}: its weights are in {', '.join(sorted(beside))}, and one file is registered; export it whole: "
+            "torch.onnx.export(..., external_data=False)"
+        )
 
 
 def _check_precision(given: Given, *, quantised: bool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from given_cases import ARCHITECTURE, SPACE, build_digits, timed, trained, write_parts
 
 from latency.graphs.export import export_onnx, export_program
@@ -90,6 +91,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(folder: Path, data: str, t
     (tmp_path / "torn.onnx").write_bytes((folder / "own.onnx").read_bytes()[:100])
     few = build_network(load_space({"base": "digits", "num_classes": 3}), ARCHITECTURE)
     export_onnx(few, SPACE.input_size, tmp_path / "few.onnx")
+    torch.onnx.export(few.eval(), (torch.zeros(1, *SPACE.input_size),), tmp_path / "apart.onnx", verbose=False)
     for number, (file, target, reason) in enumerate(
         (
             (folder / "own.onnx", "torch-cpu-1t", r"target torch-cpu-1t runs model\.pt2"),
@@ -98,6 +100,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(folder: Path, data: str, t
             (folder / "own.onnx", "macs", "nothing is measured on it"),
             (folder / "own.json", "ort-cpu-1t", "give --weights"),
             (tmp_path / "few.onnx", "ort-cpu-1t", r"outputs \(3,\) for an image; the data has 10 classes"),
+            (tmp_path / "apart.onnx", "ort-cpu-1t", r"its weights are in apart\.onnx\.data, .*external_data=False"),
             (tmp_path / "torn.onnx", "ort-cpu-1t", "not an ONNX model"),
             (tmp_path / "none.onnx", "ort-cpu-1t", "no such file"),
         )
