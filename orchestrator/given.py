@@ -214,12 +214,13 @@ def _check_precision(given: Given, *, quantised: bool) -> None:
     if given.file.suffix == ".pt2":
         kept = {weight.dtype for weight in load_program(given.file).state_dict.values() if weight.is_floating_point()}
         found = next((name for name, dtype in DTYPES.items() if kept == {dtype}), "mixed precision")
-    elif precision != "int8":
+    elif "int8" not in (precision, found):
         return  # its runtime computes in it
     if found != precision:
         raise InputError(
             f"{given.file}: in {found}, and target {given.target.name} runs {precision}: what is registered "
-            f"would not be what was measured; export it in {precision}, or give its architecture and weights"
+            f"would not be what was measured; export it in {precision}, name a target of {found}, or give its "
+            "architecture and weights"
         )
 
 

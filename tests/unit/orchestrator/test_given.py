@@ -96,6 +96,8 @@ def test_what_does_not_fit_is_refused_with_the_reason(folder: Path, data: str, t
         (
             (folder / "own.onnx", "torch-cpu-1t", r"target torch-cpu-1t runs model\.pt2"),
             (folder / "own.onnx", "ort-cpu-int8-1t", "in fp32, and target ort-cpu-int8-1t runs int8"),
+            (folder / "own-int8.onnx", "ort-cpu-1t", "in int8, and target ort-cpu-1t runs fp32.*name a target of int8"),
+            (folder / "own-int8.onnx", "openvino-cpu-bf16-1t", "in int8, and target openvino-cpu-bf16-1t runs bf16"),
             (folder / "fp32.pt2", "torch-cpu-bf16-1t", "in fp32, and target torch-cpu-bf16-1t runs bf16"),
             (folder / "own.onnx", "macs", "nothing is measured on it"),
             (folder / "own.json", "ort-cpu-1t", "give --weights"),
