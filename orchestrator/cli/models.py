@@ -71,7 +71,7 @@ def promote(
     opened = open_registries(storage, registry)
     holders = [r for r in opened if model in {network.model for network in r.networks()}]
     if len(holders) > 1:
-        raise InputError(f"{model} is in several registries: {', '.join(r.tracking_uri for r in holders)}; --registry")
+        raise InputError(f"{model} is in several registries: {', '.join(r.address for r in holders)}; --registry")
     now, before = (holders or opened)[0].promote(model, version, alias)
     if json:
         print_json({"alias": alias, "now": now.to_plain(), "before": None if before is None else before.to_plain()})

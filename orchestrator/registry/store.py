@@ -38,8 +38,13 @@ class Registry:
         tracking_uri: `sqlite:////abs/path/mlflow.db`, which keeps its artifacts in the folder `artifacts` beside it, or
             the http address of a tracking server.
         experiment: Name of the MLflow experiment.
-        create: False refuses an SQLite file that is not there, for commands that only read.
+        create: False refuses an SQLite file that is not there, and leaves one as it is, for commands that write no
+            network; in a folder that has another path now they read a copy of it.
         remake: What to tell whoever finds it lost or damaged: how to register again what is stored.
+
+    Attributes:
+        address: As given.
+        tracking_uri: What is opened: the address, or the copy.
 
     Raises:
         InputError: If the store is of a kind that keeps no files, or absent while `create` is False.
@@ -56,7 +61,7 @@ class Registry:
                 "or the http address of a server"
             )
         registry_address(tracking_uri)
-        self.tracking_uri, artifacts = tracking_uri, None
+        self.address, self.tracking_uri, artifacts = tracking_uri, tracking_uri, None
         if scheme == "sqlite":
             database = Path(tracking_uri.removeprefix("sqlite:///"))
             self._scratch = tempfile.TemporaryDirectory(prefix="onepath-registry-")
@@ -223,8 +228,9 @@ class Registry:
                 f"{model} version {version} was rejected, so nothing is named after it: {chosen.result.reason}"
             )
         before = next((network for network in of_model.values() if alias in network.aliases), None)
-        with self._calls():
-            self._client.set_registered_model_alias(model, alias, str(version))
+        home = Connection(self.address)  # what is read may be a copy
+        with home.calls():
+            home.client.set_registered_model_alias(model, alias, str(version))
         return chosen, before
 
     def lacks(self, results: Iterable[TrialResult]) -> list[str]:

@@ -53,7 +53,7 @@ def test_a_copy_serves_without_its_original(original: Path, copy: Path, tmp_path
     hidden = original.rename(original.with_name("hidden"))
     try:
         moved = copy.rename(tmp_path / "moved again")
-        registry = open_registry(moved, create=False)
+        registry = open_registry(moved)  # as `onepath sweep` does
         assert registry.pull("night", "ort-cpu-1t", tmp_path / "out", max_ms=9)["trial"] == "t"
         code = (
             f"import mlflow, numpy; mlflow.set_tracking_uri('sqlite:///{moved}/mlflow.db');"
@@ -64,6 +64,26 @@ def test_a_copy_serves_without_its_original(original: Path, copy: Path, tmp_path
         assert done.stdout.strip() == "3", done.stderr
     finally:
         hidden.rename(original)
+
+
+def test_who_reads_by_another_path_changes_nothing_for_who_writes(original: Path, tmp_path: Path) -> None:
+    """Said before: nothing; the networks that a running driver registered next were written to the other path."""
+    root = Path(shutil.copytree(original, tmp_path / "host"))
+    driver, database = open_registry(root), root / "mlflow.db"
+    before = database.read_bytes()
+    mounted = tmp_path / "container"  # the same files by another path, as in a mount
+    mounted.mkdir()
+    os.link(database, mounted / "mlflow.db")
+    shutil.copytree(root / "artifacts", mounted / "artifacts", copy_function=os.link)
+    reader = open_registry(mounted, create=False)
+    assert reader.pull("night", "ort-cpu-1t", tmp_path / "out", max_ms=9)["trial"] == "t"
+    assert database.read_bytes() == before
+    # A name is no address: it goes to the registry itself.
+    reader.promote("night-ort-cpu-1t", 1, "champion")
+    (network,) = driver.networks("night")
+    assert "champion" in network.aliases
+    register(driver, make_result("u"), tmp_path / "files")
+    assert len(list((root / "artifacts" / "models").iterdir())) == 2
 
 
 def test_a_copy_that_cannot_be_written_to_is_read_from_a_copy_of_its_database(copy: Path, tmp_path: Path) -> None:
@@ -87,6 +107,8 @@ def test_a_copy_that_cannot_be_written_to_is_read_from_a_copy_of_its_database(co
                 os.setuid(65534)
             settled = settle(database, "tests", readable, create=False)
             told = settled.read_bytes().count(artifacts_beside(database).as_uri().encode())
+            with pytest.raises(RunError, match=r"not be changed .*readonly.*; give rights"):
+                settle(database, "tests", readable, create=True)
             code = 0 if settled.parent == readable and told > 0 else 2
         finally:
             os._exit(code)
