@@ -7,6 +7,7 @@ import typer
 from supernet.errors import InputError, nearest
 
 if TYPE_CHECKING:
+    from orchestrator.data.storage import Storage as Folder
     from orchestrator.plan.trials import Job
     from orchestrator.registry.store import Registry
 
@@ -43,22 +44,39 @@ def stored_job(name: str, storage: str) -> "Job":
 
 
 def open_registry_of(sweep: str, storage: str, address: str | None) -> "Registry":
-    """Return the registry at an address, or the one of a sweep that was started before.
+    """Return the registry at an address, or the one of a sweep that was started before, or the storage's own.
 
     Raises:
-        InputError: If it is not there, or the storage holds no such sweep.
+        InputError: If it is not there, or the storage holds neither such a sweep nor a registry.
     """
+    from orchestrator.data.storage import Storage as Folder
+    from orchestrator.plan.trials import CONFIG_FILE
     from orchestrator.registry.queue import open_registry
     from orchestrator.registry.store import Registry
 
+    root = Folder(storage)
+    if address is None and not root.child(sweep).exists(CONFIG_FILE):
+        address = _own_registry(root)
     if address is not None:
         return Registry(address, create=False)
-    opened: Registry = open_registry(stored_job(sweep, storage), create=False)
+    try:
+        job = stored_job(sweep, storage)
+    except InputError as error:
+        raise InputError(f"{error}; --registry names a registry") from error
+    opened: Registry = open_registry(job, create=False)
     return opened
 
 
+def _own_registry(root: "Folder") -> str | None:
+    """Return the address of the registry beside the sweeps of a storage, where there is one.
+
+    It has networks under names of their own too (`onepath register`).
+    """
+    return f"sqlite:///{root.uri}/mlflow.db" if root.is_local and root.exists("mlflow.db") else None
+
+
 def open_registries(storage: str, address: str | None) -> "list[Registry]":
-    """Return the registry at an address, or those that the sweeps of a storage name.
+    """Return the registry at an address, or those that the sweeps of a storage name, and the storage's own.
 
     Raises:
         InputError: If there is none.
@@ -69,8 +87,11 @@ def open_registries(storage: str, address: str | None) -> "list[Registry]":
     if address is not None:
         return [open_registry_of("", storage, address)]
     root = Folder(storage)
-    sweeps = sweeps_in(root)
-    if not sweeps:
+    first = {stored_job(name, storage).run.mlflow.tracking_uri: name for name in reversed(sweeps_in(root))}
+    own = _own_registry(root)
+    if not first and own is None:
         raise InputError(f"no sweep in {root.uri} (--storage names another place, --registry a registry)")
-    first = {stored_job(name, storage).run.mlflow.tracking_uri: name for name in reversed(sweeps)}
-    return [open_registry_of(name, storage, None) for name in first.values()]
+    opened = [open_registry_of(name, storage, None) for name in first.values()]
+    if own is not None and not {None, own} & first.keys():
+        opened.append(open_registry_of("", storage, own))
+    return opened

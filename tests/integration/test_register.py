@@ -33,9 +33,9 @@ def test_a_file_from_elsewhere_is_registered_like_a_sweeps_network(tmp_path: Pat
     assert told["cost"] > 0
 
     address = f"sqlite:///{tmp_path}/onepath-runs/mlflow.db"
-    (listed,) = json.loads(onepath(tmp_path, "models", "--registry", address, "--json"))
+    (listed,) = json.loads(onepath(tmp_path, "models", "--json"))
     assert {**listed, "model": 0, "version": 0, "aliases": 0} == {**told, "model": 0, "version": 0, "aliases": 0}
-    pulled = ("pull", "elsewhere", "--target", "ort-cpu-1t", "--alias", "best", "--registry", address)
+    pulled = ("pull", "elsewhere", "--target", "ort-cpu-1t", "--alias", "best")
     assert "specialised elsewhere" in onepath(tmp_path, *pulled, "--pixels")
     folder = tmp_path / "elsewhere-ort-cpu-1t"
     assert (folder / "model.onnx").read_bytes() == file.read_bytes()

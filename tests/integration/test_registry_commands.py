@@ -133,6 +133,38 @@ def test_commands_start_no_registry_where_there_is_none(run: Run, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty"]
 
 
+def test_a_network_under_a_name_of_its_own_is_found_without_a_sweep(run: Run, tmp_path: Path) -> None:
+    """Said before: no sweep in ..."""
+    root = tmp_path / "own"
+    registry = open_registry(root)
+    registry.open_sweep("parts", {}, running=False)
+    register(registry, make_result("mine", sweep="parts"), tmp_path / "files")
+    where = ("--storage", str(root))
+
+    def check() -> None:
+        assert [entry["trial"] for entry in run("models", *where, "--json")] == ["mine"]
+        assert run("promote", "parts-ort-cpu-1t", "1", *where, "--json")["now"]["trial"] == "mine"
+        fetched = run("pull", "parts", "--target", "ort-cpu-1t", "--alias", "champion", *where, "--json")
+        assert fetched["trial"] == "mine"
+
+    check()
+    # Beside a sweep, too, that names this registry itself.
+    definition, _ = read_preset("runs", "quickstart")
+    changes = {"name": "night", "storage": str(root), "mlflow": {"tracking_uri": f"sqlite:///{root}/mlflow.db"}}
+    job = Job(resolved(check_run({**definition, **changes}, "night")), "")
+    job.store.write_json(CONFIG_FILE, dict(job.config))
+    check()
+    changes["mlflow"] = {"tracking_uri": f"sqlite:///{tmp_path}/of-the-team.db"}
+    job = Job(resolved(check_run({**definition, **changes}, "night")), "")
+    job.store.write_json(CONFIG_FILE, dict(job.config))
+    registry_of(job)
+    check()
+    with pytest.raises(InputError, match="no network of sweep 'part' in this registry; did you mean 'parts'"):
+        run("pull", "part", "--target", "ort-cpu-1t", "--alias", "best", *where)
+    with pytest.raises(InputError, match=r"no sweep 'parts' in .*; --registry names a registry"):
+        run("pull", "parts", "--target", "ort-cpu-1t", "--alias", "best", "--storage", str(tmp_path / "empty"))
+
+
 def test_aliases_that_were_lost_or_moved_are_put_right_and_users_own_stay(tmp_path: Path) -> None:
     registry = open_registry(tmp_path)
     registry.open_sweep("night", {})
