@@ -20,8 +20,9 @@ Floats = NDArray[np.float64]
 BEAM = 2000
 """Partial paths that are followed to find a good path before the exact pass; how many changes no result."""
 
-STEPS = 200
-"""Subgradient steps towards the least bound; any multipliers give a bound, better ones prune more."""
+STEPS, SHRINK = 200, 0.94
+"""Subgradient steps towards the least bound, each so much of the length of the last; any multipliers give a bound,
+better ones prune more."""
 
 
 def best_within_all(scores: Tensor, sums: Sequence[tuple[CostTable, float]]) -> Path:
@@ -41,18 +42,36 @@ def best_within_all(scores: Tensor, sums: Sequence[tuple[CostTable, float]]) -> 
     Source: multiple-choice knapsack in several dimensions by dynamic programming with bounds (Kellerer, Pferschy and
     Pisinger 2004, sections 9.3 and 11.4).
     """
+    used, search = _pass_of(scores, sums)
+    best = search.run(BEAM, -math.inf)
+    found = search.run(0, search.score(best) if best is not None else -math.inf)
+    chosen = found if found is not None else best
+    if chosen is None:
+        raise InputError(f"no path keeps all limits: {_told(sums, search.costs)}")
+    return tuple(int(js[choice]) for js, choice in zip(used, chosen, strict=True))
+
+
+def bound_within_all(scores: Tensor, sums: Sequence[tuple[CostTable, float]]) -> float:
+    """Return a sum of scores that no path within the limits exceeds: the Lagrangian bound, without a path.
+
+    For what `best_within_all` cannot bear: scores that are costs themselves. There every partial path may still win
+    by a hair, and none is dropped; how much the best of all has is known closely all the same.
+
+    Args:
+        scores: As of `best_within_all`.
+        sums: The same; at least one. What is returned means nothing where no path keeps them all.
+    """
+    return _pass_of(scores, sums)[1].most_score
+
+
+def _pass_of(scores: Tensor, sums: Sequence[tuple[CostTable, float]]) -> tuple[list[NDArray[np.intp]], "_Pass"]:
+    """Return the candidates in use of each position, and the pass over them."""
     points = scores.detach().double().cpu().numpy()
     used = [np.flatnonzero(points[i, : len(row)] > -math.inf) for i, row in enumerate(sums[0][0].candidates)]
     gains = [points[i, js] for i, js in enumerate(used)]
     costs = [np.array([[table.candidates[i][j] for table, _ in sums] for j in js]) for i, js in enumerate(used)]
     fixed, most = np.array([table.fixed for table, _ in sums]), np.array([limit for _, limit in sums])
-    search = _Pass(gains, costs, fixed, most)
-    best = search.run(BEAM, -math.inf)
-    found = search.run(0, search.score(best) if best is not None else -math.inf)
-    chosen = found if found is not None else best
-    if chosen is None:
-        raise InputError(f"no path keeps all limits: {_told(sums, costs)}")
-    return tuple(int(js[choice]) for js, choice in zip(used, chosen, strict=True))
+    return used, _Pass(gains, costs, fixed, most)
 
 
 def _told(sums: Sequence[tuple[CostTable, float]], costs: Sequence[Floats]) -> str:
@@ -77,6 +96,12 @@ class _Pass:
         self.weights = self._multipliers()
         reduced = [float((gain - cost @ self.weights).max()) for gain, cost in zip(gains, self.costs, strict=True)]
         self.bound = [*np.cumsum(reduced[::-1])[::-1], 0.0]
+
+    @property
+    def most_score(self) -> float:
+        """What no path within the limits scores more than, with room for rounding."""
+        top = float(self.bound[0] + (self.most - self.fixed) @ self.weights)
+        return top + 1e-12 * abs(top)
 
     def score(self, choices: Sequence[int]) -> float:
         """Return the sum of scores of a path."""
@@ -103,7 +128,13 @@ class _Pass:
         self.scale = np.append(self.scale, 1.0)
 
     def _multipliers(self) -> Floats:
-        """Return weights of the sums that make the bound small: subgradient steps, scaled by each sum's range."""
+        """Return weights of the sums that make the bound small: subgradient steps, scaled by each sum's range.
+
+        Lengths fall geometrically, whatever the size of a subgradient: the bound is piecewise linear in the weights,
+        and steps that shrink with the excess came to a stand far from its least where a limit was tight.
+
+        Source: Goffin 1977, convergence rates of subgradient methods.
+        """
         scale = self.scale
         height = max(sum(float(gain.max() - gain.min()) for gain in self.gains), 1e-300)
         room = (self.most - self.fixed) / scale
@@ -115,7 +146,8 @@ class _Pass:
             value = self.score(picks) - float(weights @ (total - room))
             if value < least:
                 best, least = weights, value
-            weights = np.maximum(0.0, weights + 4 * height / (1 + step) * (total - room))
+            over = (total - room) / max(float(np.linalg.norm(total - room)), 1e-300)
+            weights = np.maximum(0.0, weights + 4 * height * SHRINK**step * over)
         return np.asarray(best / scale)
 
     def run(self, width: int, beat: float) -> list[int] | None:

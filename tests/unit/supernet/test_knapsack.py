@@ -10,7 +10,7 @@ import torch
 from supernet.cost import CostTable, macs_table, params_table
 from supernet.errors import InputError
 from supernet.gates import ArchitectureParameters
-from supernet.knapsack import best_within_all
+from supernet.knapsack import best_within_all, bound_within_all
 from supernet.presets import load_space
 from supernet.proposals import best_within
 from supernet.rng import generator
@@ -56,6 +56,27 @@ def test_the_path_is_the_best_of_all_paths(num_sums: int, integer: bool) -> None
             best = max(sum(float(scores[i, j]) for i, j in enumerate(other)) for other in keeping)
             assert sum(float(scores[i, j]) for i, j in enumerate(path)) == pytest.approx(best, abs=1e-9)
     assert outcomes == {True, False} or num_sums == 1
+
+
+@pytest.mark.parametrize("num_sums", [1, 2, 4])
+def test_no_path_within_the_limits_has_more_than_the_bound(num_sums: int) -> None:
+    for seed in range(40):
+        scores, tables = problem(seed, num_sums, integer=False)
+        some = torch.multinomial(scores.softmax(1), 1, generator=generator("some", seed)).flatten().tolist()
+        sums = [(table, table.total(tuple(some))) for table in tables]
+        path = best_within_all(scores, sums)
+        assert sum(float(scores[i, j]) for i, j in enumerate(path)) <= bound_within_all(scores, sums)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_on_a_large_space_the_bound_is_close_however_tight_the_limits(share: float) -> None:
+    space = load_space("proxyless-imagenet")
+    sums = [(table, table.minimum + share * (table.maximum - table.minimum))
+            for table in (macs_table(space), params_table(space))]  # fmt: skip
+    scores = torch.rand(sums[0][0].matrix.shape, generator=generator("close"), dtype=torch.float64)
+    path = best_within_all(scores, sums)
+    best = sum(float(scores[i, j]) for i, j in enumerate(path))
+    assert best <= bound_within_all(scores, sums) <= 1.05 * best
 
 
 def test_with_one_sum_it_is_the_knapsack() -> None:
