@@ -4,6 +4,7 @@ Why here: the argmax of each position overshoots a budget or leaves it unused al
 meets it. Probabilities and cost tables are all that is known here; which one is taken is `derive`'s matter.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from supernet.cost import CostTable, add_up
 from supernet.errors import InputError
-from supernet.knapsack import best_within_all
+from supernet.knapsack import best_within_all, bound_within_all
 from supernet.limits import NO_LIMITS, Limits
 from supernet.space import Path
 
@@ -34,7 +35,8 @@ def best_within(scores: Tensor, costs: CostTable, budget: float, limits: Limits 
 
     Exact: the set of partial paths that no other partial path beats in both cost and score is carried from position
     to position (multiple-choice knapsack, Nemhauser and Ullmann 1969), no rounding of costs. Costs are added in the
-    order of `CostTable.total`, so the result's total keeps the budget to the last bit.
+    order of `CostTable.total`, so the result's total keeps the budget to the last bit. The set stays small unless
+    scores rise exactly with costs; for the dearest path there is `most_cost`.
 
     Args:
         scores: Shape (num_positions, max_candidates); candidates at -inf are not used.
@@ -56,6 +58,27 @@ def best_within(scores: Tensor, costs: CostTable, budget: float, limits: Limits 
         path.append(int(choices[state]))
         state = int(parents[state])
     return tuple(reversed(path))
+
+
+def most_cost(costs: CostTable, limits: Limits = NO_LIMITS, usable: Tensor | None = None) -> float:
+    """Return a cost that no path exceeds: that of the dearest one, or under limits on sums a close bound.
+
+    Not `best_within` with costs for scores: then no partial path beats another, and all of them are carried.
+
+    Args:
+        costs: What is counted.
+        limits: That paths keep.
+        usable: Bool, shape (num_positions, max_candidates): candidates that paths take; None for all.
+    """
+    barred = limits.mask(costs.matrix.shape)
+    if usable is not None:
+        barred |= ~usable.cpu()
+    rows = zip(costs.candidates, (~barred).tolist(), strict=True)
+    most = add_up(costs.fixed, [max(itertools.compress(row, taken)) for row, taken in rows])
+    if not limits.sums:
+        return most
+    scores = costs.matrix.masked_fill(barred, -math.inf)
+    return min(most, costs.fixed + bound_within_all(scores, [(limit.costs, limit.most) for limit in limits.sums]))
 
 
 def best_front(scores: Tensor, costs: CostTable) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +192,8 @@ def candidates_within(
 
     Of the paths drawn, the most probable ones are returned. The most probable path within the budget is among
     them where it uses the budget too; the most probable path of all may lie far below. Where nothing is drawn
-    within the slack, it is doubled until something is.
+    within the slack, it is doubled until something is. Limits on sums may leave few draws close under the budget:
+    if there are fewer than are wanted, paths close under the dearest of them are drawn besides.
 
     Args:
         probs: Shape (num_positions, max_candidates).
@@ -177,9 +201,9 @@ def candidates_within(
         budget: Limit that no returned path exceeds; None asks for the most probable path and plain draws.
         count: How many paths at most.
         generator: Source of the draws.
-        slack: Close under the budget means a cost from (1 - slack) * budget to the budget; where the largest
-            remaining path does not reach the budget, from (1 - slack) times its cost.
-        limits: That every returned path keeps too. Under them the largest remaining path is that of those that do.
+        slack: Close under the budget means a cost from (1 - slack) * budget to the budget; where no remaining path
+            reaches the budget, from (1 - slack) times what the dearest may cost, see `most_cost`.
+        limits: That every returned path keeps too.
 
     Raises:
         InputError: If no path with positive probability fits the budget and the limits.
@@ -189,18 +213,20 @@ def candidates_within(
         draws = torch.multinomial(probs.detach(), 4 * count, replacement=True, generator=generator)
         kept = [path for path in map(tuple, draws.T.tolist()) if limits.keep(path)]
         return list(dict.fromkeys([first, *kept]))[:count]
-    largest = costs.matrix.masked_fill((probs <= 0).cpu(), -torch.inf)
-    if limits == NO_LIMITS:
-        reach = min(budget, add_up(costs.fixed, largest.amax(1).tolist()))
-    else:
-        reach = costs.total(best_within(largest, costs, budget, limits))
-    drawn: list[Path] = []
-    while not drawn and slack < 1:
+    reach = min(budget, most_cost(costs, limits, probs > 0))
+
+    def close(reach: float, slack: float) -> list[Path]:
         low = (1 - slack) * reach
         near = draw_close(probs, costs, low, reach, NUM_PROPOSALS, generator)
         drawn = [path for path in near if limits.keep(path)]
-        drawn += [first] if costs.total(first) >= low else []
-        slack *= 2
+        return drawn + ([first] if costs.total(first) >= low else [])
+
+    drawn, wider = close(reach, slack), 2 * slack
+    while not drawn and wider < 1:
+        drawn, wider = close(reach, wider), 2 * wider
+    if limits.sums and len(set(drawn)) < count:
+        reach = max(map(costs.total, drawn), default=reach)
+        drawn = [path for path in (*drawn, *close(reach, slack)) if costs.total(path) >= (1 - slack) * reach]
     log_probs = probs.detach().log().tolist()
     # In the order of the draws where they are as probable: in that of their values, all would begin alike.
     distinct = sorted(

@@ -14,7 +14,7 @@ from orchestrator.plan.placement import Point
 from supernet.cost import CostTable
 from supernet.limits import NO_LIMITS, Limits
 from supernet.pool import Judged, fit_losses
-from supernet.proposals import best_front, best_within
+from supernet.proposals import best_front, best_within, most_cost
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -54,9 +54,10 @@ def expected_front(
     """Return what the values that may be asked for lead to, cheapest network first.
 
     The ends of the front are the networks worth having: the cheapest there is, and the cheapest of those that the
-    additive model of the judged paths expects the least loss of. Without judged paths the dear end is the dearest
-    network, and nothing is known of quality: it rises with the logarithm of the cost. Further limits move the ends;
-    what lies between is expected as if there were none on sums.
+    additive model of the judged paths expects the least loss of. Without judged paths the dear end is what the dearest
+    network costs (under limits on sums a close bound, see `most_cost`), and nothing is known of quality: it rises with
+    the logarithm of the cost. Further limits move the ends; what lies between is expected as if there were none on
+    sums.
 
     Args:
         costs: Of the target.
@@ -67,16 +68,18 @@ def expected_front(
         limits: That every network keeps besides.
     """
     known = _known(costs, pool, limits) if pool else None
-    ends = _ends(costs, costs.matrix, limits) if known is None else (float(known[0][0]), float(known[0][-1]))
+    if known is None:
+        ends = _cost_of_best(costs, -costs.matrix, limits), most_cost(costs, limits)
+    else:
+        ends = float(known[0][0]), float(known[0][-1])
     if weighted:
         return _of_weights(ends, known, reference, num_classes)
     return _of_budgets(ends, known)
 
 
-def _ends(costs: CostTable, scores: Tensor, limits: Limits) -> tuple[float, float]:
-    """Return what the cheapest network and that of the highest scores cost, of those that keep the limits."""
-    low, high = (costs.total(best_within(s, costs, math.inf, limits)) for s in (-costs.matrix, scores))
-    return low, high
+def _cost_of_best(costs: CostTable, scores: Tensor, limits: Limits) -> float:
+    """Return what the network of the highest scores costs, of those that keep the limits."""
+    return costs.total(best_within(scores, costs, math.inf, limits))
 
 
 def _known(costs: CostTable, pool: Sequence[Judged], limits: Limits) -> tuple[Floats, Floats]:
@@ -84,8 +87,8 @@ def _known(costs: CostTable, pool: Sequence[Judged], limits: Limits) -> tuple[Fl
     model = fit_losses(pool, [len(row) for row in costs.candidates])
     scores = (-model.effects).masked_fill(limits.mask(model.effects.shape), -math.inf)
     found, best = best_front(scores, costs)
-    low, high = _ends(costs, scores, limits)
-    first, last = (max(0, int(np.searchsorted(found, end, side="right")) - 1) for end in (low, high))
+    ends = (_cost_of_best(costs, s, limits) for s in (-costs.matrix, scores))
+    first, last = (max(0, int(np.searchsorted(found, end, side="right")) - 1) for end in ends)
     return found[first : last + 1], (model.constant - best)[first : last + 1]
 
 

@@ -2,19 +2,23 @@
 
 import itertools
 import math
+import time
+import tracemalloc
 
 import pytest
 import torch
 
-from supernet.cost import CostTable, macs_table
+from supernet.cost import CostTable, macs_table, params_table
 from supernet.errors import InputError
 from supernet.gates import ArchitectureParameters
+from supernet.limits import NO_LIMITS, Limit, Limits
 from supernet.presets import load_space
 from supernet.proposals import (
     best_front,
     candidates_within,
     draw_close,
     draw_uniform,
+    most_cost,
     most_probable,
     most_probable_within,
 )
@@ -155,6 +159,78 @@ def test_of_paths_that_are_as_probable_any_is_judged():
     even = torch.full((8, 3), 1 / 3, dtype=torch.float64)
     paths = candidates_within(even, costs, 50e6, 12, generator(0))
     assert all(len({path[position] for path in paths}) > 1 for position in range(8))
+
+
+def imagenet_milliseconds(seed):
+    """Return a table of milliseconds as a device might have measured them: in proportion to MACs, give or take 30 %."""
+    macs, draws = macs_table(load_space("proxyless-imagenet")), generator("ms", seed)
+    noise = 0.7 + 0.6 * torch.rand(macs.matrix.shape, generator=draws, dtype=torch.float64)
+    rows = (1e-7 * macs.matrix * noise + 0.001).tolist()
+    candidates = tuple(tuple(row[: len(costs)]) for row, costs in zip(rows, macs.candidates, strict=True))
+    return CostTable("device", "ms", 1.3, candidates)
+
+
+def limit_at(costs, share):
+    return Limit(costs, costs.minimum + share * (costs.maximum - costs.minimum))
+
+
+IMAGENET = load_space("proxyless-imagenet")
+MEMORY = ((2, 0), (3, 5))
+"""Candidates that a limit on peak memory forbids."""
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
+@pytest.mark.parametrize("limits", [
+    Limits(forbidden=MEMORY),
+    Limits((limit_at(params_table(IMAGENET), 0.5),), MEMORY),
+    Limits((limit_at(params_table(IMAGENET), 0.4), limit_at(macs_table(IMAGENET), 0.4))),
+])  # fmt: skip
+def test_further_limits_on_many_measured_milliseconds_take_neither_time_nor_memory(limits, share):
+    """No two sums of such milliseconds are equal: the front of cost against cost is every sum there is."""
+    start = time.perf_counter()
+    tracemalloc.start()
+    for seed in range(2):
+        costs = imagenet_milliseconds(seed)
+        probs = ArchitectureParameters(IMAGENET, generator("many", seed), std=1.0).probs().detach()
+        budget = costs.minimum + share * (costs.maximum - costs.minimum)
+        paths = candidates_within(probs, costs, budget, 8, generator("judge", seed), 0.1, limits)
+        assert len(paths) == 8
+        assert all(limits.keep(path) and costs.total(path) <= budget for path in paths)
+        assert min(map(costs.total, paths)) >= 0.9 * max(map(costs.total, paths))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 * 2**20
+    assert time.perf_counter() - start < 30
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 1.0])
+def test_no_path_costs_more_than_is_said_and_one_costs_nearly_as_much(share):
+    """Under limits on sums too, a limit on what is counted itself among them."""
+    for seed in range(20):
+        probs, costs = problem(seed, counts=(3, 4, 3, 4, 3, 4))
+        paths = every_path(probs, costs)
+        assert most_cost(costs, usable=probs > 0) == max(cost for _, cost in paths.values())
+        _, sizes = problem(seed + 100, counts=(3, 4, 3, 4, 3, 4))
+        for limits in (Limits((limit_at(sizes, share),)), Limits((limit_at(sizes, share), limit_at(costs, share)))):
+            kept = [cost for path, (_, cost) in paths.items() if limits.keep(path)]
+            if kept:
+                assert max(kept) <= most_cost(costs, limits, probs > 0) <= most_cost(costs, NO_LIMITS, probs > 0)
+    macs = macs_table(IMAGENET)
+    assert most_cost(macs, Limits((limit_at(macs, share),))) == pytest.approx(limit_at(macs, share).most, rel=2e-3)
+
+
+def test_where_limits_leave_few_draws_close_to_the_budget_those_below_are_judged_too():
+    params, costs = params_table(IMAGENET), imagenet_milliseconds(0)
+    even = torch.ones(costs.matrix.shape, dtype=torch.float64)
+    for row, known in zip(even, costs.candidates, strict=True):
+        row[len(known) :] = 0.0
+    limits = Limits((limit_at(params, 0.2),))
+    even /= even.sum(1, keepdim=True)
+    paths = candidates_within(even, costs, costs.maximum, 8, generator("few"), 0.1, limits)
+    totals = [costs.total(path) for path in paths]
+    assert max(totals) < 0.9 * most_cost(costs, limits), "none is close"
+    assert len(paths) > 5
+    assert min(totals) >= 0.9 * max(totals)
 
 
 def test_without_a_budget_the_most_probable_path_comes_first():

@@ -7,9 +7,10 @@ import random
 import pytest
 
 from orchestrator.plan.expected import ROOM, expected_front, rounded_up, table_error
-from supernet.cost import CostTable
+from supernet.cost import CostTable, params_table
 from supernet.limits import NO_LIMITS, Limit, Limits
 from supernet.pool import Judged, fit_losses
+from supernet.presets import load_space
 
 COSTS = CostTable("t", "ms", 0.5, ((0.0, 1.0, 2.5), (0.2, 0.9), (0.1, 0.4, 1.7)))
 COUNTS = CostTable("c", "1", 500.0, ((0.0, 1000.0, 2500.0), (200.0, 900.0), (100.0, 400.0, 1700.0)))
@@ -94,6 +95,18 @@ def test_nothing_is_expected_beyond_what_keeps_the_limits(most, weighted):
     free = Limits(forbidden=limits.forbidden)
     allowed = [path for path in PATHS if free.keep(path)]
     assert -expected(weighted=weighted, limits=free)[-1].quality == pytest.approx(min(map(model.loss, allowed)))
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_large_space_of_measured_milliseconds_has_ends_without_judged_paths(limited):
+    """No two of its sums are equal, so that the dearest network is not to be had from a front."""
+    params, draws = params_table(load_space("proxyless-imagenet")), random.Random(0)
+    costs = CostTable("t", "ms", 0.5, tuple(tuple(draws.uniform(0.1, 2) for _ in row) for row in params.candidates))
+    limits = Limits((Limit(params, 0.5 * params.maximum), Limit(costs, 0.6 * costs.maximum))) if limited else NO_LIMITS
+    for weighted in (False, True):
+        points = expected(costs, (), weighted=weighted, limits=limits)
+        assert points[-1].cost == pytest.approx(costs.maximum * (0.6 if limited else 1), rel=2e-3)
+        assert costs.minimum <= points[0].cost <= 0.6 * points[-1].cost
 
 
 def test_counts_are_exact_and_milliseconds_are_not():
