@@ -21,7 +21,7 @@ from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.trials import plan_trials
 from orchestrator.report.live import clock
 from supernet.cost import macs_table, params_table
-from supernet.estimators import make_estimator
+from supernet.estimators import EstimatorName, make_estimator
 from supernet.loop import SearchSettings
 from supernet.network import Supernet
 from supernet.presets import load_space
@@ -33,6 +33,13 @@ from supernet.training import resolved
 SWEEP_SECONDS, JOB_SECONDS, HERE_SECONDS, TABLE_SECONDS, MEASURE_SECONDS = 15.0, 15.0, 3.0, 15.0, 6.0
 WIDTHS_TRIED = 5
 """Widths of a baseline that are measured until that which is as fast as its rival is found, see `baselines.widest`."""
+
+FORWARD = 0.19
+"""What an image that only goes forward takes, of one of a weight step: `benchmarks/step.py` measured 1.9 for ten
+paths of `reinforce`, see docs/performance.md. Judged paths share their beginnings: judging takes no more."""
+
+ARCH_STEP: dict[EstimatorName, float] = {"two-path": 0.62, "one-path": 1.36, "reinforce": FORWARD}
+"""What an image of an architecture step takes, of one of a weight step, measured there too; of `reinforce` per path."""
 
 REST_BYTES = 16 * 2**20
 """Networks, registry and records of a small sweep."""
@@ -93,23 +100,25 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     arch_every = run.search.arch_every if run.search_settings.train_weights else 1
     arch_batch = run.search.arch_batch_size or run.search.batch_size
     weights = run.search.batch_size if run.search_settings.train_weights else 0
-    # An architecture step runs every candidate forward once: about as long as a weight step per two candidates.
-    candidates = max((len(p.candidates) for p in load_space(run.space).positions), default=1)
-    search = run.search.num_steps * (weights + arch_batch / max(arch_every, 1) * candidates / 2) * share
+    num_paths = run.search.num_samples if run.search.estimator == "reinforce" else 1
+    arch = ARCH_STEP[run.search.estimator] * num_paths * arch_batch / max(arch_every, 1)
+    search = run.search.num_steps * (weights + arch) * share
+    pool, judged = (count * _path_images(run) * FORWARD * share for count in _num_judged(run))
     train = run.train.num_steps * run.train.batch_size * share
     once = MEASURE_SECONDS + 2 * run.measure.network_seconds  # half of it for the networks beside
     measure = 2 * once  # when derived and as a file
     around = HERE_SECONDS if run.workers.is_one and not os.environ.get("RAY_ADDRESS") else JOB_SECONDS
-    trial = search + train + around + measure
+    trial = search + judged + train + around + measure
     widths = WIDTHS_TRIED * once
     baseline = widths + train + around + measure
     room = run.max_concurrent if run.workers.gpus else max(1, int(cores // (run.workers.max * run.workers.cpus)))
     tables = len([t for t in run.load_targets() if t.measured]) * (run.measure.table_seconds + TABLE_SECONDS)
     rounds = math.ceil(num_trials / min(run.max_concurrent, room))
-    total = SWEEP_SECONDS + tables + warmup + around + trial * rounds + baseline * num_baselines
+    total = SWEEP_SECONDS + tables + warmup + pool + around + trial * rounds + baseline * num_baselines
     phases = {
         "latency table": tables,
         "warm-up": warmup,
+        "judge paths": pool + judged * num_trials,
         "search": search * num_trials,
         "train": train * (num_trials + num_baselines),
         "measure": measure * num_trials + (measure + widths) * num_baselines,
@@ -125,6 +134,25 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
         "total_seconds": round(total, 1),
         "phase_seconds": {phase: round(seconds, 1) for phase, seconds in phases.items()},
     }
+
+
+def _num_judged(run: RunConfig) -> tuple[int, int]:
+    """Return how many paths are judged once for all trials, and how many by each: proposed ones, and a pool of its own.
+
+    Where there is no pool, as many random paths of the budget as were proposed are judged to compare with.
+    """
+    settings = run.derive
+    proposed = settings.num_candidates if settings.strategy != "most-probable" else 1
+    if run.weighted:
+        return settings.pool_size * run.fills_pool, proposed
+    if not settings.uses_pool:
+        return 0, 2 * proposed
+    return (settings.pool_size, proposed) if run.fills_pool else (0, settings.pool_size + proposed)
+
+
+def _path_images(run: RunConfig) -> int:
+    """Return the images that judge a path, at most: those that refit its batch norm, and of validation."""
+    return run.derive.recalibration_batches * run.search.batch_size + run.derive.max_validation_images
 
 
 def _num_trials(run: RunConfig) -> int:

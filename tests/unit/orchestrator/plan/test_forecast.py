@@ -6,7 +6,9 @@ import pytest
 from rich.console import Console
 
 from orchestrator.plan.check import check_run
-from orchestrator.plan.forecast import _image_seconds, forecast, forecast_table
+from orchestrator.plan.forecast import ARCH_STEP, FORWARD, _image_seconds, forecast, forecast_table
+from orchestrator.plan.ledger import PROPER
+from supernet.estimators import ESTIMATORS
 from supernet.network import Supernet
 from supernet.presets import load_space, read_preset
 
@@ -91,6 +93,36 @@ def test_baselines_are_counted_with_their_widths_and_training(found, no_steps):
     with table.capture() as captured:
         table.print(forecast_table(more))
     assert "12 at most, each" in captured.get()
+
+
+@pytest.mark.parametrize(("search", "weight_steps"), [
+    ({"estimator": "two-path"}, 0.62),
+    ({"estimator": "one-path"}, 1.36),
+    ({"estimator": "reinforce"}, 1.9),
+    ({"estimator": "reinforce", "num_samples": 20}, 3.8),
+])  # fmt: skip
+def test_an_architecture_step_takes_what_was_measured_of_its_estimator(search, weight_steps, no_steps):
+    base = definition(mode="independent")
+    every = base["search"]["arch_every"]
+    seconds = forecast(check_run({**base, "search": base["search"] | search}, "mine"))["phase_seconds"]["search"]
+    images = base["search"]["num_steps"] * base["search"]["batch_size"]
+    assert seconds == pytest.approx(6 * images * (1 + weight_steps / every) * 1e-3, abs=0.1)
+    assert set(ARCH_STEP) == set(ESTIMATORS)
+
+
+@pytest.mark.parametrize(("mode", "derive", "num_paths"), [
+    ("shared", {"strategy": "judged-pool", "pool_size": 50}, 50 + 6 * 7),
+    ("independent", {"strategy": "judged-pool", "pool_size": 50}, 6 * (50 + 7)),
+    ("shared", {"strategy": "judged"}, 6 * 2 * 7),
+    ("shared", {"strategy": "most-probable"}, 6 * 2),
+])  # fmt: skip
+def test_judging_is_forward_passes_of_a_pool_once_and_of_each_trials_paths(mode, derive, num_paths, no_steps):
+    settings = {"num_candidates": 7, "recalibration_batches": 4, "max_validation_images": 1000, **derive}
+    base = definition(mode=mode, derive=settings)
+    found = forecast(check_run(base, "mine"))
+    images = 4 * base["search"]["batch_size"] + 1000
+    assert found["phase_seconds"]["judge paths"] == pytest.approx(num_paths * images * FORWARD * 1e-3, abs=0.1)
+    assert set(found["phase_seconds"]) - {"workers"} <= set(PROPER)
 
 
 def test_no_sweep_is_shorter_than_one_of_its_trials(no_steps):
