@@ -22,11 +22,11 @@ from benchmarks.common import report, say, wanted
 from benchmarks.seeded import (
     NUM_TRIES,
     Seeded,
+    about,
     add_arguments,
     derive_settings,
     prepared,
     search_settings,
-    settings_of,
     table_of,
 )
 from latency.measuring.measure import Measurement, References, measure_network
@@ -304,7 +304,7 @@ def main() -> None:
     hits = [hit for seed in range(asked.seeds) for hit in run_seed(asked, seed)]
     by_target = {target: summary([hit for hit in hits if hit.target == target]) for target in asked.targets}
     spent = {"cpu_seconds": time.process_time() - start}
-    report({"settings": settings_of(asked), **summary(hits), "by_target": by_target, **spent}, as_json=asked.json)
+    report({**about(asked), **summary(hits), "by_target": by_target, **spent}, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def parser(description: str, *, batch: int) -> argparse.ArgumentParser:
 def environment(args: argparse.Namespace) -> dict[str, Any]:
     """Return where and how a benchmark ran."""
     device = torch.device(args.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "device": name,
         "torch": torch.__version__,
@@ -45,7 +45,8 @@ def environment(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of this machine's processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -90,7 +91,7 @@ def wanted(value: float, limit: float, *, most: bool) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any], *, as_json: bool) -> None:
-    """Print a result, as JSON or as one indented line per number."""
+    """Print a result, as JSON or as one indented line per number, and per row of a list."""
     print(json.dumps(result, indent=1) if as_json else "\n".join(_lines(result, 0)))
 
 
@@ -99,5 +100,8 @@ def _lines(value: Any, depth: int) -> Iterator[str]:
         if isinstance(item, dict):
             yield f"{'  ' * depth}{key}"
             yield from _lines(item, depth + 1)
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            yield f"{'  ' * depth}{key}"
+            yield from ("  " * (depth + 1) + ", ".join(_lines(row, 0)) for row in item)
         else:
             yield f"{'  ' * depth}{key}: {f'{item:.4g}' if isinstance(item, float) else item}"

@@ -1,15 +1,19 @@
 """A supernet that is warmed up for a short while, with its images, its judged pool and latency tables, in a folder.
 
-What the benchmarks of whole sweeps begin with. A killed run goes on.
+What the benchmarks of whole sweeps begin with. A killed run goes on, under the settings that it was begun with.
 """
 
 import argparse
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.common import say
-from benchmarks.macro.supernets import go_on, nothing_costs
+import torch
+
+from benchmarks.common import processor, say
+from benchmarks.macro.supernets import go_on, nothing_costs, seconds_of
 from latency.errors import MachineTooNoisy
 from latency.tables.build import build_table
 from latency.tables.table import LatencyTable
@@ -23,13 +27,17 @@ from supernet.judging import PathJudge
 from supernet.loop import Search, SearchSettings
 from supernet.network import Supernet
 from supernet.objective import ObjectiveSettings
-from supernet.plain import read_json, to_json
+from supernet.plain import parse_json, read_json, to_json
 from supernet.pool import Judged, pool_paths
 from supernet.presets import load_space
 from supernet.space import Space
 
 BATCH_SIZE, RECALIBRATION_BATCHES, NUM_TRIES = 64, 4, 3
-SUPERNET_FILE = "supernet.pt"
+SUPERNET_FILE, SETTINGS_FILE = "supernet.pt", "settings.json"
+
+WHAT_IS_RUN = ("json", "work", "targets", "fractions", "trials", "seeds", "table_seconds")
+"""Settings that may change from run to run: they say how much is run, not what comes of it. A table is measured once,
+however long; what follows from another one is told by its budget, see `require_budget`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,11 @@ class Seeded:
     judge: PathJudge
     folder: Path
 
+    @property
+    def warmup_seconds(self) -> float:
+        """CPU seconds of the warm-up, also of runs before."""
+        return seconds_of(self.folder / SUPERNET_FILE)
+
 
 def add_arguments(parser: argparse.ArgumentParser, *, work: str) -> None:
     """Add the settings that `prepared`, `search_settings` and `derive_settings` read."""
@@ -75,13 +88,52 @@ def add_arguments(parser: argparse.ArgumentParser, *, work: str) -> None:
     parser.add_argument("--work", type=Path, default=Path(work), help="folder that a killed run goes on from")
 
 
-def settings_of(asked: argparse.Namespace) -> dict[str, object]:
-    """Return the settings that decide what is found, for the report."""
-    return {key: value for key, value in vars(asked).items() if key not in ("json", "work")}
+def about(asked: argparse.Namespace) -> dict[str, Any]:
+    """Return what a report says of how it was made: machine, version and settings."""
+    settings = {key: value for key, value in vars(asked).items() if key not in ("json", "work")}
+    return {"processor": processor(), "torch": torch.__version__, "settings": settings}
+
+
+def require_settings(asked: argparse.Namespace) -> None:
+    """Write the settings that decide what is found to the work folder, or compare them with those that are there.
+
+    Raises:
+        InputError: If they differ: what is kept there was found under others.
+    """
+    file, mine = asked.work / SETTINGS_FILE, {k: v for k, v in vars(asked).items() if k not in WHAT_IS_RUN}
+    if not file.exists():
+        if any(asked.work.glob("seed-*")):
+            raise InputError(f"--work {asked.work}: what is kept there says no settings; take another --work")
+        write_whole(file, to_json(mine).encode())
+    kept: Mapping[str, object] = parse_json(file.read_bytes(), str(file))
+    for key in sorted(kept.keys() | mine.keys()):
+        if kept.get(key) != mine.get(key):
+            raise InputError(
+                f"--work {asked.work}: kept under {key} {kept.get(key)!r}, asked for is {mine.get(key)!r}; "
+                f"ask for the former, or take another --work"
+            )
+
+
+def require_budget(file: Path, kept: float, budget: float) -> None:
+    """Check that what a file keeps was found within the budget that the table of now gives.
+
+    Raises:
+        InputError: If the table is another one than then.
+    """
+    if kept != budget:
+        raise InputError(
+            f"{file}: kept within a budget of {kept!r}, the table now gives {budget!r}: it was measured anew since; "
+            f"take another --work"
+        )
 
 
 def prepared(asked: argparse.Namespace, seed: int) -> Seeded:
-    """Warm a supernet up and judge its pool, going on from what is kept."""
+    """Warm a supernet up and judge its pool, going on from what is kept.
+
+    Raises:
+        InputError: If what is kept was found under other settings, or images and space do not fit.
+    """
+    require_settings(asked)
     space, root, folder = load_space(asked.space), asked.work / "data", asked.work / f"seed-{seed}"
     num_classes = build(asked.source, str(root), validation_fraction=0.2, test_fraction=0.2, seed=0).num_classes
     if num_classes != space.num_classes:
@@ -138,9 +190,13 @@ def table_of(space: Space, target: Target, asked: argparse.Namespace) -> Latency
     Raises:
         MachineTooNoisy: If it stays so.
     """
-    for number in range(1, NUM_TRIES):
+    number = 1
+    while True:
         try:
             return build_table(space, target, asked.work / "tables", seconds=number * asked.table_seconds)
         except MachineTooNoisy as error:
-            say(f"{target.name}: {error}")
-    return build_table(space, target, asked.work / "tables", seconds=NUM_TRIES * asked.table_seconds)
+            text = str(error).replace("--seconds", "--table-seconds")  # as a benchmark calls it
+            if number == NUM_TRIES:
+                raise MachineTooNoisy(text) from error
+            say(f"{target.name}: {text}")
+            number += 1

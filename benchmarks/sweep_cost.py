@@ -25,13 +25,13 @@ from benchmarks.macro.supernets import seconds_of
 from benchmarks.seeded import (
     SUPERNET_FILE,
     Seeded,
+    about,
     add_arguments,
     derive_settings,
     judge_of,
     judged_pool,
     prepared,
     search_settings,
-    settings_of,
     table_of,
 )
 from latency.tables.estimate import cost_table
@@ -203,7 +203,7 @@ def main() -> None:
     ranges = {costs.name: Range(costs.minimum, costs.maximum) for costs in tables}
     warmup = seconds_of(seeded.folder / SUPERNET_FILE)
     told = summary(trials, warmup, seeded.pool.cpu_seconds, ranges, sorted(asked.trials))
-    report({"settings": settings_of(asked), **told}, as_json=asked.json)
+    report({**about(asked), **told}, as_json=asked.json)
 
 
 if __name__ == "__main__":
