@@ -3,35 +3,39 @@
     python -m benchmarks.budget_hits --json
 
 Per seed a supernet is warmed up for a short while and a pool of its paths judged; per target and budget alpha is
-searched on it and a network derived, measured on the way as in a sweep; then its file is measured and goes through the
-gate. Everything is kept in `--work`, and a killed run goes on. Two minutes: `--seeds 1 --targets ort-cpu-1t --fractions
-0.1 0.3 0.8 --warmup-steps 60 --search-steps 20 --table-seconds 5`. Targets that count need no quiet machine.
+searched on it and a network derived, measured on the way as in a sweep. Then its file is exported and measured, goes
+through the gate, and is measured once more if it passes.
+
+Everything is kept in `--work`, and a killed run goes on. CPU seconds are those of all runs; measuring, in processes of
+its own, is not in them. Two minutes: `--work budget-hits-runs/short --seeds 1 --targets ort-cpu-1t --fractions 0.1 0.3
+0.8 --warmup-steps 60 --search-steps 20 --table-seconds 5`. Targets that count need no quiet machine.
 """
 
 import argparse
+import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import torch
 
+from benchmarks.benches import Bench, Counted, Measured
 from benchmarks.common import report, say, wanted
 from benchmarks.seeded import (
-    NUM_TRIES,
     Seeded,
     about,
     add_arguments,
     derive_settings,
     prepared,
+    require_budget,
     search_settings,
-    table_of,
 )
-from latency.measuring.measure import Measurement, References, measure_network
 from latency.measuring.process import MeasuringProcess
-from latency.tables.estimate import cost_table
 from latency.target import Target, load_target
 from orchestrator.plan.requirements import GateConfig
 from orchestrator.trial.corrections import Correction, corrected
@@ -47,23 +51,29 @@ from supernet.plain import read_json, to_json
 from supernet.proposals import best_within
 from supernet.rng import generator
 from supernet.space import Path as Choices
-from supernet.space import Space
-from supernet.specialise import specialise
 
 CLOSE, MAX_OVER = 0.01, 0.03
 """A budget is used if no more than this share of it is left; measured before the gate, networks are no more over it."""
 
-NUM_CALIBRATION_IMAGES = 64
-"""Of int8."""
-
 
 @dataclass(frozen=True)
 class Attempt:
-    """A network that was derived: its cost by the target's table, and as its file was measured."""
+    """A network that was derived.
+
+    Attributes:
+        path: The network.
+        predicted: Its cost by the target's table.
+        costs: What its file took: once, and once more where the gate finds it too slow.
+    """
 
     path: Choices
     predicted: float
-    measured: float
+    costs: tuple[NetworkCost, ...]
+
+    @property
+    def cost(self) -> NetworkCost:
+        """What the gate goes by: the fastest, as in a sweep."""
+        return min(self.costs, key=lambda cost: cost.value)
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,8 @@ class Hit:
         nearest: Cost of the dearest path that keeps it, by the table.
         attempts: Networks in turn: before the gate, and after each of its corrections.
         reason: Why the gate rejects the last one; empty if it does not.
+        after: What the file of the last one took when it had passed; None if it has not.
+        cpu_seconds: Of this process: search, derivation and export.
     """
 
     target: str
@@ -85,26 +97,19 @@ class Hit:
     nearest: float
     attempts: tuple[Attempt, ...]
     reason: str
+    after: NetworkCost | None
+    cpu_seconds: float
 
-
-class Bench(Protocol):
-    """A target: its table, a measurement for the derivation and one of the delivered file."""
-
-    costs: CostTable
-    table_error: float
-
-    def measure(self, path: Choices) -> float:
-        """Return what a path takes, as measured while networks are derived."""
-        ...
-
-    def deliver(self, path: Choices) -> NetworkCost:
-        """Return what the file of a path takes."""
-        ...
+    @property
+    def figures(self) -> list[NetworkCost]:
+        """All that was measured of files."""
+        last = [self.after] if self.after else []
+        return [*(cost for attempt in self.attempts for cost in attempt.costs), *last]
 
 
 def try_budget(
     bench: Bench, derive: Callable[[CostTable, int], Choices], budget: float, gate: GateConfig
-) -> tuple[tuple[Attempt, ...], str]:
+) -> tuple[tuple[Attempt, ...], str, NetworkCost | None]:
     """Derive a network and send it through the gate, again with a corrected table as often as it may.
 
     Args:
@@ -114,7 +119,8 @@ def try_budget(
         gate: Its tolerances.
 
     Returns:
-        The attempts, and why the last one is rejected.
+        The attempts, why the last one is rejected, and what it took once more if it is not: chance has picked what
+        passes, and has no part in this.
     """
     attempts, corrections, reason = list[Attempt](), list[Correction](), ""
     while len(corrections) <= gate.max_corrections:
@@ -123,23 +129,48 @@ def try_budget(
         except InputError as error:  # no path keeps the budget by the corrected table
             reason = reason or str(error)
             break
-        predicted, cost = bench.costs.total(path), bench.deliver(path)
-        if _verdict(bench, budget, predicted, cost, gate).too_slow:
-            cost = min(cost, bench.deliver(path), key=lambda one: one.value)
-        attempts.append(Attempt(path, predicted, cost.value))
-        verdict = _verdict(bench, budget, predicted, cost, gate)
+        attempt = Attempt(path, bench.costs.total(path), (bench.deliver(path),))
+        if _verdict(bench, budget, attempt, gate).too_slow:
+            attempt = replace(attempt, costs=(*attempt.costs, bench.deliver(path)))
+        attempts.append(attempt)
+        verdict = _verdict(bench, budget, attempt, gate)
         reason = verdict.reason
         if not verdict.correctable:
             break
-        corrections.append(Correction(str(path), predicted, cost.value))
-    return tuple(attempts), reason
+        corrections.append(Correction(str(path), attempt.predicted, attempt.cost.value))
+    return tuple(attempts), reason, None if reason else bench.deliver(attempts[-1].path)
 
 
-def _verdict(bench: Bench, budget: float, predicted: float, cost: NetworkCost, gate: GateConfig) -> Verdict:
+def _verdict(bench: Bench, budget: float, attempt: Attempt, gate: GateConfig) -> Verdict:
     """Return what the gate says of costs alone: nothing is trained here, so accuracies are out of the question."""
-    costs = {"unit": bench.costs.unit, "predicted": predicted, "budget": budget, "cost": cost}
-    about = {"differences": {}, "counted": {}, "file": "", "wanted_top1": 0.0, "top1": 0.0, "num_images": 1}
-    return through_gate(Figures(**costs, **about, table_error=bench.table_error), gate)
+    figures = Figures(
+        unit=bench.costs.unit,
+        predicted=attempt.predicted,
+        table_error=bench.table_error,
+        budget=budget,
+        cost=attempt.cost,
+        differences={},
+        file="",
+        wanted_top1=0.0,
+        top1=0.0,
+        num_images=1,
+        counted={},
+    )
+    return through_gate(figures, gate)
+
+
+def measured_once(bench: Bench, budget: float) -> Callable[[Choices], float]:
+    """Return what measures paths for a derivation, each once, as a sweep does.
+
+    Where nothing beside a network tells a disturbance, one that is over the budget is measured again: the lower counts.
+    """
+
+    @cache
+    def measure(path: Choices) -> float:
+        figure = bench.measure(path)
+        return min(figure, bench.measure(path)) if bench.external and figure > budget else figure
+
+    return measure
 
 
 def dearest_within(costs: CostTable, budget: float) -> float:
@@ -150,23 +181,28 @@ def dearest_within(costs: CostTable, budget: float) -> float:
 def summary(hits: Sequence[Hit]) -> dict[str, Any]:
     """Return what is wanted of all budgets, and what came of it."""
     first = [hit.attempts[0] for hit in hits]
-    passed = [hit for hit in hits if not hit.reason]
+    passed = [(hit, hit.after) for hit in hits if hit.after]
     reachable = [hit for hit in hits if hit.nearest >= (1 - CLOSE) * hit.budget]
     used = [hit.attempts[0].predicted / hit.budget for hit in reachable]
-    before = [attempt.measured / hit.budget - 1 for attempt, hit in zip(first, hits, strict=True)]
-    after = [hit.attempts[-1].measured / hit.budget - 1 for hit in passed]
+    before = [attempt.costs[0].value / hit.budget - 1 for attempt, hit in zip(first, hits, strict=True)]
+    after = [cost.value / hit.budget - 1 for hit, cost in passed]
+    figures = [figure for hit in hits for figure in hit.figures]
     over = [attempt.predicted / hit.budget - 1 for hit in hits for attempt in hit.attempts]
     return {
         "num_budgets": len(hits),
         "predicted_over": wanted(max(over), 0.0, most=True),
         "num_reachable": len(reachable),
         "used_within_1_percent": wanted(_share([share >= 1 - CLOSE for share in used]), 1.0, most=False),
+        "median_used": statistics.median(used or [1.0]),
         "least_used": min(used, default=1.0),
         "measured_over_before_the_gate": wanted(max(before), MAX_OVER, most=True),
         "num_over_before_the_gate": sum(share > 0 for share in before),
         "num_corrected": sum(len(hit.attempts) > 1 for hit in hits),
         "num_rejected": len(hits) - len(passed),
         "measured_over_after_the_gate": wanted(max(after, default=0.0), 0.0, most=True),
+        "num_over_after_the_gate": sum(share > 0 for share in after),
+        "num_figures": len(figures),
+        "num_noisy_figures": sum(bool(figure.noise) for figure in figures),
     }
 
 
@@ -174,76 +210,23 @@ def _share(flags: Sequence[bool]) -> float:
     return sum(flags) / len(flags) if flags else 1.0
 
 
-class Counted:
-    """A target that counts: what its table says is what a network takes."""
+def run_seed(asked: argparse.Namespace, seeded: Seeded) -> Iterator[Hit]:
+    """Yield what comes of all targets and budgets under one seed; each is kept as soon as it is known.
 
-    table_error = 0.0
-
-    def __init__(self, target: Target, space: Space) -> None:
-        self.costs = cost_table(space, target, "")
-
-    def measure(self, path: Choices) -> float:
-        """Return the count."""
-        return self.costs.total(path)
-
-    def deliver(self, path: Choices) -> NetworkCost:
-        """Return the count."""
-        return NetworkCost.counted(self.costs.total(path))
-
-
-class Measured:
-    """A target of this machine: its table is built where it is missing, its networks share a process."""
-
-    def __init__(self, target: Target, process: MeasuringProcess, seeded: Seeded, asked: argparse.Namespace) -> None:
-        self.target, self.process = target, process
-        self.supernet, self.seconds = seeded.supernet, asked.network_seconds
-        self.images = next(iter(seeded.data.once("train", NUM_CALIBRATION_IMAGES)))[0].numpy()
-        table = table_of(self.supernet.space, target, asked)
-        self.costs, self.table_error, self.near = table.cost_table(), table.calibration.rms, table.calibration.near
-
-    def measure(self, path: Choices) -> float:
-        """Measure what a path takes at most, as far as the error is known."""
-        return self._measured(path).as_known.surely_within_ms
-
-    def deliver(self, path: Choices) -> NetworkCost:
-        """Measure what the file of a path takes."""
-        return NetworkCost.measured(self._measured(path))
-
-    def _measured(self, path: Choices) -> Measurement:
-        """Measure a path's network with the weights it has in the supernet; again if the machine was disturbed.
-
-        Beside networks of the table, as a sweep does.
-        """
-        space, architecture = self.supernet.space, self.supernet.space.architecture(path)
-        weights = specialise(self.supernet, architecture, inherit=True, seed=0).state_dict()
-        for _ in range(NUM_TRIES):
-            found = measure_network(
-                space,
-                architecture,
-                self.target,
-                weights=weights,
-                images=self.images,
-                seconds=self.seconds,
-                references=References(space, self.near(self.costs.total(path))),
-                run=self.process.run,
-            )
-            if not (found.noise or found.slowed):
-                break
-        return found
-
-
-def run_seed(asked: argparse.Namespace, seed: int) -> Iterator[Hit]:
-    """Yield what comes of all targets and budgets under one seed; each is kept as soon as it is known."""
-    seeded = prepared(asked, seed)
+    Raises:
+        InputError: If one was kept under another table.
+        RunError: If the machine has slowed down; nothing is kept of the budget that it was at.
+    """
     for target in map(load_target, asked.targets):
         with ExitStack() as stack:
-            bench: Bench | None = None
+            bench = _bench(target, seeded, asked, stack)
             for fraction in asked.fractions:
+                budget = bench.costs.minimum + fraction * (bench.costs.maximum - bench.costs.minimum)
                 file = seeded.folder / f"{target.name}-{fraction:g}.json"
                 if not file.exists():
-                    bench = bench or _bench(target, seeded, asked, stack)
-                    write_whole(file, to_json(_hit(bench, seeded, asked, fraction)).encode())
+                    write_whole(file, to_json(_hit(bench, seeded, asked, budget)).encode())
                 known: Hit = read_json(Hit, file.read_bytes(), str(file))
+                require_budget(file, known.budget, budget)
                 say(_line(known))
                 yield known
 
@@ -251,21 +234,17 @@ def run_seed(asked: argparse.Namespace, seed: int) -> Iterator[Hit]:
 def _bench(target: Target, seeded: Seeded, asked: argparse.Namespace, stack: ExitStack) -> Bench:
     if not target.measured:
         return Counted(target, seeded.supernet.space)
-    return Measured(target, stack.enter_context(MeasuringProcess(target)), seeded, asked)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="onepath-hits-"))
+    return Measured(target, stack.enter_context(MeasuringProcess(target)), Path(folder), seeded, asked)
 
 
-def _hit(bench: Bench, seeded: Seeded, asked: argparse.Namespace, fraction: float) -> Hit:
-    costs, name = bench.costs, bench.costs.name
-    budget = costs.minimum + fraction * (costs.maximum - costs.minimum)
+def _hit(bench: Bench, seeded: Seeded, asked: argparse.Namespace, budget: float) -> Hit:
+    start, costs, name = time.process_time(), bench.costs, bench.costs.name
     settings = search_settings(asked.search_steps, budget, train_weights=False)
     search = Search(seeded.supernet, costs, settings, seeded.data, seed=seeded.seed)
     while not search.done:
         search.step()
-
-    @cache
-    def measure(path: Choices) -> float:
-        figure = bench.measure(path)
-        return figure if figure <= budget else min(figure, bench.measure(path))
+    measure = measured_once(bench, budget)
 
     def derive(table: CostTable, number: int) -> Choices:
         question = Derivation(
@@ -280,12 +259,13 @@ def _hit(bench: Bench, seeded: Seeded, asked: argparse.Namespace, fraction: floa
         )
         return pick(question).path
 
-    attempts, reason = try_budget(bench, derive, budget, GateConfig())
-    return Hit(name, seeded.seed, budget, dearest_within(costs, budget), attempts, reason)
+    attempts, reason, after = try_budget(bench, derive, budget, GateConfig())
+    nearest, seconds = dearest_within(costs, budget), time.process_time() - start
+    return Hit(name, seeded.seed, budget, nearest, attempts, reason, after, seconds)
 
 
 def _line(hit: Hit) -> str:
-    shares = ", ".join(f"{a.predicted / hit.budget:.3f} ({a.measured / hit.budget:.3f})" for a in hit.attempts)
+    shares = ", ".join(f"{a.predicted / hit.budget:.3f} ({a.cost.value / hit.budget:.3f})" for a in hit.attempts)
     said = f"; rejected: {hit.reason}" if hit.reason else ""
     return f"seed {hit.seed}, {hit.target}, {hit.budget:.4g}: predicted (measured) shares of the budget {shares}{said}"
 
@@ -300,11 +280,16 @@ def main() -> None:
     parser.add_argument("--network-seconds", type=float, default=1.0)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    start = time.process_time()
-    hits = [hit for seed in range(asked.seeds) for hit in run_seed(asked, seed)]
-    by_target = {target: summary([hit for hit in hits if hit.target == target]) for target in asked.targets}
-    spent = {"cpu_seconds": time.process_time() - start}
-    report({**about(asked), **summary(hits), "by_target": by_target, **spent}, as_json=asked.json)
+    hits, spent = list[Hit](), 0.0
+    for seed in range(asked.seeds):
+        seeded = prepared(asked, seed)
+        hits += run_seed(asked, seeded)
+        spent += seeded.warmup_seconds + seeded.pool.cpu_seconds
+    targets = dict.fromkeys(hit.target for hit in hits)
+    by_target = {name: summary([hit for hit in hits if hit.target == name]) for name in targets}
+    spent += sum(hit.cpu_seconds for hit in hits)
+    told = {**summary(hits), "by_target": by_target, "cpu_seconds": spent}
+    report({**about(asked), **told}, as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,23 @@
 """What the benchmark of budgets calls kept and used: on a made-up target, also with derivations that are broken."""
 
 import itertools
+import json
 import random
+import sys
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
-from benchmarks.budget_hits import Hit, dearest_within, summary, try_budget
+from benchmarks.benches import NUM_WAITS, not_slowed
+from benchmarks.budget_hits import Hit, dearest_within, main, measured_once, summary, try_budget
+from latency.measuring.measure import Measurement
 from orchestrator.plan.requirements import GateConfig
 from orchestrator.trial.records import NetworkCost
 from supernet.cost import CostTable
 from supernet.derive import Derivation, DeriveSettings, pick
+from supernet.errors import RunError
 from supernet.pool import Judged, pool_paths
 from supernet.presets import load_space
 from supernet.rng import generator
@@ -26,7 +33,7 @@ SHARES = (0.2, 0.3, 0.5, 0.7, 0.9)
 class MadeUp:
     """A target whose networks take a little more or less than its table says, each always the same."""
 
-    costs, table_error = COSTS, 0.01
+    costs, table_error, external = COSTS, 0.01, False
 
     def __init__(self, off: float = 0.02, again: float = 0.0) -> None:
         self.off, self.again = off, again
@@ -70,8 +77,8 @@ def hits(bench=None, derived=honest, gate=None):
     bench, found = bench or MadeUp(), []
     for share in SHARES:
         budget = COSTS.minimum + share * (COSTS.maximum - COSTS.minimum)
-        attempts, reason = try_budget(bench, derived(bench, budget), budget, gate or GateConfig())
-        found.append(Hit("made-up", 0, budget, dearest_within(COSTS, budget), attempts, reason))
+        came = try_budget(bench, derived(bench, budget), budget, gate or GateConfig())
+        found.append(Hit("made-up", 0, budget, dearest_within(COSTS, budget), *came, cpu_seconds=1.0))
     return summary(found)
 
 
@@ -116,15 +123,85 @@ def test_files_that_take_more_than_the_networks_before_are_corrected_or_rejected
 
 def test_a_budget_that_nothing_keeps_any_more_is_rejected():
     bench = MadeUp(off=0.0, again=0.05)
-    attempts, reason = try_budget(bench, honest(bench, COSTS.minimum), COSTS.minimum, GateConfig())
+    attempts, reason, after = try_budget(bench, honest(bench, COSTS.minimum), COSTS.minimum, GateConfig())
     assert len(attempts) == 1
     assert "over the budget" in reason
+    assert after is None
 
 
 @pytest.mark.parametrize("share", [0.98, 0.995])
 def test_only_budgets_that_some_path_uses_are_asked_to_be_used(share):
     budget, path = COSTS.maximum / share, max(PATHS, key=COSTS.total)
-    attempts, reason = try_budget(MadeUp(0.0), lambda table, number: path, budget, GateConfig())
-    found = summary([Hit("made-up", 0, budget, COSTS.total(path), attempts, reason)])
+    came = try_budget(MadeUp(0.0), lambda table, number: path, budget, GateConfig())
+    found = summary([Hit("made-up", 0, budget, COSTS.total(path), *came, cpu_seconds=1.0)])
     assert found["num_reachable"] == (share >= 0.99)
     assert found["used_within_1_percent"]["met"]
+
+
+class InTurn(MadeUp):
+    """A target that takes given shares of what its table says, one after the other."""
+
+    def __init__(self, *shares):
+        super().__init__(off=0.0)
+        self.shares, self.external = list(shares), False
+
+    def measure(self, path):
+        return COSTS.total(path) * self.shares.pop(0)
+
+
+def test_the_first_figure_stands_before_the_gate_and_a_new_one_after_it():
+    budget, path = COSTS.maximum, max(PATHS, key=COSTS.total)
+    came = try_budget(InTurn(1.02, 0.99, 1.01), lambda table, number: path, budget, GateConfig())
+    found = summary([Hit("made-up", 0, budget, COSTS.total(path), *came, cpu_seconds=1.0)])
+    assert (found["num_corrected"], found["num_rejected"]) == (0, 0)
+    assert found["measured_over_before_the_gate"]["value"] == pytest.approx(0.02)
+    assert found["measured_over_after_the_gate"] == {"value": 0.01, "wanted": "<= 0", "met": False}
+    assert (found["num_over_before_the_gate"], found["num_over_after_the_gate"]) == (1, 1)
+    assert (found["num_figures"], found["num_noisy_figures"]) == (3, 0)
+
+
+def test_only_where_nothing_tells_a_disturbance_a_path_over_the_budget_is_measured_again():
+    path, bench = PATHS[0], InTurn(1.1, 0.9)
+    budget = COSTS.total(path)
+    assert measured_once(bench, budget)(path) == pytest.approx(1.1 * budget)
+    assert bench.shares == [0.9]
+    alone = InTurn(1.1, 0.9)
+    alone.external = True
+    measure = measured_once(alone, budget)
+    assert [measure(path), measure(path)] == [pytest.approx(0.9 * budget)] * 2
+
+
+def test_a_figure_of_a_machine_that_slowed_down_is_waited_for_and_never_counts():
+    quiet = Measurement(1.0, 0.01, 1.0, 9, None, "")
+    slow, noisy, waited = replace(quiet, machine=1.5), replace(quiet, noise="a neighbour"), list[float]()
+    figures = iter([slow, slow, slow, slow, quiet])
+    assert not_slowed(partial(next, figures), "here", waited.append) == quiet
+    assert len(waited) == 1
+    assert not_slowed(lambda: noisy, "here", waited.append).noise == "a neighbour"
+    with pytest.raises(RunError, match="target here: networks of the latency table are 50% slower"):
+        not_slowed(lambda: slow, "here", waited.append)
+    assert len(waited) == 1 + NUM_WAITS - 1
+
+
+def test_noisy_figures_are_counted():
+    cost = NetworkCost(1.0, 0.1, 1.0, "a neighbour")
+    attempts, _, _ = try_budget(MadeUp(0.0), lambda table, number: PATHS[0], COSTS.maximum, GateConfig())
+    told = summary([Hit("made-up", 0, COSTS.maximum, COSTS.maximum, attempts, "", cost, 1.0)])
+    assert (told["num_figures"], told["num_noisy_figures"]) == (2, 1)
+
+
+def test_a_whole_run_also_of_a_target_of_ones_own_goes_on_from_what_is_kept(monkeypatch, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("name: mine\nruntime: macs\n")
+    given = f"--space scattered-digits --targets {tmp_path / 'mine.yaml'} --fractions 0.3 0.8 --seeds 1"
+    given += " --warmup-steps 2 --search-steps 2 --pool-size 4 --candidates 2 --images 64 --json"
+
+    def run():
+        monkeypatch.setattr(sys, "argv", ["budget_hits", *given.split(), "--work", str(tmp_path / "runs")])
+        main()
+        return json.loads(capsys.readouterr().out)
+
+    first = run()
+    assert first["by_target"]["mine"]["num_budgets"] == 2
+    assert first["cpu_seconds"] > 0
+    assert 0 < first["least_used"] <= first["median_used"] <= 1
+    assert run() == first
