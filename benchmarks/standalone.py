@@ -1,9 +1,9 @@
 """Compares the network that a search finds with random ones of equal latency, all trained alone with one recipe.
 
 The settings of the search are those of `benchmarks.macro`, untouched; space and target are others, so the budget is a
-latency, the median of random paths. Everything is kept in `--work`, and a killed run goes on. What is found is trained
-with several seeds: their spread says what a difference between networks means. Latencies are the table's: build it with
-`onepath latency build`.
+latency, the median of random paths. Everything is kept in `--work`, by space, target and architecture, and a killed run
+goes on. What is found is trained with several seeds: their spread says what a difference between networks means.
+Latencies are the table's: build it with `onepath latency build`.
 """
 
 import argparse
@@ -64,7 +64,7 @@ class Trained:
 
 def choose(run: Run, data: MacroImages, costs: CostTable, count: int) -> Networks:
     """Return the networks to compare: one search for the found one, and `count` random ones of its budget."""
-    file = run.folder / "networks.json"
+    file = run.folder / costs.name / "networks.json"
     if not file.exists():
         supernet = train(run, data, say)
         space = supernet.space
@@ -97,8 +97,13 @@ def random_paths(costs: CostTable, budget: float, count: int, seed: int) -> tupl
 def train_alone(
     space: Space, path: Choices, name: str, seed: int, epochs: float, data: MacroImages, costs: CostTable, work: Path
 ) -> Trained:
-    """Return what a network comes to when it is trained alone, going on from its checkpoint."""
-    result, file = work / f"{name}-s{seed}.json", work / f"{name}-s{seed}.pt"
+    """Return what a network comes to when it is trained alone, going on from its checkpoint.
+
+    Both are kept by its architecture: another network of the same name is trained anew.
+    """
+    architecture = space.architecture(path)
+    kept = f"{name}-s{seed}-{architecture.id.partition(':')[2]}"
+    result, file = work / f"{kept}.json", work / f"{kept}.pt"
     if result.exists():
         known: Trained = read_json(Trained, result.read_bytes(), str(result))
         return known
@@ -106,7 +111,6 @@ def train_alone(
     plain = dict(read_settings()["train"])
     plain["num_steps"] = data.num_steps(epochs, plain["batch_size"])
     settings: TrainSettings = read(TrainSettings, plain, "settings.yaml.train")
-    architecture = space.architecture(path)
     network = build_network(space, architecture, seed=seed).to(memory_format=torch.channels_last)
     training = Training(network, settings, data, seed=seed)
     if file.exists():
@@ -118,7 +122,7 @@ def train_alone(
                 torch.save(training.state_dict(), part)
     training.finish()
     num_macs = count_cost(space, architecture)["num_macs"]
-    trained = Trained(name, seed, costs.total(path), num_macs, training.evaluate("test"))
+    trained = Trained(name, seed, costs.total(path), num_macs, training.evaluate("test").top1)
     write_whole(result, to_json(trained).encode())
     file.unlink(missing_ok=True)
     say(f"{name}, seed {seed}: {100 * trained.top1:.2f} %")
@@ -163,10 +167,10 @@ def main() -> int:
     torch.set_num_threads(asked.threads)
     space = load_space(asked.space)
     costs = cost_table(space, load_target(asked.target), asked.tables)
-    run = Run(asked.arm, asked.warmup_epochs, 0, asked.work, asked.space)
+    run = Run(asked.arm, asked.warmup_epochs, 0, asked.work / space.name, asked.space)
     data = MacroImages(asked.images, seed=0)
     networks = choose(run, data, costs, asked.networks)
-    work = run.folder / f"alone-e{asked.epochs:g}"
+    work = run.folder / costs.name / f"alone-e{asked.epochs:g}"
     wanted = [("found", networks.found, seed) for seed in range(asked.seeds)]
     wanted += [(f"random-{number}", path, 0) for number, path in enumerate(networks.random)]
     trained = []

@@ -1,9 +1,12 @@
 """The comparison of a found network with random ones: which these are, what is kept, what is said of spreads."""
 
+from dataclasses import replace
 from statistics import stdev
 
 import pytest
+import torch
 
+from benchmarks.common import OneBatch, batch_of
 from benchmarks.standalone import SLACK, Trained, random_paths, summary, train_alone
 from supernet.cost import macs_table
 from supernet.errors import RunError
@@ -25,17 +28,36 @@ def test_random_networks_take_as_much_as_the_budget_and_a_longer_list_begins_wit
 
 
 def test_what_was_trained_is_not_trained_again(tmp_path):
+    path = tuple(0 for _ in SPACE.positions)
     done = Trained("found", 2, 0.25, 1000, 0.5)
-    write_whole(tmp_path / "found-s2.json", to_json(done).encode())
+    kept = SPACE.architecture(path).id.removeprefix("mbconv-32px:")
+    write_whole(tmp_path / f"found-s2-{kept}.json", to_json(done).encode())
 
     class NoData:
         def num_steps(self, epochs, batch_size):
             raise RunError("it is trained again")
 
-    path = tuple(0 for _ in SPACE.positions)
     assert train_alone(SPACE, path, "found", 2, 1.0, NoData(), COSTS, tmp_path) == done
     with pytest.raises(RunError, match="again"):
         train_alone(SPACE, path, "found", 0, 1.0, NoData(), COSTS, tmp_path)
+    other = (1, *path[1:])
+    with pytest.raises(RunError, match="again"):
+        train_alone(SPACE, other, "found", 2, 1.0, NoData(), COSTS, tmp_path)
+
+
+def test_a_network_is_trained_and_judged(tmp_path):
+    class TwoSteps(OneBatch):
+        def num_steps(self, epochs, batch_size):
+            return 2
+
+    small = load_space("scattered-digits")
+    path, costs = tuple(0 for _ in small.positions), macs_table(small)
+    data = TwoSteps(*batch_of(small, 8, torch.device("cpu")))
+    trained = train_alone(small, path, "random-0", 1, 0.1, data, costs, tmp_path)
+    assert 0 <= trained.top1 <= 1
+    assert trained == replace(trained, name="random-0", seed=1, latency_ms=costs.total(path))
+    assert len(list(tmp_path.iterdir())) == 1, "the checkpoint goes when the result is kept"
+    assert train_alone(small, path, "random-0", 1, 0.1, data, costs, tmp_path) == trained
 
 
 def test_spreads_come_first_and_the_found_network_has_its_place():
