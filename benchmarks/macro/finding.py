@@ -84,11 +84,18 @@ def find(
     pool = fill_pool(run, supernet, ask)
     wanted = [(budget, estimator) for estimator in (NOTHING, *estimators) for budget in budgets]
     for budget, estimator in wanted:
-        if (budget, estimator) not in {(found.budget, found.estimator) for found in known}:
+        derived = {found.derivation for found in known if (found.budget, found.estimator) == (budget, estimator)}
+        if derived != set(derivations_of(estimator)):
+            known = [found for found in known if (found.budget, found.estimator) != (budget, estimator)]
             known += _found(run, supernet, data, ask, pool, budget, estimator)
             write_whole(file, to_json(known).encode())
             say(f"{run.folder.name}: found by {estimator} within {budget / 1e6:g} M MACs")
     return [found for found in known if (found.budget, found.estimator) in wanted]
+
+
+def derivations_of(estimator: EstimatorName | Literal["none"]) -> tuple[StrategyName, ...]:
+    """Return the derivations that make sense after a search by an estimator, or after none."""
+    return WITHOUT_SEARCH if estimator == NOTHING else AFTER_SEARCH
 
 
 def fill_pool(run: Run, supernet: Supernet, ask: PathJudge) -> Pool:
@@ -121,12 +128,12 @@ def _found(
     costs, start = macs_table(supernet.space), time.process_time()
     if estimator == NOTHING:
         even = [[1.0 / len(row)] * len(row) for row in costs.candidates]
-        probs, derivations = torch.tensor(even, dtype=torch.float64), WITHOUT_SEARCH
+        probs = torch.tensor(even, dtype=torch.float64)
     else:
-        probs, derivations = searched_probs(run, supernet, data, costs, budget, estimator), AFTER_SEARCH
+        probs = searched_probs(run, supernet, data, costs, budget, estimator)
     searched = time.process_time() - start
     found = []
-    for derivation in derivations:
+    for derivation in derivations_of(estimator):
         start = time.process_time()
         question = Derivation(
             probs,

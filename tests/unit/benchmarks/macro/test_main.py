@@ -113,6 +113,19 @@ def test_all_stages_run_and_a_second_run_finds_everything_done(run, tmp_path, mo
     assert run(*asked) == report
 
 
+def test_a_derivation_that_was_not_known_when_a_search_was_kept_is_made(run, tmp_path):
+    asked = ["--stages", "found", "--arms", "uniform", "--budgets", "60"]
+    report = run(*asked)
+    (file,) = (tmp_path / "runs").glob("*/found.json")
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps([row for row in kept if row["derivation"] != "judged-pool"]))
+    again = run(*asked)
+    assert [(row["estimator"], row["derivation"]) for row in again["found"]] == [
+        (row["estimator"], row["derivation"]) for row in report["found"]
+    ]
+    assert len(json.loads(file.read_text())) == len(kept)
+
+
 def test_counts_are_compared_with_the_table(run, table):
     assert run("--stages", "counts") == {"counts": {"equal": 6561, "num_networks": 6561}}
 
