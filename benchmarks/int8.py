@@ -27,10 +27,12 @@ from latency.measuring.process import run_job
 from latency.target import Target, load_target
 from orchestrator.cli.options import stored_job
 from orchestrator.data.batches import ImageData
-from orchestrator.plan.trials import OUTCOME_FILE, Job, plan_trials
+from orchestrator.plan.stored import known_trials
+from orchestrator.plan.trials import OUTCOME_FILE, Job, Trial
 from orchestrator.trial.deliver import top1
 from orchestrator.trial.files import network_of, stored_outcome
 from orchestrator.trial.stages import open_data
+from supernet.errors import InputError
 
 FP32 = "fp32"
 CHUNK = 500
@@ -42,6 +44,18 @@ def ways(num_images: int) -> dict[str, Quantisation]:
     for ranges, ends in product(("minmax", "percentile", "entropy"), (False, True)):
         found[f"{ranges}{', float ends' if ends else ''}"] = Quantisation(num_images, ranges, float_ends=ends)
     return found | {"minmax, per tensor": Quantisation(num_images, per_channel=False)}
+
+
+def with_networks(job: Job) -> list[Trial]:
+    """Return the trials of a sweep that have a network.
+
+    Raises:
+        InputError: If there are none.
+    """
+    found = [trial for trial in known_trials(job) if job.trial_store(trial).exists(OUTCOME_FILE)]
+    if not found:
+        raise InputError(f"sweep {job.run.name}: no trial has a network yet; finish it with `onepath sweep`")
+    return found
 
 
 def files_of(job: Job, folder: Path, data: ImageData, trial: Any, num_images: int) -> dict[str, Path]:
@@ -92,8 +106,8 @@ def main() -> None:
     args = parser.parse_args()
     job = replace(stored_job(args.sweep, args.storage), data_root=args.data)
     target = load_target(args.target)
-    done = [trial for trial in plan_trials(job.run) if job.trial_store(trial).exists(OUTCOME_FILE)]
-    networks = {trial.key: judged(job, trial, target, args.seconds, args.num_images) for trial in done}
+    found = with_networks(job)
+    networks = {trial.key: judged(job, trial, target, args.seconds, args.num_images) for trial in found}
     mean = {
         way: {
             f"{name}_lost": sum(found[FP32][name] - found[way][name] for found in networks.values()) / len(networks)
