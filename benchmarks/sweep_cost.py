@@ -136,7 +136,11 @@ def difference(trials: Sequence[Trial]) -> dict[str, Any]:
     Pairs of one seed share a supernet: the error is that between budgets, and several seeds tell more.
     """
     top1 = {(t.mode, t.seed, t.target, t.fraction): t.top1 for t in trials}
-    found = [top1["shared", *where] - other for (mode, *where), other in top1.items() if mode == "independent"]
+    found = [
+        top1["shared", seed, target, fraction] - other
+        for (mode, seed, target, fraction), other in top1.items()
+        if mode == "independent"
+    ]
     error = statistics.stdev(found) / math.sqrt(len(found))
     return {"mean": statistics.fmean(found), "standard_error": error, "num_pairs": len(found)}
 
