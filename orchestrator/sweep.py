@@ -33,7 +33,7 @@ from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
-from orchestrator.plan.trials import CONFIG_FILE, OUTCOME_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
+from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
 from orchestrator.registry.queue import Registering
 from orchestrator.report.cross import latencies_on
 from orchestrator.report.end import SweepEnd, describe
@@ -279,6 +279,7 @@ def _run_on_tune(
     """
     if not targets:
         return {}
+    from orchestrator.trial.files import is_trained
     from orchestrator.trial.placing import trials_left
     from orchestrator.trial.tuning import tune_trials
 
@@ -292,6 +293,11 @@ def _run_on_tune(
             registering.keys.add(trial.key)
             yield trial
 
+    def once_more() -> Iterator[Trial]:
+        for trial in again:
+            view.expect(trial.key)
+            yield trial
+
     def take(trial: Trial, result: TrialResult) -> None:
         if not result.finished:
             failed[trial.key] = result
@@ -299,7 +305,7 @@ def _run_on_tune(
         view.finished(trial.key, describe(result))
 
     def take_or_keep(trial: Trial, result: TrialResult) -> None:
-        if result.finished or not job.trial_store(trial).exists(OUTCOME_FILE):
+        if result.finished or not is_trained(job.trial_store(trial)):
             take(trial, result)
             return
         again.append(trial)
@@ -307,7 +313,5 @@ def _run_on_tune(
         view.say(f"{describe(result)}; tried once more after the others")
 
     tune_trials(job, expected(), costs, take_or_keep, max_concurrent, here=here)
-    for trial in again:
-        view.expect(trial.key)
-    tune_trials(job, iter(again), costs, take, max_concurrent, here=here)
+    tune_trials(job, once_more(), costs, take, max_concurrent, here=here)
     return failed

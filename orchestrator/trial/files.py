@@ -33,9 +33,11 @@ from orchestrator.plan.trials import (
     Trial,
 )
 from orchestrator.report.architecture import draw_network
+from orchestrator.trial.corrections import corrections_of
 from orchestrator.trial.place import Post
 from orchestrator.trial.records import Outcome, is_intact, known_evaluation, read_checked, read_record, write_beside
 from orchestrator.trial.stages import open_data
+from supernet.errors import RunError
 from supernet.network import build_network
 from supernet.plain import to_json
 from supernet.space import Architecture
@@ -152,6 +154,14 @@ def network_of(job: Job, outcome: Outcome, weights: bytes) -> nn.Module:
     network = build_network(job.space, Architecture.parse(outcome.architecture))
     network.load_state_dict(load(weights))
     return network.eval()
+
+
+def is_trained(store: Storage) -> bool:
+    """Return whether a trial has the network that its corrections ask for, so that only its delivery can be missing."""
+    try:
+        return stored_outcome(store)[0].num_corrections == len(corrections_of(store))
+    except RunError:
+        return False
 
 
 def stored_outcome(store: Storage) -> tuple[Outcome, bytes]:

@@ -27,7 +27,7 @@ from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, RESULT_FILE, WEIGH
 from orchestrator.report.end import describe
 from orchestrator.trial.corrections import corrected, corrections_of
 from orchestrator.trial.deliver import Bench
-from orchestrator.trial.files import files_of
+from orchestrator.trial.files import files_of, is_trained
 from orchestrator.trial.records import DamagedFile, Outcome, checksum, read_record, write_record
 from orchestrator.trial.trial import _outcome, finish, run_trial
 from supernet.cost import CostTable, params_table
@@ -89,6 +89,7 @@ class Scene:
 
     def train(self) -> None:
         """Take the costliest network within the limit, with random weights."""
+        assert not is_trained(self.store), "the network of fewer corrections does not count"
         known = corrections_of(self.store)
         self.note(f"train {len(known)}")
         costs, space = self.costs, self.job.space
@@ -104,6 +105,7 @@ class Scene:
         self.note(f"outcome {len(known)}")
 
     def measure(self, name: str, content: bytes, near_ms: float) -> Measurement:
+        assert is_trained(self.store)
         number = len(corrections_of(self.store))
         self.note(f"measure {number}")
         outcome = read_record(self.store, OUTCOME_FILE, Outcome)
