@@ -39,6 +39,11 @@ class MixedLayer(nn.Module):
         y: Tensor = self.candidates[index](x)
         return y
 
+    def start_at_zero(self) -> None:
+        """Have all candidates put out zeros until they are trained, where there is a shortcut beside them."""
+        for candidate in self.candidates if self.residual else ():
+            ops.start_at_zero(candidate)
+
     def living(self) -> list[int]:
         """Return the candidates that have not been dropped."""
         return [index for index, candidate in enumerate(self.candidates) if candidate is not None]
@@ -54,12 +59,13 @@ class Supernet(nn.Module):
     Args:
         space: What to build.
         seed: Seed of the weights.
+        zero_init_residual: Blocks beside a shortcut begin as if they were dropped, see `ops.start_at_zero`.
 
     Attributes:
         recompute: Keep only block boundaries for the backward pass and recompute inside blocks (less memory).
     """
 
-    def __init__(self, space: Space, *, seed: int = 0) -> None:
+    def __init__(self, space: Space, *, seed: int = 0, zero_init_residual: bool = False) -> None:
         super().__init__()
         self.space = space
         self.recompute = False
@@ -67,6 +73,10 @@ class Supernet(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.layers = nn.ModuleList(MixedLayer(layer) for layer in space.layers)
+        if zero_init_residual:
+            for layer in self.layers:
+                assert isinstance(layer, MixedLayer)
+                layer.start_at_zero()
         self.to(memory_format=torch.channels_last)
         self.position_layers = tuple(i for i, layer in enumerate(space.layers) if layer.searched)
 

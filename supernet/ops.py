@@ -100,6 +100,16 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
+def start_at_zero(module: nn.Module) -> None:
+    """Have a module that ends in batch norm put out zeros until it is trained; leave any other as it is.
+
+    Source: Goyal et al. 2017 (arXiv 1706.02677), section 5.1; `zero_init_residual` of torchvision's networks.
+    """
+    *_, last = module.modules()
+    if isinstance(last, nn.modules.batchnorm._BatchNorm) and last.affine:
+        nn.init.zeros_(last.weight)
+
+
 def activation_named(name: str) -> list[tuple[str, nn.Module]]:
     """Return the last part of a block: its activation, or nothing for "none".
 

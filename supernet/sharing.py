@@ -41,6 +41,9 @@ class SharingSettings:
             third as often as the stem (lead: arXiv 2503.10740, momentum and rates per operation group).
         candidate_momentum: Momentum of candidates, where it should not be `momentum`: what is drawn in a third of
             the steps remembers gradients of three times as many steps ago.
+        zero_init_residual: Fresh blocks beside a shortcut begin as if they were dropped (Goyal et al. 2017, arXiv
+            1706.02677). All paths begin alike then, and deep ones do not have to unlearn what untrained blocks add. Of
+            no effect where weights are not fresh.
         average: Decay per step of an exponential average of the weights, which replaces them after the last step;
             0 for none.
     """
@@ -51,6 +54,7 @@ class SharingSettings:
     distillation: Share = 0.0
     candidate_rate: Annotated[Positive, Field(le=100)] = 1.0
     candidate_momentum: Momentum | None = None
+    zero_init_residual: Flag = True
     average: Annotated[float, Strict(), Field(ge=0, lt=1)] = 0.0
 
     @pydantic.model_validator(mode="after")

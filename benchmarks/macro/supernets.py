@@ -43,7 +43,8 @@ class Run:
     def settings(self, data: MacroImages) -> SearchSettings:
         """Return the warm-up's settings."""
         written = read_settings()
-        plain = {**written["base"], **written["arms"][self.arm]}
+        base, arm = written["base"], written["arms"][self.arm]
+        plain = {**base, **arm, "sharing": base["sharing"] | arm.get("sharing", {})}
         plain["num_steps"] = data.num_steps(self.epochs, plain["batch_size"])
         settings: SearchSettings = read(SearchSettings, plain, f"settings.yaml.arms.{self.arm}")
         return settings
@@ -73,8 +74,9 @@ def nothing_costs(space: Space) -> CostTable:
 def train(run: Run, data: MacroImages, say: Callable[[str], None]) -> Supernet:
     """Return the trained supernet of a run, going on from its checkpoint."""
     space = load_space(run.space)
-    supernet = Supernet(space, seed=run.seed)
-    search = Search(supernet, nothing_costs(space), run.settings(data), data, seed=run.seed)
+    settings = run.settings(data)
+    supernet = Supernet(space, seed=run.seed, zero_init_residual=settings.sharing.zero_init_residual)
+    search = Search(supernet, nothing_costs(space), settings, data, seed=run.seed)
     go_on(search, run.folder / STATE_FILE, say)
     return supernet
 

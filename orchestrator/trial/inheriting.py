@@ -22,7 +22,9 @@ def first_supernet(job: Job) -> Supernet:
         InputError: If the earlier sweep is not there any more, or does not fit.
         RunError: If its weights are damaged, naming the file.
     """
-    supernet, source = Supernet(job.space, seed=job.run.seed), inherited(job.run)
+    run = job.run
+    supernet = Supernet(job.space, seed=run.seed, zero_init_residual=run.warmup.sharing.zero_init_residual)
+    source = inherited(run)
     if source is not None:
         weights = stored_weights(source.store)
         if source.space.num_classes != job.space.num_classes:

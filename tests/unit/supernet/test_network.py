@@ -56,6 +56,24 @@ def test_standalone_network_equals_the_supernet_on_its_path(name):
         )
 
 
+@pytest.mark.parametrize("op", ["mbconv", "plain"])
+def test_blocks_beside_a_shortcut_can_begin_as_if_they_were_dropped(op):
+    space = tiny_space(op, blocks=2)
+    images, _ = tiny_batch()
+    for zeroed in (False, True):
+        supernet = Supernet(space, seed=0, zero_init_residual=zeroed).double().train()
+        alike = zeroed and op == "mbconv"  # what does not end in batch norm begins as ever
+        dropped = supernet(images, (0, 2, 2))
+        for path in ((0, 0, 0), (0, 1, 2), (0, 2, 1)):
+            assert torch.equal(supernet(images, path), dropped) == alike
+        assert not torch.equal(supernet(images, (1, 2, 2)), dropped), "no shortcut"
+    supernet = Supernet(space, seed=0, zero_init_residual=True).double().train()
+    F.cross_entropy(supernet(images, (0, 0, 1)), tiny_batch()[1]).backward()
+    if op == "mbconv":
+        first = supernet.layers[supernet.position_layers[1]].candidates[0].project.bn
+        assert first.weight.grad.abs().max() > 0, "and they are trained"
+
+
 def test_different_paths_give_different_outputs():
     space, supernet = tiny_space(), tiny_supernet().eval()
     images = tiny_batch()[0]

@@ -86,6 +86,14 @@ def test_weights_are_those_of_the_earlier_sweep(root: Path, data: str) -> None:
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
+@pytest.mark.parametrize("zeroed", [True, False])
+def test_fresh_weights_begin_as_the_warm_up_asks(root: Path, data: str, zeroed: bool) -> None:
+    job = job_of(root, "fresh", data, 10, sharing={"zero_init_residual": zeroed})
+    wanted = Supernet(job.space, seed=job.run.seed, zero_init_residual=zeroed).state_dict()
+    found = first_supernet(job).state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
 def test_other_classes_have_a_fresh_classifier_and_nothing_else(root: Path, data: str) -> None:
     job = job_of(root, "other", data, 10, **{"from": "four"})
     found, fresh = first_supernet(job).state_dict(), Supernet(job.space, seed=job.run.seed).state_dict()
