@@ -139,8 +139,8 @@ def prepared(asked: argparse.Namespace, seed: int) -> Seeded:
     if num_classes != space.num_classes:
         raise InputError(f"--source {asked.source}: {num_classes} classes, and the space has {space.num_classes}")
     data = ImageData(root, input_size=space.input_size, seed=seed)
-    supernet = Supernet(space, seed=seed)
     settings = SearchSettings(num_steps=asked.warmup_steps, batch_size=BATCH_SIZE, learning_rate=0.1, arch_every=0)
+    supernet = Supernet(space, seed=seed, zero_init_residual=settings.sharing.zero_init_residual)
     go_on(Search(supernet, nothing_costs(space), settings, data, seed=seed), folder / SUPERNET_FILE, say)
     judge = judge_of(supernet, data, asked)
     file = folder / "pool.json"
