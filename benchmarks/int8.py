@@ -1,7 +1,7 @@
 """What int8 costs in accuracy and brings in time: each network of a sweep quantised in every way, beside its fp32 file.
 
     onepath sweep benchmarks/int8_sweep.yaml --storage int8-runs          # half an hour; wants the images in `cifar10`
-    python -m benchmarks.int8 int8-cifar10 --storage int8-runs --data int8-runs/data/cifar10-s0 --json
+    python -m benchmarks.int8 int8-cifar10 --storage int8-runs --data int8-runs/data/cifar10-s0-v0.1-t0.1 --json
 
 Ways are compared by their validation top-1. The files of one network are timed in the same interleaved rounds.
 """

@@ -21,11 +21,14 @@ SHOWN = 8
 def require_same_images(job: Job) -> None:
     """Note the sweep's data set, or compare it with the one that the sweep has begun with.
 
-    Only whoever holds the sweep may call this, before anything is made of the images.
+    Only whoever holds the sweep may call this, before anything is made of the images. A job without images, for which
+    nothing is left but to register, has none to compare.
 
     Raises:
         InputError: If it has begun with another one, with both fingerprints and the remedies.
     """
+    if not job.data_root:
+        return
     now = read_manifest(Storage(job.data_root)).fingerprint
     if has_begun(job) and job.store.exists(IMAGES_FILE):
         then = _noted(job)
