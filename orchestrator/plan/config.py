@@ -6,7 +6,6 @@ with what across sections (`check`), nor how anything is run.
 
 from dataclasses import replace
 from typing import Annotated, Any, Literal
-from urllib.parse import urlparse
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -15,17 +14,15 @@ from latency.graphs.quantise import Quantisation
 from latency.target import Target, load_target, read_target
 from orchestrator.data.augment import preset
 from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION
+from orchestrator.plan.addresses import registry_address, storage_address
 from orchestrator.plan.requirements import Budget, Counted, GateConfig, LimitsConfig, Strict
 from supernet.derive import DeriveSettings
-from supernet.errors import InputError, nearest
+from supernet.errors import InputError
 from supernet.loop import SearchSettings
 from supernet.objective import OBJECTIVES
 from supernet.plain import STRICT, Count, CountOrNone, Flag, Name, NotNegative, Positive, Text
 from supernet.specialise import TrainSettings
 
-STORAGES = ("file", "s3", "gs", "gcs", "abfs", "abfss")
-REGISTRIES = ("sqlite", "http", "https", "databricks", "databricks-uc")
-DATABASES = ("postgresql", "mysql", "mssql")
 SHARED = ("tables", "data", "artifacts", "mlflow.db")
 """What stands beside the sweeps in a storage: no sweep can be named so."""
 
@@ -34,29 +31,6 @@ def _of_its_own(name: str) -> str:
     if name.lower().startswith(SHARED[-1]) or name.lower() in SHARED:
         raise ValueError(f"the storage keeps {', '.join(SHARED)} beside its sweeps; use another name")
     return name
-
-
-def _storage(uri: str) -> str:
-    scheme = uri.partition("://")[0] if "://" in uri else "file"
-    if scheme not in STORAGES:
-        raise ValueError(f"unknown scheme {scheme!r}{nearest(scheme, STORAGES)}; or give a path")
-    return uri
-
-
-def registry_address(uri: str) -> str:
-    """Return an address that a registry may have; an InputError says what to give instead of another one."""
-    scheme = urlparse(uri).scheme.partition("+")[0]
-    if scheme in DATABASES:  # by itself MLflow would leave the networks' files in the working directory
-        raise InputError(
-            f"a {scheme} database keeps no files of networks; start `mlflow server` over it, with an artifact store "
-            "(--backend-store-uri, --artifacts-destination), and give the server's http address"
-        )
-    if scheme not in REGISTRIES:
-        raise InputError(
-            f"unknown scheme {scheme!r}{nearest(scheme, REGISTRIES)}; give the http address of a tracking server, or "
-            "sqlite:////absolute/path/mlflow.db"
-        )
-    return uri
 
 
 def _augment(name: str) -> str:
@@ -292,7 +266,7 @@ class RunConfig(Strict):
     deliver: DeliverConfig = DeliverConfig()
     gate: GateConfig = GateConfig()
     mlflow: MlflowConfig = MlflowConfig()
-    storage: Annotated[Text, AfterValidator(_storage)] = "onepath-runs"
+    storage: Annotated[Text, AfterValidator(storage_address)] = "onepath-runs"
     max_concurrent: Annotated[Count, Field(le=MAX_VALUES)] = 1
     baselines: Annotated[list[Text], Field(max_length=20)] = Field(default_factory=list)
     seed: Annotated[CountOrNone, Field(lt=2**31)] = 0

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from orchestrator.plan.config import registry_address
+from orchestrator.plan.addresses import registry_address
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import PREPROCESSING_FILE
 from orchestrator.registry.choice import Registered, Wish, check_alias, choose
