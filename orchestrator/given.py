@@ -23,6 +23,7 @@ from latency.precision import DTYPES
 from latency.target import Target
 from orchestrator.data.batches import ImageData, Normalisation
 from orchestrator.data.storage import Storage
+from orchestrator.plan.addresses import embedded_registry
 from orchestrator.plan.confusion import confusion_of
 from orchestrator.plan.continued import stored_config
 from orchestrator.plan.result import TrialResult
@@ -260,4 +261,4 @@ def registry_for(name: str, key: str, storage: str, address: str | None) -> tupl
             return open_registry(job), config
     if address is None and not root.is_local:
         raise InputError(f"storage {root.uri!r}: SQLite wants a local path; give --registry ADDRESS")
-    return Registry(address or f"sqlite:///{root.uri}/mlflow.db", experiment), config
+    return Registry(address or embedded_registry(root.uri), experiment), config

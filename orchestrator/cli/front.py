@@ -60,6 +60,7 @@ def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
     """Return what there is to look at, and commands that fetch a network and show the registry."""
     if not done:
         return []
+    from orchestrator.plan.addresses import embedded_registry
     from orchestrator.registry.choice import rank
     from orchestrator.report.rows import limit_text
 
@@ -72,5 +73,5 @@ def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
         *(f"{what} {job.store.child(file).uri}" for what, file in REPORTS if job.store.exists(file)),
         "next:",
         f"  onepath pull {job.run.name} --target {best.target} {option} {limit}{storage}",
-        f"  mlflow ui --backend-store-uri {job.run.mlflow.tracking_uri or f'sqlite:///{job.root.uri}/mlflow.db'}",
+        f"  mlflow ui --backend-store-uri {job.run.mlflow.tracking_uri or embedded_registry(job.root.uri)}",
     ]

@@ -72,7 +72,9 @@ def _own_registry(root: "Folder") -> str | None:
 
     It has networks under names of their own too (`onepath register`).
     """
-    return f"sqlite:///{root.uri}/mlflow.db" if root.is_local and root.exists("mlflow.db") else None
+    from orchestrator.plan.addresses import EMBEDDED, embedded_registry
+
+    return embedded_registry(root.uri) if root.is_local and root.exists(EMBEDDED) else None
 
 
 def open_registries(storage: str, address: str | None) -> "list[Registry]":

@@ -11,6 +11,9 @@ STORAGES = ("file", "s3", "gs", "gcs", "abfs", "abfss")
 REGISTRIES = ("sqlite", "http", "https", "databricks", "databricks-uc")
 DATABASES = ("postgresql", "mysql", "mssql")
 
+EMBEDDED = "mlflow.db"
+"""The registry of a storage itself, beside its sweeps."""
+
 
 def storage_address(uri: str) -> str:
     """Return an address that a storage may have, or a path.
@@ -22,6 +25,11 @@ def storage_address(uri: str) -> str:
     if scheme not in STORAGES:
         raise InputError(f"unknown scheme {scheme!r}{nearest(scheme, STORAGES)}; or give a path")
     return uri
+
+
+def embedded_registry(root: str) -> str:
+    """Return the address of the registry in a storage, which is a folder."""
+    return f"sqlite:///{root}/{EMBEDDED}"
 
 
 def registry_address(uri: str) -> str:

@@ -14,7 +14,7 @@ from latency.graphs.quantise import Quantisation
 from latency.target import Target, load_target, read_target
 from orchestrator.data.augment import preset
 from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION
-from orchestrator.plan.addresses import registry_address, storage_address
+from orchestrator.plan.addresses import EMBEDDED, registry_address, storage_address
 from orchestrator.plan.requirements import Budget, Counted, GateConfig, LimitsConfig, Strict
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError
@@ -23,7 +23,7 @@ from supernet.objective import OBJECTIVES
 from supernet.plain import STRICT, Count, CountOrNone, Flag, Name, NotNegative, Positive, Text
 from supernet.specialise import TrainSettings
 
-SHARED = ("tables", "data", "artifacts", "mlflow.db")
+SHARED = ("tables", "data", "artifacts", EMBEDDED)
 """What stands beside the sweeps in a storage: no sweep can be named so."""
 
 

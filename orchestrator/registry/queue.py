@@ -20,6 +20,7 @@ from typing import Any
 
 from orchestrator.data.format import SPLITS, read_manifest
 from orchestrator.data.storage import Storage
+from orchestrator.plan.addresses import embedded_registry
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials
@@ -45,7 +46,7 @@ def open_registry(job: Job, *, create: bool = True) -> Any:
         return Registry(run.mlflow.tracking_uri, run.mlflow.experiment, create=create, remake=remake)
     if not root.is_local:
         raise InputError(f"mlflow.tracking_uri: needed with storage {root.uri!r}; SQLite wants a local path")
-    return Registry(f"sqlite:///{Path(root.uri) / 'mlflow.db'}", run.mlflow.experiment, create=create, remake=remake)
+    return Registry(embedded_registry(root.uri), run.mlflow.experiment, create=create, remake=remake)
 
 
 def folder_of(job: Job) -> Folder:
