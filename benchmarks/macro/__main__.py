@@ -6,6 +6,7 @@ accuracy; `found` searches it under budgets, and says how good what is found is;
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from benchmarks.common import say
 from benchmarks.macro.finding import Found, Pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge
-from benchmarks.macro.plots import draw_found
+from benchmarks.macro.plots import draw_epochs, draw_found
 from benchmarks.macro.ranking import FEWEST, mean_ranking, ranking
 from benchmarks.macro.results import tell
 from benchmarks.macro.supernets import SPACE, Run, read_settings, spent, train
@@ -96,7 +97,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("macro-runs"), help="where supernets are kept")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--arms", nargs="+", choices=arms, default=arms[:1])
-    parser.add_argument("--epochs", type=float, default=8.0)
+    parser.add_argument("--epochs", nargs="+", type=float, default=[8.0], help="of the warm-up; several for a curve")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--networks", type=int, default=600, help="distinct ones that are judged, of 3,969")
@@ -107,6 +108,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one line instead of many")
     parser.add_argument("--output", type=Path, help="also write the result, with version and settings, to this file")
     parser.add_argument("--png", type=Path, help="draw what was found into this file")
+    parser.add_argument("--curve", type=Path, help="draw how well supernets rank, over their epochs, into this file")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     report: dict[str, Any] = {}
@@ -122,12 +124,14 @@ def main() -> int:
             rows: list[dict[str, object]] = []
             for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
                 data = MacroImages(asked.images, seed=seed)
-                for arm in asked.arms:
-                    row = run_stage(Run(arm, asked.epochs, seed, asked.work), data, asked)
+                for arm, epochs in itertools.product(asked.arms, asked.epochs):
+                    row = run_stage(Run(arm, epochs, seed, asked.work), data, asked)
                     rows += row if isinstance(row, list) else [row]
             report[stage] = mean_ranking(rows) if stage == "ranking" else rows
     if asked.png and "found" in report:
         draw_found(report["found"], read_truth(asked.truth), asked.png)
+    if asked.curve and "ranking" in report:
+        draw_epochs(report["ranking"]["each"], asked.curve)
     tell(report, asked.output, in_one_line=asked.json)
     return 0
 

@@ -40,10 +40,11 @@ def ranking(judged: Sequence[Judged], truth: Mapping[Path, Truth], pool_size: in
 
 
 def mean_ranking(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the means over the seeds of one arm, how many seeds those are, and the rows of all arms beneath."""
-    first = [row for row in rows if row["arm"] == rows[0]["arm"]]
+    """Return the means over the seeds of the first arm's longest warm-up, how many those are, and all rows beneath."""
+    longest = max(row["epochs"] for row in rows)
+    first = [row for row in rows if (row["arm"], row["epochs"]) == (rows[0]["arm"], longest)]
     means = {name: sum(row[name] for row in first) / len(first) for name in SUMMARY}
-    about = {"arm": rows[0]["arm"], "epochs": rows[0]["epochs"], "num_networks": rows[0]["num_networks"]}
+    about = {"arm": rows[0]["arm"], "epochs": longest, "num_networks": rows[0]["num_networks"]}
     return {**means, **about, "seeds": len(first), "each": list(rows)}
 
 

@@ -113,6 +113,15 @@ def test_all_stages_run_and_a_second_run_finds_everything_done(run, tmp_path, mo
     assert run(*asked) == report
 
 
+def test_how_well_supernets_rank_is_drawn_over_their_epochs(run, tmp_path):
+    report = run(
+        "--stages", "ranking", "--arms", "uniform", "--epochs", "2", "4", "--curve", str(tmp_path / "curve.png")
+    )
+    assert [row["epochs"] for row in report["ranking"]["each"]] == [2.0, 4.0]
+    assert report["ranking"]["epochs"] == 4.0
+    assert Image.open(tmp_path / "curve.png").size[0] > 500
+
+
 def test_a_derivation_that_was_not_known_when_a_search_was_kept_is_made(run, tmp_path):
     asked = ["--stages", "found", "--arms", "uniform", "--budgets", "60"]
     report = run(*asked)
@@ -169,10 +178,15 @@ def test_the_model_ranks_what_it_was_fitted_to_by_the_others_and_the_rest_as_uns
     assert ranking(noisy, truth, 60)["tau"] < 0.4  # its own judgements are not what it ranks the others by
 
 
-def test_seeds_are_summed_up_for_the_first_arm():
+def test_seeds_are_summed_up_for_the_longest_warm_up_of_the_first_arm():
     rows = [
-        {"arm": arm, "epochs": 2.0, "seed": seed, "num_networks": 9, "tau": tau, "tau_upper_half": tau / 2}
-        for arm, seed, tau in (("uniform", 0, 0.5), ("fair", 0, 0.9), ("uniform", 1, 0.7))
+        {"arm": arm, "epochs": epochs, "seed": seed, "num_networks": 9, "tau": tau, "tau_upper_half": tau / 2}
+        for arm, epochs, seed, tau in (
+            ("uniform", 1.0, 0, 0.1),
+            ("uniform", 2.0, 0, 0.5),
+            ("fair", 2.0, 0, 0.9),
+            ("uniform", 2.0, 1, 0.7),
+        )
     ]
     found = mean_ranking(rows)
     assert (found["tau"], found["tau_upper_half"], found["seeds"]) == (pytest.approx(0.6), pytest.approx(0.3), 2)
