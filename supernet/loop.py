@@ -157,7 +157,7 @@ class Search:
 
         Raises:
             RunError: If the search has collapsed: a loss that is not finite, or skips everywhere although
-                the budget would pay for more.
+                the budget and all limits would pay for more.
         """
         settings, step = self.settings, self.step_index
         loss = None
@@ -182,8 +182,7 @@ class Search:
         if self.done or (step + 1) % settings.check_every == 0:
             check_loss(step, record.loss)
         if self.objective:
-            skips = record.skip_share if self.objective.has_room(probs) else 0.0  # else a limit asks for them
-            check_distribution(step, record.expected_cost, skips, self.objective)
+            check_distribution(step, probs, self.zero, self.objective)
         return record
 
     def _path_probs(self) -> Tensor:

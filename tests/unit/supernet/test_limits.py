@@ -105,7 +105,6 @@ def test_without_limits_nothing_is_added() -> None:
     value = torch.ones((), dtype=torch.float64, requires_grad=True)
     assert objective.with_limits(value, torch.eye(3, dtype=torch.float64)) is value
     assert objective.terms == []
-    assert objective.has_room(torch.eye(3, dtype=torch.float64))
 
 
 def alpha_of(search: Search) -> torch.Tensor:

@@ -273,13 +273,24 @@ def test_a_loss_that_is_not_a_number_ends_the_search(train_weights):
     assert 3 <= search.step_index <= 8
 
 
-@pytest.mark.parametrize(("reference", "collapsed"), [(0.9, True), (0.0, False)])
-def test_a_collapse_to_skips_is_said_unless_the_budget_asks_for_it(reference, collapsed):
-    budget = COSTS.minimum + reference * (COSTS.maximum - COSTS.minimum)
-    search = search_of(replace(SETTINGS, objective=ObjectiveSettings(kind="budget", reference=budget)))
+@pytest.mark.parametrize(
+    ("kind", "blocks", "reference", "collapsed"),
+    [
+        ("budget", 3, 0.9, True),
+        ("budget", 3, 0.0, False),  # the budget asks for it
+        ("budget", 2, 0.9, False),  # two blocks of no use
+        ("add_linear", 3, 0.9, False),  # the weight may ask for it
+        ("mul_log", 3, 0.9, False),
+    ],
+)
+def test_a_collapse_to_skips_is_said_unless_it_may_be_right(kind, blocks, reference, collapsed):
+    space = tiny_space(blocks=blocks)
+    costs = tiny_costs(space)
+    asked = ObjectiveSettings(kind, reference=costs.minimum + reference * (costs.maximum - costs.minimum))
+    search = Search(tiny_supernet(space), costs, replace(SETTINGS, objective=asked), TinyData(space), seed=0)
     with torch.no_grad():
         search.alpha.logits[1:, 2] = 30.0
-        search.alpha.logits[0, COSTS.candidates[0].index(min(COSTS.candidates[0]))] = 30.0
+        search.alpha.logits[0, costs.candidates[0].index(min(costs.candidates[0]))] = 30.0
     if collapsed:
         with pytest.raises(RunError, match="collapsed to skips"):
             search.step()
