@@ -71,7 +71,7 @@ def build(op: Op, layer: Layer) -> nn.Module:
         InputError: If the operator is unknown or takes other arguments, naming the layer.
     """
     if op.name not in BUILDERS:
-        raise InputError(f"{layer.name}: unknown operator {op.name!r}{nearest(op.name, BUILDERS)}")
+        raise InputError(f"{layer.name}: unknown operator {op.name!r}{nearest(op.name, BUILDERS.keys() - {'zero'})}")
     builder, args = BUILDERS[op.name], dict(op.args)
     try:
         inspect.signature(builder).bind(1, 1, 1, **args)
