@@ -25,6 +25,7 @@ def test_every_operator_gives_the_same_shape_on_equal_terms(name):
         "conv": {"kernel_size": 3},
         "mbconv": {"kernel_size": 5, "expand_ratio": 3},
         "plain": {"kernel_size": 3},
+        "dropping": {"kernel_size": 3},
     }
     layer = tiny_space().layers[2]
     module = ops.build(ops.Op(name, tuple(arguments.get(name, {}).items())), layer).double()
