@@ -22,7 +22,7 @@ from supernet.network import MixedLayer, Supernet
 from supernet.objective import ObjectiveSettings, make_objective
 from supernet.plain import STRICT, Count, CountOrNone, Flag
 from supernet.prune import Pruner, PruneSettings
-from supernet.rng import generator
+from supernet.rng import generator, seeded
 from supernet.sync import Alone, Sync, rank_weight
 from supernet.training import Batch, Data, LearningRate, precision_context, to_device
 from supernet.weights import WeightSettings, WeightTraining
@@ -199,7 +199,8 @@ class Search:
         images, labels = self._next("validation", batch_size)
         rank = self.sync.rank if settings.arch_paths == "per-rank" else 0
         draws = generator(self.seed, "arch", step, rank)
-        with precision_context(settings.precision, self.device):
+        dropout = seeded(self.device, self.seed, "arch dropout", step, self.sync.rank)
+        with dropout, precision_context(settings.precision, self.device):
             found = self.estimator.gradient(
                 self.supernet, self.alpha, images, labels, self.costs, self.objective, draws
             )

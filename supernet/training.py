@@ -129,7 +129,7 @@ def recalibrate(network: nn.Module, batches: Iterable[Batch], device: torch.devi
     """Re-estimate the batch-norm statistics of a network as plain means over the given batches.
 
     Statistics gathered while paths shared the weights belong to no path; a network is judged after this. It is left
-    in eval mode.
+    in eval mode, where all but its batch norm is from the start: dropout would make them those of another network.
 
     Raises:
         RunError: If there is no batch.
@@ -139,7 +139,9 @@ def recalibrate(network: nn.Module, batches: Iterable[Batch], device: torch.devi
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
-    network.train()
+    network.eval()
+    for norm in norms:
+        norm.train()
     count = 0
     with torch.no_grad():
         for count, batch in enumerate(batches, 1):  # noqa: B007

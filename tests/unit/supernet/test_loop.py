@@ -109,6 +109,26 @@ def test_resumed_at_any_step_a_search_ends_with_the_same_bits(mode):
             assert_same_bits(got.__dict__, expected.__dict__)
 
 
+@pytest.mark.parametrize("estimator", ["one-path", "reinforce"])
+def test_dropout_of_own_operators_follows_seed_and_step(estimator):
+    space = tiny_space("dropping")
+    settings = replace(SETTINGS, num_steps=4, arch_every=1, estimator=estimator)
+
+    def dropping(seed=0):
+        return Search(tiny_supernet(space), tiny_costs(space), settings, TinyData(space), seed=seed)
+
+    before = torch.get_rng_state()
+    search = dropping()
+    search.step()
+    state = saved(search)
+    run(search)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(99)
+    again = dropping()
+    again.load_state_dict(state)
+    assert_same_bits(run(again).state_dict(), search.state_dict())
+
+
 def test_different_seeds_give_different_searches():
     searches = [search_of(seed=seed) for seed in range(3)]
     for search in searches:
