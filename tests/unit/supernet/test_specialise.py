@@ -136,6 +136,15 @@ def test_recalibration_takes_plain_means_of_batch_statistics():
     assert not network.training
 
 
+def test_recalibration_leaves_out_a_short_last_batch_but_not_the_only_one():
+    batches = [(torch.randn(n, 3, 1, 1), torch.zeros(n)) for n in (8, 8, 1)]  # of one image there is no variance
+    norm = nn.Sequential(nn.BatchNorm2d(3))
+    for given, counted in ((batches, batches[:2]), (batches[:1], batches[:1])):
+        recalibrate(norm, given, CPU)
+        mean = torch.stack([images.mean((0, 2, 3)) for images, _ in counted]).mean(0)
+        torch.testing.assert_close(norm[0].running_mean, mean)
+
+
 def test_recalibration_without_images_is_refused():
     with pytest.raises(RunError, match="no batch"):
         recalibrate(network_of(), [], CPU)
