@@ -89,7 +89,7 @@ def unlearnt(
 
     Args:
         entropy: Mean entropy of a position at the end, nats.
-        start_entropy: The same where all candidates are as probable.
+        start_entropy: The same where all candidates that are allowed are as probable.
         expected_cost: Of the distribution at the end.
         budget: Limit that was asked for, in the same unit; None for none.
         top1s: Validation accuracy of the derived paths, 0..1; none if they were not judged.

@@ -108,6 +108,9 @@ class Search:
         sync: The ranks of this search.
         limits: What its networks must keep beside the objective; forbidden candidates are dropped at once.
 
+    Attributes:
+        start_entropy: Mean entropy of a position in nats where all candidates that are allowed are as probable.
+
     Raises:
         InputError: If the cost table is of another space, the objective does not fit it, no path keeps all limits, or a
             batch has fewer images than there are ranks.
@@ -138,9 +141,11 @@ class Search:
         self.objective = make_objective(settings.objective, costs, limits) if self.searches else None
         self.arch_optimiser = torch.optim.Adam([self.alpha.logits], lr=settings.arch_learning_rate, betas=(0.0, 0.999))
         self.weights = WeightTraining(supernet, settings, seed=seed, sync=self.sync)
-        self.pruner = Pruner(settings.prune, self.alpha.alive) if settings.prune else None
         self.zero = zero_mask(supernet.space, self.alpha.alive.shape[1])
         self._drop(limits.mask(self.alpha.alive.shape))
+        # Both count what may be chosen: no forbidden candidate, and all others, even where a restart drops some.
+        self.pruner = Pruner(settings.prune, self.alpha.alive) if settings.prune else None
+        self.start_entropy = mean_entropy(self._uniform())
         self.step_index = 0
         self.num_arch_steps = 0
         self._streams: dict[str, Iterator[Batch]] = {}
@@ -189,6 +194,9 @@ class Search:
         """Distribution of weight paths: `probs` in a search, uniform in a warm-up."""
         if self.searches:
             return self.alpha.probs().detach()
+        return self._uniform()
+
+    def _uniform(self) -> Tensor:
         return self.alpha.alive / self.alpha.alive.sum(1, keepdim=True)
 
     def _arch_step(self, step: int) -> Tensor:
