@@ -17,6 +17,9 @@ from supernet.space import Space
 MAX_SKIP_SHARE = 0.98
 """Above it a search is all skips: nearly nothing but Zero where Zero is allowed."""
 
+SEVERAL = 3
+"""Of fewer positions that allow Zero, all may rightly be skipped: one or two blocks are soon of no use."""
+
 UNMOVED = 0.98
 """Above this share of its entropy at the start alpha is where it was: of 6 candidates, 5.8 are still as good."""
 
@@ -52,11 +55,20 @@ def check_loss(step: int, loss: Tensor) -> None:
         raise RunError(f"step {step}: the loss is {float(loss)}; lower learning_rate or use fp32")
 
 
-def check_distribution(step: int, expected_cost: float, skips: float, objective: Objective) -> None:
-    """Raise `RunError` if alpha is not finite or has collapsed to skips while the objective would pay for more."""
+def check_distribution(step: int, probs: Tensor, zero: Tensor, objective: Objective) -> None:
+    """Raise `RunError` if alpha is not finite or has collapsed to skips while the objective would pay for more.
+
+    Args:
+        step: Index of the step.
+        probs: Distribution after it, shape (num_positions, max_candidates).
+        zero: Which candidates are Zero, of the same shape.
+        objective: Of the search.
+    """
+    expected_cost = float(objective.costs.expected(probs))
     if not math.isfinite(expected_cost):
         raise RunError(f"step {step}: alpha is not finite; lower arch_learning_rate or use fp32")
-    if skips > MAX_SKIP_SHARE and objective.pays_for_more(expected_cost):
+    skips = skip_share(probs, zero)
+    if skips > MAX_SKIP_SHARE and int(zero.sum()) >= SEVERAL and objective.pays_for_more(probs):
         raise RunError(
             f"step {step}: collapsed to skips (share {skips:.3f}) at an expected cost of {expected_cost:.4g} "
             f"{objective.costs.unit}; lengthen the warm-up or lower arch_learning_rate"
@@ -77,7 +89,7 @@ def unlearnt(
 
     Args:
         entropy: Mean entropy of a position at the end, nats.
-        start_entropy: The same where all candidates are as probable.
+        start_entropy: The same where all candidates that are allowed are as probable.
         expected_cost: Of the distribution at the end.
         budget: Limit that was asked for, in the same unit; None for none.
         top1s: Validation accuracy of the derived paths, 0..1; none if they were not judged.

@@ -18,7 +18,7 @@ from supernet.network import MixedLayer, Supernet
 from supernet.pool import Judged
 from supernet.space import Path
 from supernet.sync import Sync, rank_slice
-from supernet.training import Batch, Data, to_device
+from supernet.training import Batch, Data, full_batches, to_device
 
 Network = tuple[tuple[int, int], ...]
 """What runs for a path, see `Space.kept`: (layer index, candidate index) in order; also the beginning of one."""
@@ -57,7 +57,7 @@ class PathJudge:
         self.device = next(supernet.parameters()).device
         refit = recalibration_batches * batch_size
         self._refits = recalibration_batches > 0
-        self._train = Kept(lambda: data.once("train", batch_size, limit=refit))
+        self._train = Kept(lambda: full_batches(data.once("train", batch_size, limit=refit)))
         self._validation = Kept(lambda: data.once("validation", batch_size, limit=limit))
 
     def __call__(self, paths: Sequence[Path]) -> list[Judged]:

@@ -22,7 +22,7 @@ from supernet.network import MixedLayer, Supernet
 from supernet.objective import ObjectiveSettings, make_objective
 from supernet.plain import STRICT, Count, CountOrNone, Flag
 from supernet.prune import Pruner, PruneSettings
-from supernet.rng import generator
+from supernet.rng import generator, seeded
 from supernet.sync import Alone, Sync, rank_weight
 from supernet.training import Batch, Data, LearningRate, precision_context, to_device
 from supernet.weights import WeightSettings, WeightTraining
@@ -108,6 +108,9 @@ class Search:
         sync: The ranks of this search.
         limits: What its networks must keep beside the objective; forbidden candidates are dropped at once.
 
+    Attributes:
+        start_entropy: Mean entropy of a position in nats where all candidates that are allowed are as probable.
+
     Raises:
         InputError: If the cost table is of another space, the objective does not fit it, no path keeps all limits, or a
             batch has fewer images than there are ranks.
@@ -138,9 +141,11 @@ class Search:
         self.objective = make_objective(settings.objective, costs, limits) if self.searches else None
         self.arch_optimiser = torch.optim.Adam([self.alpha.logits], lr=settings.arch_learning_rate, betas=(0.0, 0.999))
         self.weights = WeightTraining(supernet, settings, seed=seed, sync=self.sync)
-        self.pruner = Pruner(settings.prune, self.alpha.alive) if settings.prune else None
         self.zero = zero_mask(supernet.space, self.alpha.alive.shape[1])
         self._drop(limits.mask(self.alpha.alive.shape))
+        # Both count what may be chosen: no forbidden candidate, and all others, even where a restart drops some.
+        self.pruner = Pruner(settings.prune, self.alpha.alive) if settings.prune else None
+        self.start_entropy = mean_entropy(self._uniform())
         self.step_index = 0
         self.num_arch_steps = 0
         self._streams: dict[str, Iterator[Batch]] = {}
@@ -157,7 +162,7 @@ class Search:
 
         Raises:
             RunError: If the search has collapsed: a loss that is not finite, or skips everywhere although
-                the budget would pay for more.
+                the budget and all limits would pay for more.
         """
         settings, step = self.settings, self.step_index
         loss = None
@@ -182,14 +187,16 @@ class Search:
         if self.done or (step + 1) % settings.check_every == 0:
             check_loss(step, record.loss)
         if self.objective:
-            skips = record.skip_share if self.objective.has_room(probs) else 0.0  # else a limit asks for them
-            check_distribution(step, record.expected_cost, skips, self.objective)
+            check_distribution(step, probs, self.zero, self.objective)
         return record
 
     def _path_probs(self) -> Tensor:
         """Distribution of weight paths: `probs` in a search, uniform in a warm-up."""
         if self.searches:
             return self.alpha.probs().detach()
+        return self._uniform()
+
+    def _uniform(self) -> Tensor:
         return self.alpha.alive / self.alpha.alive.sum(1, keepdim=True)
 
     def _arch_step(self, step: int) -> Tensor:
@@ -200,7 +207,8 @@ class Search:
         images, labels = self._next("validation", batch_size)
         rank = self.sync.rank if settings.arch_paths == "per-rank" else 0
         draws = generator(self.seed, "arch", step, rank)
-        with precision_context(settings.precision, self.device):
+        dropout = seeded(self.device, self.seed, "arch dropout", step, self.sync.rank)
+        with dropout, precision_context(settings.precision, self.device):
             found = self.estimator.gradient(
                 self.supernet, self.alpha, images, labels, self.costs, self.objective, draws
             )

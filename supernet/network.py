@@ -171,7 +171,7 @@ def build_network(space: Space, architecture: Architecture, *, seed: int = 0) ->
     """Build the standalone network of an architecture: plain blocks, nothing of the supernet in it.
 
     Args:
-        space: The architecture's space; its `dropout` is set in the classifier.
+        space: The architecture's space; its `dropout` is set in its classifier, and nowhere else.
         architecture: What to build.
         seed: Seed of the weights.
 
@@ -187,8 +187,8 @@ def build_network(space: Space, architecture: Architecture, *, seed: int = 0) ->
             blocks.append(Block(ops.build(layer.candidates[index], layer), layer.residual))
     network = nn.Sequential(*blocks)
     for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = space.dropout
+        if isinstance(module, ops.Classifier):
+            module.dropout.p = space.dropout
     return network
 
 

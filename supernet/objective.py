@@ -131,17 +131,13 @@ class Objective:
         """Raise `InputError` if no path of candidates in use keeps the limits and the budget, if that is one."""
         best_within(scores, self.costs, self.reference if self.limited else math.inf, self.limits)
 
-    def has_room(self, probs: Tensor) -> bool:
-        """Whether all limits leave room for larger networks."""
-        return all(term.has_room(probs) for term in self.terms)
-
     def spare(self, doomed: Tensor, alive: Tensor) -> Tensor:
         """Return which of the candidates about to be dropped may go, see `prune`."""
         return doomed
 
-    def pays_for_more(self, expected_cost: float) -> bool:
-        """Whether networks much costlier than this would be as welcome."""
-        return True
+    def pays_for_more(self, probs: Tensor) -> bool:
+        """Whether networks much costlier than these would be as welcome; never where loss is weighed against cost."""
+        return False
 
 
 class AddLinear(Objective):
@@ -204,9 +200,10 @@ class Budget(Objective):
         """Keep the cheapest candidates where nothing within the budget would be left without them."""
         return spare_cheapest(doomed, alive, self.costs, self.reference)
 
-    def pays_for_more(self, expected_cost: float) -> bool:
-        """Whether a good part of the budget is unused."""
-        return expected_cost < UNUSED_BUDGET * self.reference
+    def pays_for_more(self, probs: Tensor) -> bool:
+        """Whether a good part of the budget, and of every limit beside it, is unused."""
+        unused = float(self.costs.expected(probs)) < UNUSED_BUDGET * self.reference
+        return unused and all(term.has_room(probs) for term in self.terms)
 
 
 OBJECTIVES: dict[Kind, type[Objective]] = {"budget": Budget, "add_linear": AddLinear, "mul_log": MulLog}

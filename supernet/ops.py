@@ -36,16 +36,16 @@ BUILDERS: dict[str, Builder] = {}
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
-    """Register an operator under a name, for use as `op: name` in a space.
+    """Register an operator under a name, for use as `op: name` in a space; one of a module read anew replaces itself.
 
     Raises:
         InputError: If the name is taken by another builder.
     """
 
     def add(builder: Builder) -> Builder:
-        known = BUILDERS.get(name)
-        if known is not None and known.__qualname__ != builder.__qualname__:
-            raise InputError(f"operator {name!r} is registered twice: {known.__qualname__}, {builder.__qualname__}")
+        known, here = (f"{b.__module__}.{b.__qualname__}" for b in (BUILDERS.get(name, builder), builder))
+        if known != here:
+            raise InputError(f"operator {name!r} is registered twice: {known}, {here}; give one another name")
         BUILDERS[name] = builder
         return builder
 
@@ -71,7 +71,7 @@ def build(op: Op, layer: Layer) -> nn.Module:
         InputError: If the operator is unknown or takes other arguments, naming the layer.
     """
     if op.name not in BUILDERS:
-        raise InputError(f"{layer.name}: unknown operator {op.name!r}{nearest(op.name, BUILDERS)}")
+        raise InputError(f"{layer.name}: unknown operator {op.name!r}{nearest(op.name, BUILDERS.keys() - {'zero'})}")
     builder, args = BUILDERS[op.name], dict(op.args)
     try:
         inspect.signature(builder).bind(1, 1, 1, **args)

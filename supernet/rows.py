@@ -129,7 +129,7 @@ def read_row(row: RowKeys, place: str) -> Row:
         place: Where it stands, for messages.
 
     Raises:
-        InputError: If there is no operator, one stands twice, or there are too many, naming the row.
+        InputError: If there is no operator, one stands twice or is Zero, or there are too many, naming the row.
     """
     inline = row.model_extra or {}
     if inline and row.candidates:
@@ -143,6 +143,9 @@ def read_row(row: RowKeys, place: str) -> Row:
         if not name.isidentifier():
             raise InputError(f"{place}: {name!r} is no name of an argument")
     candidates = tuple(op for spec in specs for op in _expand(spec))
+    for op in candidates:
+        if op.short == ZERO.short:
+            raise InputError(f"{place}: {op.name!r} stands for a dropped block; write 'skip: true' to allow it")
     shorts = [op.short for op in candidates]
     if len(set(shorts)) != len(shorts):
         raise InputError(f"{place}: the same candidate stands twice: {shorts}")

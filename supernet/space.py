@@ -97,12 +97,6 @@ class Space:
         """The layers where there is a choice."""
         return tuple(layer for layer in self.layers if layer.searched)
 
-    @property
-    def max_entropy(self) -> float:
-        """Mean entropy of a position in nats where all its candidates are as probable; 0 without positions."""
-        entropies = [math.log(len(position.candidates)) for position in self.positions]
-        return sum(entropies) / max(1, len(entropies))
-
     def along(self, items: Iterable[T], fixed: T) -> Iterator[tuple[Layer, T]]:
         """Walk the layers in order, each with what stands at its place: the next item at a position, else `fixed`.
 

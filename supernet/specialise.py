@@ -18,7 +18,7 @@ from supernet.errors import RunError
 from supernet.mixing import Targets, make_mixing
 from supernet.network import Supernet, build_network, inherit_weights
 from supernet.plain import STRICT, Count, CountOrNone, Flag, NotNegative
-from supernet.rng import generator
+from supernet.rng import seeded
 from supernet.space import Architecture
 from supernet.sync import Alone, Sync, rank_slice, rank_weight
 from supernet.training import (
@@ -125,10 +125,9 @@ class Training:
         images, labels = to_device(next(self._stream), self.device)
         first, _ = rank_slice(s.batch_size, rank, num_ranks)
         images, targets = self.mixing(self.step_index, first, images, labels)
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(generator(self.seed, "dropout", self.step_index, rank).initial_seed())
-            with precision_context(s.precision, self.device):
-                loss = self._loss(self.network(images), targets)
+        draws = seeded(self.device, self.seed, "dropout", self.step_index, rank)
+        with draws, precision_context(s.precision, self.device):
+            loss = self._loss(self.network(images), targets)
         self.optimiser.zero_grad()
         weight = rank_weight(s.batch_size, rank, num_ranks)
         with self.sync.averaging(list(self.network.parameters())):

@@ -125,11 +125,22 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     return moved, labels.to(device, non_blocking=True)
 
 
+def full_batches(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield batches for batch-norm statistics: those as large as the first, which leaves out a short last one.
+
+    A plain mean would weigh its few images like many, and one image alone may have no variance.
+    """
+    size = 0
+    for batch in batches:
+        if (size := size or len(batch[1])) == len(batch[1]):
+            yield batch
+
+
 def recalibrate(network: nn.Module, batches: Iterable[Batch], device: torch.device) -> None:
-    """Re-estimate the batch-norm statistics of a network as plain means over the given batches.
+    """Re-estimate the batch-norm statistics of a network as plain means over the given batches, see `full_batches`.
 
     Statistics gathered while paths shared the weights belong to no path; a network is judged after this. It is left
-    in eval mode.
+    in eval mode, where all but its batch norm is from the start: dropout would make them those of another network.
 
     Raises:
         RunError: If there is no batch.
@@ -139,10 +150,12 @@ def recalibrate(network: nn.Module, batches: Iterable[Batch], device: torch.devi
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
-    network.train()
+    network.eval()
+    for norm in norms:
+        norm.train()
     count = 0
     with torch.no_grad():
-        for count, batch in enumerate(batches, 1):  # noqa: B007
+        for count, batch in enumerate(full_batches(batches), 1):  # noqa: B007
             network(to_device(batch, device)[0])
     if not count:
         raise RunError("batch norm cannot be recalibrated: there is no batch of training images")

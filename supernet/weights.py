@@ -18,6 +18,7 @@ from supernet.averaging import ExponentialAverage, NoAverage
 from supernet.network import MixedLayer, Supernet
 from supernet.ops import frozen_statistics
 from supernet.plain import STRICT, Count
+from supernet.rng import seeded
 from supernet.sharing import PathSchedule, SharingSettings
 from supernet.space import Path
 from supernet.sync import Sync, rank_slice, rank_weight
@@ -66,12 +67,12 @@ class WeightTraining:
     Args:
         supernet: Trained in place, on the device where it runs.
         settings: Recipe.
-        seed: Of the paths.
+        seed: Of the paths, and of dropout in operators that have it.
         sync: The ranks of this training.
     """
 
     def __init__(self, supernet: Supernet, settings: WeightSettings, *, seed: int, sync: Sync) -> None:
-        self.supernet, self.settings, self.sync = supernet, settings, sync
+        self.supernet, self.settings, self.seed, self.sync = supernet, settings, seed, sync
         self.device = next(supernet.parameters()).device
         self.schedule = PathSchedule(supernet.space, settings.sharing, seed)
         self.optimiser = _optimiser(supernet, settings)
@@ -97,12 +98,13 @@ class WeightTraining:
         weight = rank_weight(settings.batch_size, sync.rank, sync.num_ranks)
         shares = self._shares(batch, len(chosen.paths))
         total = torch.zeros((), device=self.device)
-        for number, (path, (images, labels)) in enumerate(zip(chosen.paths, shares, strict=True), 1):
-            loss = self._loss(path, chosen.teacher, images, labels) * (len(labels) / len(batch[1]))
-            # Gradients add up over the paths and are averaged over the ranks with the last one's.
-            with sync.averaging(parameters) if number == len(shares) else nullcontext():
-                (loss * weight).backward()  # type: ignore[no-untyped-call]
-            total = total + loss.detach()
+        with seeded(self.device, self.seed, "dropout", step, sync.rank):
+            for number, (path, (images, labels)) in enumerate(zip(chosen.paths, shares, strict=True), 1):
+                loss = self._loss(path, chosen.teacher, images, labels) * (len(labels) / len(batch[1]))
+                # Gradients add up over the paths and are averaged over the ranks with the last one's.
+                with sync.averaging(parameters) if number == len(shares) else nullcontext():
+                    (loss * weight).backward()  # type: ignore[no-untyped-call]
+                total = total + loss.detach()
         rate = SCHEDULES[settings.schedule](step, settings.num_steps, settings.learning_rate)
         set_learning_rate(self.optimiser, rate)
         self.optimiser.step()

@@ -31,6 +31,13 @@ def plain(in_channels: int, out_channels: int, stride: int, *, kernel_size: int)
     return nn.Sequential(conv, nn.ReLU())
 
 
+@register("dropping")
+def dropping(in_channels: int, out_channels: int, stride: int, *, kernel_size: int) -> nn.Module:
+    """Build a convolution with batch norm and dropout: an own operator that draws."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+    return nn.Sequential(conv, nn.Dropout(0.2), nn.BatchNorm2d(out_channels))
+
+
 def tiny_space(op: str = "mbconv", blocks: int = 1, **changes: object) -> Space:
     """Return the tiny space: 3 candidates, then `blocks` times 3 with Zero; `plain` for one without batch norm."""
     definition = {**TINY, **changes}

@@ -101,7 +101,7 @@ def _pick(
     chance = by_chance(question, max(1, len(derived.judged)), generator(run.seed, "chance", trial.key))
     findings = Findings(
         entropy=mean_entropy(probs),
-        start_entropy=space.max_entropy,
+        start_entropy=search.start_entropy,
         expected_cost=float(search.costs.expected(probs)),
         judged=derived.judged,
         chosen=question.judge([derived.path])[0],

@@ -74,7 +74,7 @@ class Findings:
 
     Attributes:
         entropy: Mean entropy of a position at the end, nats.
-        start_entropy: The same at the start.
+        start_entropy: The same where all candidates that are allowed are as probable.
         expected_cost: Of the distribution at the end.
         judged: Paths with their validation accuracy and loss.
         chosen: The path that became the network; it may have been known before.

@@ -113,7 +113,7 @@ def verdict(data, num_steps=160, arch_learning_rate=0.05, **objective):
     )
     return unlearnt(
         entropy=record.entropy,
-        start_entropy=SPACE.max_entropy,
+        start_entropy=search.start_entropy,
         expected_cost=record.expected_cost,
         budget=REFERENCE,
         top1s=[found.top1 for found in pick(question).judged],

@@ -39,6 +39,18 @@ def test_each_path_is_judged_as_its_own_network_would_be():
         assert found.loss == pytest.approx(alone.loss, rel=1e-6)
 
 
+def test_a_short_last_batch_of_training_images_is_left_out():
+    class Short(TinyData):
+        def once(self, split, batch_size, *, limit=None):
+            yield from super().once(split, batch_size, limit=limit)
+            if split == "train":
+                yield tuple(part[:1] for part in next(self.batches("train", batch_size)))
+
+    paths = all_paths_of(SPACE)[::5]
+    supernet = tiny_supernet(SPACE, seed=7)
+    assert judge_of(supernet, Short())(paths) == judge_of(supernet)(paths)
+
+
 def test_without_refit_the_shared_statistics_judge():
     supernet = tiny_supernet(SPACE, seed=7)
     supernet(next(TinyData().batches("train", 8))[0] + 3.0, (0, 1, 2))  # statistics that are not those of the images

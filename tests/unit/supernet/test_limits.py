@@ -1,6 +1,7 @@
 """Limits beside the budget: what they let through, what they add to an objective, and a search that keeps them."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -105,7 +106,6 @@ def test_without_limits_nothing_is_added() -> None:
     value = torch.ones((), dtype=torch.float64, requires_grad=True)
     assert objective.with_limits(value, torch.eye(3, dtype=torch.float64)) is value
     assert objective.terms == []
-    assert objective.has_room(torch.eye(3, dtype=torch.float64))
 
 
 def alpha_of(search: Search) -> torch.Tensor:
@@ -141,6 +141,17 @@ def test_a_forbidden_candidate_is_dropped_before_the_first_step() -> None:
     search = search_of(settings_of(), LIMITS)
     assert search.alpha.probs()[0, 2] == 0
     assert search.supernet.layers[search.supernet.position_layers[0]].living() == [0, 1]
+
+
+def test_forbidden_candidates_count_neither_in_the_entropy_at_the_start_nor_in_uniform_shares() -> None:
+    settings = replace(settings_of(), prune=PruneSettings(threshold=0.98, start=0.0, patience=1, every=1))
+    search, again = search_of(settings, LIMITS), search_of(settings, LIMITS)
+    alpha_of(search)
+    assert search.alpha.alive.sum() < 8, "some are dropped"
+    again.load_state_dict(search.state_dict())
+    for either in (search, again):
+        assert either.start_entropy == pytest.approx((math.log(2) + 2 * math.log(3)) / 3)
+        assert either.pruner.num_candidates.flatten().tolist() == [2, 3, 3]
 
 
 @pytest.mark.parametrize("cut", [1, 7])

@@ -109,6 +109,26 @@ def test_resumed_at_any_step_a_search_ends_with_the_same_bits(mode):
             assert_same_bits(got.__dict__, expected.__dict__)
 
 
+@pytest.mark.parametrize("estimator", ["one-path", "reinforce"])
+def test_dropout_of_own_operators_follows_seed_and_step(estimator):
+    space = tiny_space("dropping")
+    settings = replace(SETTINGS, num_steps=4, arch_every=1, estimator=estimator)
+
+    def dropping(seed=0):
+        return Search(tiny_supernet(space), tiny_costs(space), settings, TinyData(space), seed=seed)
+
+    before = torch.get_rng_state()
+    search = dropping()
+    search.step()
+    state = saved(search)
+    run(search)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(99)
+    again = dropping()
+    again.load_state_dict(state)
+    assert_same_bits(run(again).state_dict(), search.state_dict())
+
+
 def test_different_seeds_give_different_searches():
     searches = [search_of(seed=seed) for seed in range(3)]
     for search in searches:
@@ -273,13 +293,24 @@ def test_a_loss_that_is_not_a_number_ends_the_search(train_weights):
     assert 3 <= search.step_index <= 8
 
 
-@pytest.mark.parametrize(("reference", "collapsed"), [(0.9, True), (0.0, False)])
-def test_a_collapse_to_skips_is_said_unless_the_budget_asks_for_it(reference, collapsed):
-    budget = COSTS.minimum + reference * (COSTS.maximum - COSTS.minimum)
-    search = search_of(replace(SETTINGS, objective=ObjectiveSettings(kind="budget", reference=budget)))
+@pytest.mark.parametrize(
+    ("kind", "blocks", "reference", "collapsed"),
+    [
+        ("budget", 3, 0.9, True),
+        ("budget", 3, 0.0, False),  # the budget asks for it
+        ("budget", 2, 0.9, False),  # two blocks of no use
+        ("add_linear", 3, 0.9, False),  # the weight may ask for it
+        ("mul_log", 3, 0.9, False),
+    ],
+)
+def test_a_collapse_to_skips_is_said_unless_it_may_be_right(kind, blocks, reference, collapsed):
+    space = tiny_space(blocks=blocks)
+    costs = tiny_costs(space)
+    asked = ObjectiveSettings(kind, reference=costs.minimum + reference * (costs.maximum - costs.minimum))
+    search = Search(tiny_supernet(space), costs, replace(SETTINGS, objective=asked), TinyData(space), seed=0)
     with torch.no_grad():
         search.alpha.logits[1:, 2] = 30.0
-        search.alpha.logits[0, COSTS.candidates[0].index(min(COSTS.candidates[0]))] = 30.0
+        search.alpha.logits[0, costs.candidates[0].index(min(costs.candidates[0]))] = 30.0
     if collapsed:
         with pytest.raises(RunError, match="collapsed to skips"):
             search.step()

@@ -113,6 +113,12 @@ def test_weights_are_initialised_as_in_the_released_code():
     assert depthwise.weight.std().item() == pytest.approx(math.sqrt(2 / (25 * 48)), rel=0.1)
 
 
+def test_a_space_sets_the_dropout_of_its_classifier_and_of_no_operator():
+    space = tiny_space("dropping", dropout=0.5)
+    network = build_network(space, space.architecture((0, 0)))
+    assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.2, 0.2, 0.2, 0.5]
+
+
 def test_building_touches_no_global_generator():
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -117,6 +117,7 @@ def changed(**rows):
         (changed(down={"kernel_size": [3, 3]}), "(down): the same candidate stands twice"),
         (changed(down={"op": "mb-conv"}), "'mb-conv_k1e2' would stand in ids"),
         (changed(keep={"candidates": [{"op": "zero"}]}), "beside 'candidates'"),
+        (changed(keep={"op": "zero"}), "(keep): 'zero' stands for a dropped block; write 'skip: true'"),
         (changed(keep={"name": "down"}), "names must differ"),
         (changed(keep={"blocks": 3000}), "mine.rows[2].blocks: 3000: Input should be less than or equal to 200"),
         (
@@ -149,6 +150,7 @@ def test_what_does_not_read_is_refused_with_its_place(definition, message):
     ("definition", "message"),
     [
         (changed(down={"op": "mbcnv"}), "down: unknown operator 'mbcnv'; did you mean 'mbconv'"),
+        (changed(down={"op": "zer"}), "down: unknown operator 'zer'; known are"),
         (changed(down={"expand": 3}), "down: operator 'mbconv' with"),
         (
             changed(stem={"activation": "relu_6"}),

@@ -122,7 +122,7 @@ def test_norms_and_biases_do_not_decay_in_final_training():
 
 
 def test_recalibration_takes_plain_means_of_batch_statistics():
-    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3)).double()
+    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.Dropout(0.5), nn.BatchNorm2d(3)).double()  # without its dropout
     network(torch.randn(4, 2, 5, 5).double() + 10)  # statistics to be forgotten
     batches = [(torch.randn(n, 2, 5, 5).double(), torch.zeros(n)) for n in (8, 8, 8)]
     with torch.no_grad():
@@ -130,10 +130,19 @@ def test_recalibration_takes_plain_means_of_batch_statistics():
     recalibrate(network, batches, CPU)
     mean = torch.stack([out.mean(1) for out in outs]).mean(0)
     var = torch.stack([out.var(1) for out in outs]).mean(0)
-    torch.testing.assert_close(network[1].running_mean, mean, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(network[1].running_var, var, rtol=1e-10, atol=1e-12)
-    assert network[1].momentum == 0.1
+    torch.testing.assert_close(network[-1].running_mean, mean, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(network[-1].running_var, var, rtol=1e-10, atol=1e-12)
+    assert network[-1].momentum == 0.1
     assert not network.training
+
+
+def test_recalibration_leaves_out_a_short_last_batch_but_not_the_only_one():
+    batches = [(torch.randn(n, 3, 1, 1), torch.zeros(n)) for n in (8, 8, 1)]  # of one image there is no variance
+    norm = nn.Sequential(nn.BatchNorm2d(3))
+    for given, counted in ((batches, batches[:2]), (batches[:1], batches[:1])):
+        recalibrate(norm, given, CPU)
+        mean = torch.stack([images.mean((0, 2, 3)) for images, _ in counted]).mean(0)
+        torch.testing.assert_close(norm[0].running_mean, mean)
 
 
 def test_recalibration_without_images_is_refused():
