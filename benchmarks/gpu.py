@@ -27,6 +27,7 @@ from benchmarks import memory, step
 from benchmarks.common import OneBatch, batch_of, environment, parser, report, wanted
 from latency.runtimes.cuda import capture
 from supernet.judging import PathJudge
+from supernet.loop import Search, SearchSettings
 from supernet.presets import load_network, load_space
 from supernet.training import to_device
 
@@ -130,7 +131,7 @@ def feed(args: argparse.Namespace) -> Figures:
         rate = per_second(args.batch, lambda: to_device(pinned, device), device)
         yield "images a second copied from pinned memory", rate
     bench = step.Bench(args)
-    alone = bench.search(step.SearchSettings(num_steps=step.FOREVER, arch_every=5))
+    alone = bench.search(SearchSettings(num_steps=step.FOREVER, arch_every=5))
     yield "search, images a second", round(searched(bench, alone, args), 1)
     with TemporaryDirectory(prefix="onepath-gpu-") as name:
         source = write_parquet(Path(name) / "source", iter(photos * (1 if args.tiny else 16)))
@@ -142,7 +143,7 @@ def feed(args: argparse.Namespace) -> Figures:
         )
         yield "loader workers", workers
         yield "batches are pinned", next(fed.data.batches("train", args.batch))[0].is_pinned()
-        search = fed.search(step.SearchSettings(num_steps=step.FOREVER, arch_every=5))
+        search = fed.search(SearchSettings(num_steps=step.FOREVER, arch_every=5))
         yield "search that reads photographs, images a second", round(searched(fed, search, args), 1)
 
 
@@ -155,12 +156,13 @@ def decode_all(photos: list[bytes], device: torch.device) -> list[Tensor]:
     return decoded
 
 
-def searched(bench: step.Bench, search: step.Search, args: argparse.Namespace) -> float:
+def searched(bench: step.Bench, search: Search, args: argparse.Namespace) -> float:
     """Return training images a second of whole searching, architecture steps included."""
     for _ in range(5):
         search.step()
     seconds = bench.seconds(lambda: [search.step() for _ in range(5 * args.rounds)])
-    return 5 * args.rounds * args.batch / seconds
+    num_images: int = 5 * args.rounds * args.batch
+    return num_images / seconds
 
 
 def latency(args: argparse.Namespace) -> Figures:

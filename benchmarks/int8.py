@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -36,12 +36,13 @@ from supernet.errors import InputError
 
 FP32 = "fp32"
 CHUNK = 500
+RANGES: tuple[Literal["minmax", "percentile", "entropy"], ...] = ("minmax", "percentile", "entropy")
 
 
 def ways(num_images: int) -> dict[str, Quantisation]:
     """Return the settings that are compared, by a short name: weights per channel except where said."""
     found = {}
-    for ranges, ends in product(("minmax", "percentile", "entropy"), (False, True)):
+    for ranges, ends in product(RANGES, (False, True)):
         found[f"{ranges}{', float ends' if ends else ''}"] = Quantisation(num_images, ranges, float_ends=ends)
     return found | {"minmax, per tensor": Quantisation(num_images, per_channel=False)}
 

@@ -85,7 +85,7 @@ def write_parquet(pictures: Pictures, root: Path) -> str:
             "label": [label for _, label in members],
         }
         table = pa.table(rows).replace_schema_metadata(metadata)
-        pq.write_table(table, root / f"{split}-00000-of-00001.parquet", row_group_size=50)  # type: ignore[no-untyped-call]
+        pq.write_table(table, root / f"{split}-00000-of-00001.parquet", row_group_size=50)
     return str(root)
 
 
@@ -147,7 +147,7 @@ def digests(source: str, root: Path, *, rows_per_group: int) -> dict[str, str]:
 def _read(folder: Path, limit: int | None) -> Pictures:
     """Return CIFAR-10 as laid out on data hubs, decoded."""
     file = next(folder.glob("train-*.parquet"))
-    described = json.loads(pq.read_schema(file).metadata[b"huggingface"])  # type: ignore[no-untyped-call]
+    described = json.loads(pq.read_schema(file).metadata[b"huggingface"])
     names = described["info"]["features"]["label"]["names"]
     splits = {}
     for split in ("train", "test"):

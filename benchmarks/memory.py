@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, get_args
 
@@ -59,7 +60,7 @@ class Bench:
     def standalone(self, path: Path) -> nn.Module:
         """Return the network of a path, on the device, to be trained."""
         network = build_network(self.space, self.space.architecture(path), seed=self.seed).train()
-        return network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.to(self.device).to(memory_format=torch.channels_last)
 
     def loss(self, run: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the loss of a weight step; `run` maps images to logits."""
@@ -79,7 +80,7 @@ class Bench:
         ]
         return self.loss(lambda x: self.supernet.all_paths(x, probs))
 
-    def arch_step(self, estimator: str, number: int) -> None:
+    def arch_step(self, estimator: EstimatorName, number: int) -> None:
         """Form alpha's gradient once, on the paths of this number."""
         self.supernet.recompute = False
         objective = make_objective(ObjectiveSettings(kind="add_linear", reference=self.costs.maximum), self.costs)
@@ -99,11 +100,13 @@ class Bench:
             "all paths": self.all_paths_loss,
         }
 
+        arch_steps: dict[str, Callable[[], None]] = {name: partial(self.arch_step, name, number) for name in ESTIMATORS}
+
         def run() -> None:
-            if kind in ESTIMATORS:
-                self.arch_step(kind, number)
+            if kind in arch_steps:
+                arch_steps[kind]()
             else:
-                losses[kind]().backward()
+                losses[kind]().backward()  # type: ignore[no-untyped-call]
             for module in (self.supernet, network):
                 module.zero_grad()
 
@@ -143,7 +146,7 @@ def arch_to_weight(bench: Bench, estimator: EstimatorName, count: int) -> float:
     watch = bench.supernet.register_forward_pre_hook(lambda module, args: paths.append(args[1]))
     ratios = []
     for number in range(count):
-        kept = saved_mib(lambda n=number: bench.arch_step(estimator, n), bench.supernet)
+        kept = saved_mib(partial(bench.arch_step, estimator, number), bench.supernet)
         ratios.append(kept / saved_mib(lambda: bench.path_loss(paths[-1]), bench.supernet))
     watch.remove()
     return statistics.mean(ratios)
@@ -153,7 +156,8 @@ def saved_by_all_paths(args: argparse.Namespace) -> float:
     """Return saved MiB of all paths at once, from at most 8 images: what is saved grows with the images."""
     few = argparse.Namespace(**{**vars(args), "batch": min(8, args.batch)})
     bench = Bench(few, load_space(args.space))
-    return saved_mib(bench.all_paths_loss, bench.supernet) * args.batch / few.batch
+    times: float = args.batch / few.batch
+    return saved_mib(bench.all_paths_loss, bench.supernet) * times
 
 
 def doubled(args: argparse.Namespace, times: int, num_paths: int) -> tuple[float, float]:
@@ -164,8 +168,8 @@ def doubled(args: argparse.Namespace, times: int, num_paths: int) -> tuple[float
     """
     base = load_space(args.space).to_dict()
     kernels = [3 + 2 * i for i in range(3 * 2**times)]
-    wide = {"skip": False, "residual": True}
-    wide["candidates"] = [{"op": "mbconv", "kernel_size": kernels, "expand_ratio": [3, 6]}]
+    candidates = [{"op": "mbconv", "kernel_size": kernels, "expand_ratio": [3, 6]}]
+    wide = {"skip": False, "residual": True, "candidates": candidates}
     rows = [{**row, **wide} if row["skip"] else row for row in base["rows"]]
     space = load_space({**base, "name": f"{base['name']}-x{2**times}", "rows": rows})
     bench = Bench(argparse.Namespace(device="cpu", precision="fp32", batch=1, seed=args.seed), space)
@@ -174,7 +178,7 @@ def doubled(args: argparse.Namespace, times: int, num_paths: int) -> tuple[float
         draws, size = generator(args.seed, "expansions", number), (len(space.positions),)
         expansions = torch.randint(2, size, generator=draws)
         path = torch.randint(len(kernels), size, generator=draws) * 2 + expansions
-        one.append(saved_mib(lambda p=path: bench.path_loss(tuple(p.tolist())), bench.supernet))
+        one.append(saved_mib(partial(bench.path_loss, tuple(path.tolist())), bench.supernet))
     return statistics.mean(one), saved_mib(bench.all_paths_loss, bench.supernet)
 
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -107,12 +108,12 @@ class Cluster:
         for count, node in enumerate(("train1", "train2"), 2):
             self.add_training(node)
             # One after the other: nodes of one machine share a folder for sockets, whatever their addresses are.
-            wait_for(node, lambda count=count: len(self.alive()) == count, 180)
+            wait_for(node, partial(self.num_alive_is, count), 180)
         serve = [sys.executable, "-m", "orchestrator.cli.main", "device", "serve", "--target", str(self.target)]
         serve += ["--address", HEAD, "--node-ip", "10.77.0.4"]
         command = [*network.inside("device"), *serve]
         self.nodes["device"] = self.processes.start(command, self.environment, "device.log")
-        wait_for("four nodes", lambda: len(self.alive()) == 4, 180)
+        wait_for("four nodes", partial(self.num_alive_is, 4), 180)
 
     def _node(self, node: str, words: str) -> "Popen[bytes]":
         address = f"--node-ip-address 10.77.0.{NODES.index(node) + 1}"
@@ -133,6 +134,10 @@ class Cluster:
         """Return the resources of the nodes that live."""
         found = probe(self.client, self.network.inside("head"))
         return found["nodes"] if found else []
+
+    def num_alive_is(self, count: int) -> bool:
+        """Say whether so many nodes live."""
+        return len(self.alive()) == count
 
     def sweep(self, name: str, workers: dict[str, Any]) -> "Popen[bytes]":
         """Start a sweep's driver on the head."""

@@ -23,6 +23,7 @@ from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge_of
 from benchmarks.macro.results import tell
 from benchmarks.macro.supernets import Run, read_settings, train
+from benchmarks.seeded import require_budget
 from latency.tables.estimate import cost_table
 from latency.target import load_target
 from supernet.cost import CostTable, count_cost
@@ -63,12 +64,15 @@ class Trained:
 
 
 def choose(run: Run, data: MacroImages, costs: CostTable, count: int) -> Networks:
-    """Return the networks to compare: one search for the found one, and `count` random ones of its budget."""
-    file = run.folder / costs.name / "networks.json"
+    """Return the networks to compare: one search for the found one, and `count` random ones of its budget.
+
+    Raises:
+        InputError: If what is kept was found by another table.
+    """
+    file, space = run.folder / costs.name / "networks.json", load_space(run.space)
+    budget = statistics.median(costs.total(path) for path in pool_paths(space, NUM_TYPICAL, run.seed))
     if not file.exists():
         supernet = train(run, data, say)
-        space = supernet.space
-        budget = statistics.median(costs.total(path) for path in pool_paths(space, NUM_TYPICAL, run.seed))
         probs = searched_probs(run, supernet, data, costs, budget, "one-path")
         question = Derivation(
             probs,
@@ -82,7 +86,8 @@ def choose(run: Run, data: MacroImages, costs: CostTable, count: int) -> Network
         say(f"found {space.architecture(found).id}, {costs.total(found):.4f} ms of {budget:.4f}")
         write_whole(file, to_json(Networks(budget, found, random_paths(costs, budget, count, run.seed))).encode())
     known: Networks = read_json(Networks, file.read_bytes(), str(file))
-    return replace(known, random=random_paths(costs, known.budget_ms, count, run.seed))
+    require_budget(file, known.budget_ms, budget)
+    return replace(known, random=random_paths(costs, budget, count, run.seed))
 
 
 def random_paths(costs: CostTable, budget: float, count: int, seed: int) -> tuple[Choices, ...]:

@@ -30,6 +30,7 @@ from supernet.recipes import NUM_SEARCH_IMAGES, paper_search, paper_warmup
 from supernet.rng import generator
 from supernet.space import Path
 from supernet.specialise import Training, TrainSettings
+from supernet.training import Data
 
 ESTIMATORS: tuple[EstimatorName, ...] = get_args(EstimatorName)
 FOREVER = 10**9
@@ -43,7 +44,7 @@ class Bench:
         self.space = load_space(args.space)
         self.costs = macs_table(self.space)
         images, labels = batch_of(self.space, args.batch, self.device, args.seed)
-        self.data = OneBatch(images, labels)
+        self.data: Data = OneBatch(images, labels)
         self.supernet = Supernet(self.space, seed=args.seed).to(self.device)
         self.weights = self.search(SearchSettings(num_steps=FOREVER, arch_every=0))
         self.arch = {
@@ -66,12 +67,13 @@ class Bench:
     def training(self, path: Path, layout: torch.memory_format = torch.channels_last) -> Training:
         """Return the final training of a path's standalone network, made like a weight step."""
         network = build_network(self.space, self.space.architecture(path), seed=self.args.seed).to(self.device)
-        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+        network = network.to(memory_format=layout)
         settings = TrainSettings(
             num_steps=FOREVER, batch_size=self.args.batch, decay_norms=True, precision=self.args.precision
         )
         if self.args.compile:
             for block in network:
+                assert isinstance(block.op, nn.Module)
                 block.op.compile(dynamic=False)
         return Training(network, settings, self.data, seed=self.args.seed)
 
@@ -140,11 +142,12 @@ def layouts(bench: Bench, paths: int, rounds: int) -> dict[str, float]:
 def plain_step(bench: Bench, path: Path, layout: torch.memory_format) -> Callable[[], object]:
     """Return forward, backward and optimiser step with images in a layout (`Training` always uses channels_last)."""
     training = bench.training(path, layout)
-    images = bench.data.images.contiguous(memory_format=layout)
+    images, labels = next(bench.data.batches("train", bench.args.batch))
+    images = images.contiguous(memory_format=layout)
 
     def step() -> None:
         with torch.autocast(bench.device.type, torch.bfloat16, enabled=autocast(bench)):
-            loss = nn.functional.cross_entropy(training.network(images), bench.data.labels)
+            loss = nn.functional.cross_entropy(training.network(images), labels)
         training.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         training.optimiser.step()

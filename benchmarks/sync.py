@@ -48,7 +48,7 @@ def path_step(supernet: Supernet, images: torch.Tensor, labels: torch.Tensor) ->
         parameters = supernet.path_parameters(path)
         before = sync.bytes_reduced if isinstance(sync, AllReduce) else 0
         with sync.averaging(parameters):
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             computed = time.perf_counter()
         reduced = time.perf_counter()
         optimiser.step()
@@ -71,7 +71,7 @@ def ddp_step(supernet: Supernet, images: torch.Tensor, labels: torch.Tensor) -> 
 
     def step(path: Choice) -> dict[str, float]:
         begin = time.perf_counter()
-        F.cross_entropy(wrapped(images, path), labels).backward()
+        F.cross_entropy(wrapped(images, path), labels).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad()
         return {"seconds": time.perf_counter() - begin}

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import torch
 
 
-def generator(*key: int | str) -> torch.Generator:
+def generator(*key: int | str | float) -> torch.Generator:
     """Return a CPU generator keyed by its arguments, for instance `generator(seed, "path", step)`."""
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -22,7 +22,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 def read_images(file: Path) -> tuple[Tensor, Tensor]:
     """Return the images of a Parquet file as uint8 (N, 3, 32, 32) and their labels."""
-    table = pq.read_table(file)  # type: ignore[no-untyped-call]
+    table = pq.read_table(file)
     encoded = [item["bytes"].as_buffer() for item in table["img"]]
     images = [decode_image(torch.frombuffer(bytearray(item), dtype=torch.uint8), ImageReadMode.RGB) for item in encoded]
     return torch.stack(images), torch.tensor(table["label"].to_numpy())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latency.checks.verdict import Report
 from supernet.cost import CostTable
+from supernet.errors import InputError
 from supernet.space import Space
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ def heat_map(space: Space, costs: CostTable, file: FilePath | str) -> None:
         space: Of the costs.
         costs: Of any target.
         file: PNG to write.
+
+    Raises:
+        InputError: If the space has no choices.
     """
+    if not space.positions:
+        raise InputError(f"space {space.name!r} has no choices: there is no heat map of it; leave out --png")
     names = list(dict.fromkeys(op.short for position in space.positions for op in position.candidates))
     grid = [[float("nan")] * len(names) for _ in space.positions]
     for row, (position, values) in enumerate(zip(space.positions, costs.candidates, strict=True)):

@@ -10,6 +10,7 @@ from latency.tables.chains import calibration_paths
 from supernet.cost import macs_table
 from supernet.errors import InputError
 from supernet.presets import load_network, preset_names
+from supernet.rows import ZERO
 from supernet.space import Architecture, Path, Space
 
 
@@ -40,7 +41,10 @@ def structured_paths(space: Space) -> dict[str, Path]:
     """
     costs = macs_table(space).candidates
     names = [tuple(op.short for op in position.candidates) for position in space.positions]
-    by_cost = [[index for index in sorted(range(len(row)), key=row.__getitem__) if row[index] > 0] for row in costs]
+    by_cost = [
+        [index for index in sorted(range(len(row)), key=row.__getitem__) if position.candidates[index] != ZERO]
+        for position, row in zip(space.positions, costs, strict=True)
+    ]
     light, heavy = tuple(order[0] for order in by_cost), tuple(order[-1] for order in by_cost)
     middle = tuple(order[len(order) // 2] for order in by_cost)
     zeros = [row.index("z") if "z" in row else -1 for row in names]

@@ -34,10 +34,16 @@ def onnx_bytes(module: nn.Module, input_shape: tuple[int, ...], *, dynamic_batch
     """
     assert not module.training
     try:
-        traced = fx.symbolic_trace(module)
-        return _Writer(traced, input_shape, dynamic_batch).model()
-    except (_Unknown, fx.proxy.TraceError, TypeError):
+        return _Writer(_traced(module), input_shape, dynamic_batch).model()
+    except _Unknown:
         return _exported(module, input_shape, dynamic_batch)
+
+
+def _traced(module: nn.Module) -> fx.GraphModule:
+    try:
+        return fx.symbolic_trace(module)
+    except Exception as error:  # what a forward asks of a proxy is anybody's code, and raises anything
+        raise _Unknown(str(error)) from error
 
 
 def _exported(module: nn.Module, input_shape: tuple[int, ...], dynamic_batch: bool) -> bytes:
@@ -134,6 +140,8 @@ class _Writer:
             return inputs[0]
         if kind in _SIMPLE:
             return self._add(_SIMPLE[kind], inputs, name)
+        if kind is nn.Hardsigmoid:
+            return self._add("HardSigmoid", inputs, name, alpha=1 / 6)  # 0.2 by default
         if isinstance(module, nn.ReLU6):
             return self._clip(name, inputs, 0.0, 6.0)
         if isinstance(module, nn.Linear) and self.rank[inputs[0]] == 2:
@@ -231,7 +239,6 @@ class _Writer:
 _SIMPLE: dict[type[nn.Module], str] = {
     nn.ReLU: "Relu",
     nn.Sigmoid: "Sigmoid",
-    nn.Hardsigmoid: "HardSigmoid",
     nn.Hardswish: "HardSwish",
     nn.Tanh: "Tanh",
 }

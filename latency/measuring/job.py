@@ -43,7 +43,7 @@ class Item:
         whole: Whether `choices` are a whole network: where modules run, it is measured in the form in which it is
             delivered, for a torch export of a small network takes longer than its module.
         stream_bytes: Memory to read through before each timed call, as the rest of a network would.
-        check: Compare the outputs with the module's.
+        check: Compare the outputs with those of the module of `choices` in fp32.
     """
 
     key: str
@@ -92,7 +92,7 @@ class JobResult:
         num_rounds: Interleaved rounds.
         num_phases: Phases of rounds that count, each in fresh processes; also those of an interrupted run.
         num_unlike: Phases that do not, for a reference kernel or all items together were too slow or fast in them.
-        parity: For items with `check`: largest difference from the module's outputs, relative to the largest output.
+        parity: For items with `check`: largest difference from the module's outputs in fp32, relative to the largest.
         prepare_seconds: Time spent making models runnable.
         measure_seconds: Time spent timing.
     """

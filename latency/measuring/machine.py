@@ -122,9 +122,10 @@ def measuring_lock(device: str, waiting: Callable[[], None] = lambda: None) -> I
     Two measurements at once would disturb each other, and both would be refused as noisy.
 
     Args:
-        device: Of the target.
+        device: Of the target; `cuda` is `cuda:0`.
         waiting: Called once if there is something to wait for.
     """
+    device = "cuda:0" if device == "cuda" else device
     name = "".join(c if c.isalnum() else "-" for c in device)
     path = FilePath(tempfile.gettempdir()) / f"onepath-measuring-{os.getuid()}-{name}.lock"
     with path.open("w") as file:

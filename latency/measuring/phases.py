@@ -44,7 +44,7 @@ class Phases:
         images: To calibrate quantisation with, or None.
         folder: Where quantised graphs are kept from phase to phase.
         report: Called with what is being done.
-        parity: Found so far: per checked item, the difference from the module's outputs.
+        parity: Found so far: per checked item, the difference from the outputs of its module in fp32.
         prepare_seconds: Spent so far on making items ready.
         graphs: Made so far, per item: each is opened several times.
         programs: Files loaded and networks exported so far, per item.
@@ -82,6 +82,17 @@ class Phases:
             self.graphs[item.key] = forms.onnx()
         return replace(forms, make_onnx=lambda: self.graphs[item.key], cache=self.folder)
 
+    def prepare(self, item: Item, forms: ModelForms, host: Host) -> tuple[Program, dict[str, Any]]:
+        """Make one item runnable, and compare its outputs with those of its module in fp32 if asked."""
+        torch.set_num_threads(self.target.threads)
+        program = load_runtime(self.target.runtime).prepare(forms, self.target, host)
+        if not item.check or program.output is None:
+            return program, {}
+        with torch.inference_mode():
+            wanted = self._module(item)(torch.from_numpy(forms.example)).numpy()
+        difference = np.abs(program.output(forms.example) - wanted).max()
+        return program, {"parity": float(difference / np.abs(wanted).max())}
+
     def _forms(self, item: Item) -> ModelForms:
         if item.file or (item.whole and not self.target.traits.takes_onnx):
             if item.key not in self.programs:
@@ -107,20 +118,6 @@ class Phases:
 
             module.load_state_dict(load_file(item.weights))
         return module
-
-
-def prepare_item(item: Item, forms: ModelForms, target: Target, host: Host) -> tuple[Program, dict[str, Any]]:
-    """Make one item runnable, and compare its outputs with the module's if asked."""
-    torch.set_num_threads(target.threads)
-    wanted = None
-    if item.check:  # before a runtime may convert the module
-        with torch.inference_mode():
-            wanted = forms.module()(torch.from_numpy(forms.example)).numpy()
-    program = load_runtime(target.runtime).prepare(forms, target, host)
-    if wanted is None or program.output is None:
-        return program, {}
-    difference = np.abs(program.output(forms.example) - wanted).max()
-    return program, {"parity": float(difference / np.abs(wanted).max())}
 
 
 class ForkedPhases:
@@ -151,7 +148,7 @@ class ForkedPhases:
             phases.report("preparing models", index / len(phases.items))
             # Graphs, and the memory to stream, are made here, once; each worker only makes its own runnable.
             host = Host(HostClock(), streaming(item.stream_bytes))
-            self._fork(key, partial(prepare_item, item, phases.forms(item), phases.target, host))
+            self._fork(key, partial(phases.prepare, item, phases.forms(item), host))
             unready.append(key)
             if len(unready) == at_once:
                 self._wait_for(unready.popleft())
@@ -200,7 +197,7 @@ class SharedPhases:
         for index, (key, item) in enumerate(phases.items.items()):
             if key not in self.programs:
                 phases.report("preparing models", index / len(phases.items))
-                program, facts = prepare_item(item, phases.forms(item), phases.target, Host(HostClock()))
+                program, facts = phases.prepare(item, phases.forms(item), Host(HostClock()))
                 self.programs[key] = program
                 phases.parity |= {key: facts["parity"]} if "parity" in facts else {}
         phases.prepare_seconds += time.monotonic() - start

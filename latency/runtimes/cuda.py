@@ -5,6 +5,7 @@ before and after every call: without that, a clock sees only how fast work is qu
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -33,6 +34,10 @@ class Event(Protocol):
 class Device(Protocol):
     """What timing needs of a GPU."""
 
+    def current(self) -> AbstractContextManager[None]:
+        """Make it the device whose queue events are put into; it is device 0 otherwise."""
+        ...
+
     def event(self) -> Event:
         """Return a new event that can be timed."""
         ...
@@ -47,6 +52,10 @@ class CudaDevice:
 
     def __init__(self, name: str) -> None:
         self.name = torch.device(name)
+
+    def current(self) -> AbstractContextManager[None]:
+        """Make it the device whose queue events are put into."""
+        return torch.cuda.device(self.name)
 
     def event(self) -> Event:
         """Return a new event that can be timed."""
@@ -63,14 +72,15 @@ def device_program(run: Callable[[], object], output: Output, device: Device) ->
 
     def time(num_calls: int) -> list[Call]:
         calls = []
-        for _ in range(num_calls):
-            start, end = device.event(), device.event()
-            device.synchronize()
-            start.record()
-            run()
-            end.record()
-            device.synchronize()
-            calls.append(Call(start.elapsed_time(end), True))
+        with device.current():
+            for _ in range(num_calls):
+                start, end = device.event(), device.event()
+                device.synchronize()
+                start.record()
+                run()
+                end.record()
+                device.synchronize()
+                calls.append(Call(start.elapsed_time(end), True))
         return calls
 
     return Program(time, output)

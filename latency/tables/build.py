@@ -82,7 +82,7 @@ def build_table(
         target=target,
         items=items,
         space=space,
-        plan=plan_for(target, wanted, tolerance=ROW_TOLERANCE * math.sqrt(len(space.positions))),
+        plan=plan_for(target, wanted, tolerance=ROW_TOLERANCE * math.sqrt(max(1, len(space.positions)))),
         work_folder=str(work_folder),
     )
     result = run(job, progress)

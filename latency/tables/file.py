@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from latency.errors import ForeignTable
+from latency.errors import ForeignTable, NotRunnable
+from latency.measuring.job import why_not
 from latency.tables.calibrate import Calibration
 from latency.tables.fingerprint import definition_hash, differences, fingerprint
 from latency.tables.table import Figure, LatencyTable, Row, rebuild_command
@@ -176,9 +177,15 @@ def load_table(folder: FilePath | str, space: Space, target: Target) -> LatencyT
 
     Raises:
         InputError: If there is none.
+        NotRunnable: If this machine cannot run the target: then it is not the one that the table was measured on.
         ForeignTable: If it was measured on something else, naming the differences and the command that rebuilds it.
     """
-    table = stored_table(folder, space, target)
+    table, reason = stored_table(folder, space, target), why_not(target)
+    if reason:
+        raise NotRunnable(
+            f"{table_path(folder, space, target)} counts only on what it was measured on: use it there, this machine "
+            f"cannot run target {target.name}: {reason}"
+        )
     unlike = differences(table.fingerprint, fingerprint(space, target))
     if unlike:
         raise ForeignTable(

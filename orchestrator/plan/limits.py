@@ -22,19 +22,19 @@ from supernet.space import Space
 MIB = 2**20
 
 
-def limits_of(config: LimitsConfig, space: Space, target: Target) -> Limits:
+def limits_of(run: RunConfig, space: Space, target: Target) -> Limits:
     """Return the limits of the trials of a target.
 
     Args:
-        config: What the user wrote.
+        run: What the user wrote.
         space: With as many classes as the images have.
         target: Its delivered file is meant by `file_mib`.
     """
-    return Limits(_sums(config, space, target), _forbidden(config, space))
+    return Limits(_sums(run, space, target), _forbidden(run.limits, space))
 
 
-def _sums(config: LimitsConfig, space: Space, target: Target) -> tuple[Limit, ...]:
-    found = []
+def _sums(run: RunConfig, space: Space, target: Target) -> tuple[Limit, ...]:
+    config, found = run.limits, []
     if config.params is not None:
         found.append(Limit(params_table(space), config.params))
     if config.macs is not None:
@@ -42,8 +42,8 @@ def _sums(config: LimitsConfig, space: Space, target: Target) -> tuple[Limit, ..
     if config.file_mib is not None:
         onnx = target.traits.takes_onnx
         precision = target.precision if target.precision == "int8" or not onnx else "fp32"
-        size = file_table(space, onnx=onnx, precision=precision).scaled(1 / MIB)
-        found.append(Limit(replace(size, name="file_mib", unit="MiB"), config.file_mib))
+        size = file_table(space, onnx=onnx, precision=precision, float_ends=run.deliver.int8.float_ends)
+        found.append(Limit(replace(size.scaled(1 / MIB), name="file_mib", unit="MiB"), config.file_mib))
     return tuple(found)
 
 
@@ -72,7 +72,7 @@ def check_limits(config: RunConfig, place: str) -> None:
                 f"{place}.limits.peak_memory_mib: {asked.peak_memory_mib:g}; {name} alone takes {peak / MIB:.4g}"
             )
     for target in config.load_targets():
-        limits = limits_of(asked, space, target)
+        limits = limits_of(config, space, target)
         for limit in limits.sums:
             least = _allowed(limit.costs, limits).minimum
             if least > limit.most:

@@ -229,7 +229,7 @@ class Job:
 
     def limits(self, target: str) -> Limits:
         """Return what the networks for a target must keep besides their budget."""
-        return limits_of(self.run.limits, self.space, self.target(target))
+        return limits_of(self.run, self.space, self.target(target))
 
     def result(self, trial: Trial, **values: object) -> TrialResult:
         """Return a result of one trial: what the sweep knows of it, and `values`.

@@ -80,7 +80,7 @@ class Placing:
             weighted=run.weighted,
             reference=middle,
             num_classes=space.num_classes,
-            limits=limits_of(run.limits, space, self.job.target(name)),
+            limits=limits_of(run, space, self.job.target(name)),
         )
 
     def __iter__(self) -> Iterator[Trial]:

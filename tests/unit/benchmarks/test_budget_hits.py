@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.benches import NUM_WAITS, not_slowed
-from benchmarks.budget_hits import Hit, dearest_within, main, measured_once, summary, try_budget
+from benchmarks.budget_hits import CLOSE, Hit, dearest_within, main, measured_once, summary, try_budget
 from latency.measuring.measure import Measurement
 from orchestrator.plan.requirements import GateConfig
 from orchestrator.trial.records import NetworkCost
@@ -85,7 +85,15 @@ def hits(bench=None, derived=honest, gate=None):
 def test_the_dearest_path_within_a_budget_is_that_of_all():
     for share in (0.0, 0.1, 0.33, 0.8, 1.0):
         budget = COSTS.minimum + share * (COSTS.maximum - COSTS.minimum)
-        assert dearest_within(COSTS, budget) == max(cost for path in PATHS if (cost := COSTS.total(path)) <= budget)
+        dearest = max(cost for path in PATHS if (cost := COSTS.total(path)) <= budget)
+        assert dearest - 0.1 * CLOSE * budget <= dearest_within(COSTS, budget) <= dearest
+
+
+def test_the_dearest_path_of_a_large_space_is_found_in_little_memory():
+    costs = CostTable("many", "ms", 1.0, tuple(tuple(DRAWS.uniform(0.1, 1.0) for _ in range(7)) for _ in range(21)))
+    for share in (0.3, 0.6):
+        budget = costs.minimum + share * (costs.maximum - costs.minimum)
+        assert (1 - 0.1 * CLOSE) * budget <= dearest_within(costs, budget) <= budget
 
 
 def test_a_derivation_that_works_keeps_budgets_and_uses_them():

@@ -1,17 +1,19 @@
 """The comparison of a found network with random ones: which these are, what is kept, what is said of spreads."""
 
 from dataclasses import replace
-from statistics import stdev
+from statistics import median, stdev
 
 import pytest
 import torch
 
 from benchmarks.common import OneBatch, batch_of
-from benchmarks.standalone import SLACK, Trained, random_paths, summary, train_alone
+from benchmarks.macro.supernets import Run
+from benchmarks.standalone import NUM_TYPICAL, SLACK, Networks, Trained, choose, random_paths, summary, train_alone
 from supernet.cost import macs_table
-from supernet.errors import RunError
+from supernet.errors import InputError, RunError
 from supernet.files import write_whole
 from supernet.plain import to_json
+from supernet.pool import pool_paths
 from supernet.presets import load_space
 
 SPACE = load_space("mbconv-32px")
@@ -25,6 +27,17 @@ def test_random_networks_take_as_much_as_the_budget_and_a_longer_list_begins_wit
     assert all(0 <= j < len(row) for path in paths for j, row in zip(path, COSTS.candidates, strict=True))
     assert paths[:5] == random_paths(COSTS, 16e6, 5, 0)
     assert paths != random_paths(COSTS, 16e6, 12, 1)
+
+
+def test_what_was_found_by_another_table_is_refused(tmp_path):
+    run, file = Run("tiny-batch", 2.0, 0, tmp_path, SPACE.name), "tiny-batch-e2-s0/macs/networks.json"
+    budget = median(COSTS.total(path) for path in pool_paths(SPACE, NUM_TYPICAL, 0))
+    found = tuple(0 for _ in SPACE.positions)
+    write_whole(tmp_path / file, to_json(Networks(budget, found, ())).encode())
+    kept = choose(run, None, COSTS, 3)
+    assert (kept.found, kept.random) == (found, random_paths(COSTS, budget, 3, 0))
+    with pytest.raises(InputError, match=r"networks\.json: kept within a budget of .* take another --work"):
+        choose(run, None, COSTS.scaled(1.01), 3)
 
 
 def test_what_was_trained_is_not_trained_again(tmp_path):

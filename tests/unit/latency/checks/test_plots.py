@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from latency.checks.plots import heat_map, predicted_against_measured
 from latency.checks.verdict import Probe, Report, Verdict
 from latency.tables.estimate import cost_table
 from latency.target import load_target
+from supernet.errors import InputError
 from supernet.presets import load_space
 
 PAPER, PIXEL1 = load_space("proxyless-imagenet"), load_target("pixel1-published")
@@ -23,3 +26,9 @@ def test_pictures_are_drawn(tmp_path: Path) -> None:
         image = imread(tmp_path / name)
         assert image.shape[0] > 300
         assert image.std() > 0.05  # something is on it
+
+
+def test_a_space_without_choices_has_no_heat_map(tmp_path: Path) -> None:
+    space = load_space("mobilenet-v2-32px")
+    with pytest.raises(InputError, match="has no choices"):
+        heat_map(space, cost_table(space, load_target("macs"), ""), tmp_path / "heat.png")

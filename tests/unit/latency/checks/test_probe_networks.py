@@ -1,5 +1,7 @@
 """Which networks predictions are tested on: many, distinct, and none that calibration took."""
 
+from pathlib import Path
+
 import pytest
 
 from latency.checks.probe_networks import random_paths, structured_paths
@@ -45,3 +47,20 @@ def test_a_tiny_space_gives_the_networks_it_has() -> None:
     space = load_space({"base": "digits", "rows": rows})
     known = set(calibration_paths(space))
     assert all(path not in known for path in random_paths(space, 30, 0))
+
+
+def test_candidates_without_a_multiplication_are_choices_like_others(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "pools_of_a_test.py").write_text(
+        "from torch import nn\n"
+        "from supernet.ops import register\n"
+        "@register('test_pool')\n"
+        "def pool(in_channels, out_channels, stride, *, kernel_size: int):\n"
+        "    return nn.MaxPool2d(kernel_size, stride, padding=kernel_size // 2)\n"
+    )
+    rows = load_space("digits").to_dict()["rows"]
+    pools = {"name": "pools", "op": "test_pool", "kernel_size": [3, 5], "channels": 16, "skip": True}
+    space = load_space({"base": "digits", "operators": "pools_of_a_test", "rows": [rows[0], pools, *rows[1:]]})
+    found = structured_paths(space)
+    assert {"small", "shallow-heavy", "early-heavy", "late-heavy"} <= found.keys()
+    assert all(found[name][0] < 2 for name in ("early-heavy", "late-heavy"))

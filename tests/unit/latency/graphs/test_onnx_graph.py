@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latency.graphs.export import export_onnx, export_parity
 from latency.graphs.model import example_input, file_forms, fixed_batch
-from latency.graphs.onnx_graph import onnx_bytes
+from latency.graphs.onnx_graph import _SIMPLE, onnx_bytes
 from supernet.errors import InputError, RunError
 from supernet.network import build_network
 from supernet.presets import load_network, load_space
@@ -79,6 +79,26 @@ def test_known_parts_are_written_directly() -> None:
     onnx.checker.check_model(onnx.load_from_string(serialised), full_check=True)
     assert difference(module, (2, 3, 9, 9), serialised) < 1e-5
     assert "BatchNormalization" in node_types(serialised)
+
+
+@pytest.mark.parametrize("kind", [*_SIMPLE, nn.Hardsigmoid, nn.ReLU6])
+def test_activations_are_written_as_torch_computes_them(kind: type[nn.Module]) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), kind()).eval()
+    module[0].weight.data.mul_(8.0)  # far enough for every bend
+    serialised = onnx_bytes(module, (2, 3, 9, 9))
+    assert difference(module, (2, 3, 9, 9), serialised) < 1e-5
+    assert len(node_types(serialised)) == 3, "not through torch's exporter"
+
+
+class Untraceable(nn.Module):
+    """Something that symbolic tracing ends at with an error of any kind."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((1, 2)) * len(x)
+
+
+def test_what_cannot_be_traced_goes_through_torchs_exporter() -> None:
+    assert difference(Untraceable().eval(), (2, 3, 9, 9), onnx_bytes(Untraceable().eval(), (2, 3, 9, 9))) < 1e-5
 
 
 @pytest.mark.parametrize("dynamic", [False, True])

@@ -24,12 +24,20 @@ def test_no_file_is_larger_than_its_bound_nor_much_smaller(tmp_path, name, choic
     files = {
         (True, "fp32"): onnx,
         (True, "int8"): quantise(onnx, images, Quantisation(num_images=16)),
+        (True, "int8", True): quantise(onnx, images, Quantisation(num_images=16, float_ends=True)),
         (False, "fp32"): export_program(network, space.input_size),
         (False, "bf16"): export_program(network, space.input_size, "bf16"),
     }
-    for (is_onnx, precision), content in files.items():
-        bound = file_table(space, onnx=is_onnx, precision=precision).total(path)
-        assert len(content) <= bound <= 1.7 * len(content), (is_onnx, precision)
+    for (is_onnx, precision, *ends), content in files.items():
+        bound = file_table(space, onnx=is_onnx, precision=precision, float_ends=bool(ends)).total(path)
+        assert len(content) <= bound <= 1.7 * len(content), (is_onnx, precision, ends)
+
+
+def test_ends_that_stay_in_fp32_take_four_bytes_a_weight():
+    space = load_space("proxyless-imagenet")
+    without, with_ends = (file_table(space, onnx=True, precision="int8", float_ends=ends) for ends in (False, True))
+    assert with_ends.fixed - without.fixed == 3 * (3 * 3 * 3 * 32 + 1280 * 1000)
+    assert with_ends.candidates == without.candidates
 
 
 def test_a_large_file_is_its_weights():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latency.measuring.job import Item, Job
-from latency.measuring.phases import Phases, SharedPhases, prepare_item
+from latency.measuring.phases import Phases, SharedPhases
 from latency.measuring.timing import HostClock
 from latency.runtimes.base import Host
 from latency.target import Target, load_target, read_target
@@ -26,9 +26,16 @@ def phases_of(target: Target, folder: Path) -> Phases:
 @pytest.mark.parametrize("name", ["ort-cpu-1t", "torch-cpu-1t"])
 def test_a_checked_item_is_compared_with_its_module(tmp_path: Path, name: str) -> None:
     target = load_target(name)
-    program, facts = prepare_item(ITEM, phases_of(target, tmp_path).forms(ITEM), target, Host(HostClock()))
+    phases = phases_of(target, tmp_path)
+    program, facts = phases.prepare(ITEM, phases.forms(ITEM), Host(HostClock()))
     assert 0.0 <= facts["parity"] < 1e-4
     assert program.time(1)[0].ms > 0
+
+
+def test_what_is_exported_in_a_low_precision_is_compared_with_fp32(tmp_path: Path) -> None:
+    phases, whole = phases_of(load_target("torch-cpu-bf16-1t"), tmp_path), replace(ITEM, whole=True)
+    _, facts = phases.prepare(whole, phases.forms(whole), Host(HostClock()))
+    assert 1e-3 < facts["parity"] < 0.1
 
 
 def test_the_graph_of_an_item_is_made_once(tmp_path: Path) -> None:

@@ -1,17 +1,19 @@
 """Times of a device, on a fake one: those of the work between two events."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from latency.runtimes.cuda import device_program, missing
+from latency.runtimes.cuda import CudaDevice, device_program, missing
 from latency.target import load_target
 
 
 @dataclass
 class FakeDevice:
-    """A queue that works only when it is waited for; times passes by what is queued.
+    """A queue that works only when it is waited for; times passes by what is queued. Events go to the current device.
 
     Attributes:
         queue: Milliseconds of work, or events to reach.
@@ -20,6 +22,13 @@ class FakeDevice:
 
     queue: list = field(default_factory=list)
     now: float = 0.0
+    is_current: bool = False
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        self.is_current = True
+        yield
+        self.is_current = False
 
     def event(self) -> "FakeEvent":
         return FakeEvent(self)
@@ -42,6 +51,7 @@ class FakeEvent:
     reached: float | None = None
 
     def record(self) -> None:
+        assert self.device.is_current, "it would tell when another device came so far"
         self.device.queue.append(self)
 
     def elapsed_time(self, end: "FakeEvent") -> float:
@@ -58,6 +68,12 @@ def test_device_times_are_those_of_the_work_between_the_events() -> None:
     program = device_program(lambda: device.work(next(durations)), lambda images: np.zeros(1, np.float32), device)
     assert [call.ms for call in program.time(3)] == [3.0, 2.0, 2.5]
     assert device.queue == []
+
+
+def test_the_current_device_is_the_targets() -> None:
+    chosen = CudaDevice("cuda:1").current()
+    assert isinstance(chosen, torch.cuda.device)
+    assert chosen.idx == 1
 
 
 def test_no_gpu_is_said() -> None:

@@ -8,7 +8,7 @@ import pytest
 from latency_cases import made_up_result, simulated_run, stats, true_costs
 
 from latency.errors import MachineTooNoisy
-from latency.tables.build import build_table, row_noise
+from latency.tables.build import ROW_TOLERANCE, build_table, row_noise
 from latency.tables.chains import calibration_paths, chain_key, plan_chains
 from latency.tables.describe import uncertainty
 from latency.tables.file import load_table
@@ -31,6 +31,17 @@ def test_known_truth_is_recovered(tmp_path: Path, scale: float, overhead: float)
     assert table.calibration.offset_ms == pytest.approx(overhead, abs=1e-9)
     assert table.calibration.rms < 1e-9
     assert load_table(tmp_path, SPACE, TARGET) == table
+
+
+def test_a_space_without_choices_is_settled_as_one_with_a_single_position(tmp_path: Path) -> None:
+    plans = []
+
+    def run(job, progress):
+        plans.append(job.plan)
+        return simulated_run(job, progress)
+
+    build_table(load_space("mobilenet-v2-32px"), TARGET, tmp_path, run=run)
+    assert [plan.tolerance for plan in plans] == [ROW_TOLERANCE]
 
 
 def test_a_valid_table_is_kept(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pyarrow.parquet as parquet
 import pytest
 from latency_cases import made_up_table
 
-from latency.errors import ForeignTable
+from latency.errors import ForeignTable, NotRunnable
 from latency.tables.file import SCHEMA_VERSION, load_table, read_table, stored_table, table_path, write_table
 from latency.target import load_target
 from supernet.errors import InputError
@@ -34,6 +34,15 @@ def test_a_foreign_table_is_refused_with_the_command_that_rebuilds_it(tmp_path: 
     assert 'cpu: "another processor" in the table' in str(caught.value)
     assert f"onepath latency build --space digits --target ort-cpu-1t --folder {tmp_path}" in str(caught.value)
     assert stored_table(tmp_path, SPACE, TARGET).fingerprint["cpu"] == "another processor"  # readable for comparing
+
+
+def test_a_table_of_a_target_that_cannot_run_here_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    away = replace(load_target("cuda-graph-fp16-b8"), device="cuda:999")
+    path = write_table(replace(made_up_table(), target=away), tmp_path)
+    with pytest.raises(
+        NotRunnable, match=rf"{path} counts only on .* cannot run target {away.name}: .*(no CUDA|not there)"
+    ):
+        load_table(tmp_path, SPACE, away)
 
 
 def test_other_layers_or_settings_under_the_same_name_have_tables_of_their_own(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from supernet.peak import network_peak
 from supernet.presets import read_preset
 
 
-def job_of(limits: dict, targets: tuple[str, ...] = ("ort-cpu-1t",)) -> Job:
+def job_of(limits: dict, targets: tuple[str, ...] = ("ort-cpu-1t",), **changes: dict) -> Job:
     definition, _ = read_preset("runs", "quickstart")
-    run = check_run({**definition, "limits": limits, "targets": list(targets)}, "mine")
+    run = check_run({**definition, "limits": limits, "targets": list(targets), **changes}, "mine")
     return Job(resolved(run), "")
 
 
@@ -60,3 +60,5 @@ def test_the_file_is_that_of_the_target():
     least = {name: job.limits(name).sums[0].costs.minimum for name in job.targets}
     assert sorted(least, key=least.__getitem__)[:2] == ["ort-cpu-int8-1t", "ort-cpu-1t"]
     assert least["torch-cpu-bf16-1t"] < least["torch-cpu-1t"]
+    with_ends = job_of({"file_mib": 4.0}, ("ort-cpu-int8-1t",), deliver={"int8": {"float_ends": True}})
+    assert with_ends.limits("ort-cpu-int8-1t").sums[0].costs.minimum > least["ort-cpu-int8-1t"]
