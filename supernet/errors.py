@@ -12,6 +12,10 @@ class InputError(ValueError):
     """The user's input is wrong: place, value, what is allowed and the remedy stand in the message."""
 
 
+class SecretError(InputError):
+    """What was written holds a secret; no message shows it."""
+
+
 class RunError(RuntimeError):
     """The world did not do what was needed: a device, a file, a process or a measurement failed."""
 
