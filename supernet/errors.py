@@ -40,6 +40,11 @@ def _below(kind: type[InputError | RunError]) -> Iterator[type[InputError | RunE
         yield from _below(below)
 
 
+def away(error: OSError) -> str:
+    """Return what is said of a file or a store that cannot be used now: it is away, full, or gives no rights."""
+    return f"a file or a store cannot be used now ({error}); the same command tries again"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the closest known name, or the list of known names.
 

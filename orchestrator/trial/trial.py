@@ -33,7 +33,7 @@ from orchestrator.trial.place import Post
 from orchestrator.trial.records import DamagedFile, Findings, Outcome, read_record, write_record
 from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError, RunError, away
 from supernet.peak import network_peak
 from supernet.space import Architecture, architecture_to_json
 
@@ -66,9 +66,8 @@ def run_trial(job: Job, trial: Trial, costs: CostTable | None = None, *, here: b
         write_record(job.trial_store(trial), RESULT_FILE, result)
     except (InputError, RunError) as error:
         return job.result(trial, status="failed", reason=str(error))
-    except OSError as error:  # of storage that is away; what was stored until then is kept
-        reason = f"a file or a store cannot be used now ({error}); the same command tries again"
-        return job.result(trial, status="failed", reason=reason)
+    except OSError as error:  # what was stored until then is kept
+        return job.result(trial, status="failed", reason=away(error))
     return result
 
 
