@@ -142,6 +142,14 @@ def plan_trials(config: RunConfig, place: str = "") -> list[Trial]:
     return trials
 
 
+def longest_key(config: RunConfig) -> str:
+    """Return the longest key that a trial of a sweep may have."""
+    keys = [trial.key for trial in plan_trials(config)]
+    if config.sweep.points:
+        keys = [trial_key(target.name, limit_kind(target), LONG_VALUE, "") for target in config.load_targets()]
+    return max(keys, key=len)
+
+
 def _limits(
     given: Mapping[str, list[float]] | None, names: list[str], others: list[str], place: str, hint: str
 ) -> dict[str, list[float]]:
