@@ -95,6 +95,16 @@ def test_a_sweep_to_which_baselines_are_added_has_something_to_do(tmp_path: Path
     assert not rerun(job, baselines=["mobilenet-v2"]).idle
 
 
+def test_what_is_lost_of_a_networks_files_is_written_again_from_its_weights(tmp_path: Path) -> None:
+    """Said before of the architecture, each time: this registers what is stored."""
+    job = finished_sweep(tmp_path)
+    store = job.trial_store(plan_trials(job.run)[0])
+    kept = store.read(ARCHITECTURE_FILE)
+    store.remove(ARCHITECTURE_FILE)
+    assert all(result.model_uri for result in rerun(job).results)
+    assert store.read(ARCHITECTURE_FILE) == kept
+
+
 def test_a_lost_registry_is_made_again_by_the_command_that_pull_names(tmp_path: Path) -> None:
     """Said before: `sweep`: nothing left to do; `pull`: run a sweep first."""
     job = finished_sweep(tmp_path / "a run's folder")
