@@ -122,7 +122,8 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         failed: dict[str, TrialResult] = {}
         done = list(before.values())
         crossed = [*done, *stored_baselines(job, done)]
-        if left or missing_columns(job, crossed) or missing_baselines(job, done):
+        idle = not (left or missing_columns(job, crossed) or missing_baselines(job, done))
+        if not idle:
             failed = _run_trials(job, left, len(before), registering, ledger, console)
         ledger.idle()
         columns = stored_columns(job)
@@ -135,7 +136,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
             return _kept_files(job, _results(job, failed))
 
         registering.finish(report)
-    return SweepEnd(job, _results(job, failed), len(before))
+    return SweepEnd(job, _results(job, failed), idle)
 
 
 def _finished(job: Job) -> dict[str, TrialResult]:

@@ -12,6 +12,10 @@ class InputError(ValueError):
     """The user's input is wrong: place, value, what is allowed and the remedy stand in the message."""
 
 
+class SecretError(InputError):
+    """What was written holds a secret; no message shows it."""
+
+
 class RunError(RuntimeError):
     """The world did not do what was needed: a device, a file, a process or a measurement failed."""
 
@@ -34,6 +38,11 @@ def _below(kind: type[InputError | RunError]) -> Iterator[type[InputError | RunE
     for below in kind.__subclasses__():
         yield below
         yield from _below(below)
+
+
+def away(error: OSError) -> str:
+    """Return what is said of a file or a store that cannot be used now: it is away, full, or gives no rights."""
+    return f"a file or a store cannot be used now ({error}); the same command tries again"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

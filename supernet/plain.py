@@ -24,7 +24,7 @@ from pydantic import (
     ValidationError,
 )
 
-from supernet.errors import InputError, nearest
+from supernet.errors import InputError, SecretError, nearest
 
 T = TypeVar("T")
 
@@ -228,7 +228,9 @@ def _message(value: Any, item: Any) -> tuple[str, str]:
         if known:
             where += f"[{part}]" if isinstance(part, int) else f".{part}"
             inner = None if missing and part == item["loc"][-1] else inner[part]
-    shown = "" if isinstance(item.get("input"), Mapping) or missing else f"{_short(repr(item.get('input')))}: "
+    secret = isinstance(item.get("ctx", {}).get("error"), SecretError)
+    hidden = isinstance(item.get("input"), Mapping) or missing or secret
+    shown = "" if hidden else f"{_short(repr(item.get('input')))}: "
     return where, f"{shown}{item['msg'].removeprefix('Value error, ')}"
 
 

@@ -63,6 +63,9 @@ COUNTED = replace(
 )
 
 
+PUBLISHED = replace(done("published", "pixel1", 80.0, 0.75), predicted_cost=80.0, cost_error=0.0)
+
+
 class Page(HTMLParser):
     """Collects tags that would fetch something, table cells and visible text outside scripts."""
 

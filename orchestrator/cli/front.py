@@ -1,4 +1,4 @@
-"""`onepath front`: the measured networks of a sweep in the terminal, and what to type next. Writes nothing."""
+"""`onepath front`: the measured networks of a sweep in the terminal, and what to type next. Writes its page at most."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.options import STORAGE, Json, Storage, SweepName, stored_job
 from orchestrator.cli.printing import print_json, print_table, say
-from supernet.errors import InputError
+from supernet.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from orchestrator.plan.result import TrialResult
     from orchestrator.plan.trials import Job
 
-REPORTS = (("picture", "front.png"), ("report ", "report.html"))
-
 
 def front(name: SweepName, storage: Storage = STORAGE, json: Json = False) -> None:
-    """Show the measured networks of a sweep, and which of them are on their target's front."""
+    """Show the measured networks of a sweep, and which of them are on their target's front; renew picture and page."""
     from orchestrator.plan.stored import stored_results
 
     job = stored_job(name, storage)
@@ -51,13 +49,27 @@ def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> N
         *speedups(results, known, columns),
         *cross_notes(columns, results),
         *trust.sentences,
+        *_report(job, results),
         *_next(job, [result for result in results if result.done]),
     ):
         say(line)
 
 
+def _report(job: "Job", results: "Sequence[TrialResult]") -> list[str]:
+    """Return where picture and page of these results are, written if they were not there."""
+    from orchestrator.report.written import PAGE, PICTURE, renew_report
+
+    if not any(result.finished for result in results):
+        return []
+    try:
+        renew_report(job, results)
+    except RunError as error:
+        return [f"picture and report are missing or older than this table, and could not be written: {error}"]
+    return [f"picture {job.store.child(PICTURE).uri}", f"report  {job.store.child(PAGE).uri}"]
+
+
 def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
-    """Return what there is to look at, and commands that fetch a network and show the registry."""
+    """Return commands that fetch a network and show the registry."""
     if not done:
         return []
     from orchestrator.plan.addresses import embedded_registry
@@ -70,7 +82,6 @@ def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
     limit = limit_text(best.cost, best.unit)
     storage = "" if job.root.uri == str(Path(STORAGE).absolute()) else f" --storage {job.root.uri}"
     return [
-        *(f"{what} {job.store.child(file).uri}" for what, file in REPORTS if job.store.exists(file)),
         "next:",
         f"  onepath pull {job.run.name} --target {best.target} {option} {limit}{storage}",
         f"  mlflow ui --backend-store-uri {job.run.mlflow.tracking_uri or embedded_registry(job.root.uri)}",

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestrator.cli import arch, data, device, front, latency, models, pull, register, sweep
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError, RunError, away
 
 
 class _Terminated(KeyboardInterrupt):
@@ -71,8 +71,8 @@ def main() -> None:
         _fail(str(error), 2)
     except RunError as error:
         _fail(str(error), 1)
-    except OSError as error:  # of storage that is away, or gives no rights
-        _fail(f"a file or a store cannot be used now ({error}); the same command tries again", 1)
+    except OSError as error:
+        _fail(away(error), 1)
     except _Stopped as stopped:
         _fail("stopped; the same command continues from here", stopped.args[0])
 

@@ -5,7 +5,7 @@ ends with exit code 2 before anything starts.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,16 @@ from latency.target import Target
 from orchestrator.data.format import MANIFEST_NAME
 from orchestrator.data.sources.registry import check_source
 from orchestrator.data.storage import Storage
+from orchestrator.plan.baselines import WIDTHS, Baseline, made_from
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import stored_config
 from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
-from orchestrator.plan.trials import CONFIG_FILE, plan_trials, short_name
+from orchestrator.plan.trials import CONFIG_FILE, Job, longest_key, plan_trials, short_name
 from supernet.errors import InputError
 from supernet.objective import OBJECTIVES
-from supernet.plain import check_name, read
-from supernet.presets import load_network, load_space, read_preset, space_definition
+from supernet.plain import read
+from supernet.presets import load_space, read_preset, space_definition
 
 SHORT_SOURCE = 40
 """Characters of a source that a folder's name shows."""
@@ -56,7 +57,7 @@ def _check_parts(config: RunConfig, place: str) -> None:
     """Check what goes with what across sections, and that all names can be made."""
     load_space(config.space, f"{place}.space")
     plan_trials(config, place)
-    _check_baselines(config.baselines, f"{place}.baselines")
+    _check_baselines(config, f"{place}.baselines")
     _check_objective(config, place)
     check_limits(config, place)
     if config.warmup.arch_every or not config.warmup.train_weights:
@@ -75,15 +76,20 @@ def _check_parts(config: RunConfig, place: str) -> None:
             raise InputError(f"{place}.{label}: {size} images are too few for {config.workers.max} workers")
 
 
-def _check_baselines(names: Sequence[str], place: str) -> None:
-    """Refuse known networks that are none, or whose names would not tell their trials apart."""
+def _check_baselines(config: RunConfig, place: str) -> None:
+    """Refuse known networks that are none, that do not take the images, or whose trials could not be named apart."""
+    if not config.baselines:
+        return
     known: dict[str, int] = {}
+    names, beside = config.baselines, longest_key(config)
+    job = Job(resolved(config), "")
     for index, name in enumerate(names):
         try:
-            load_network(name)
+            inner, _ = made_from(job, Baseline(name, beside, "", 0.0), WIDTHS[-1])
+            _ = inner.space  # runs every layer on an image's shape
         except InputError as error:
             raise InputError(f"{place}[{index}]: {error}") from error
-        short = check_name(short_name(name), f"{place}[{index}], the name of its trials")
+        short = short_name(name)
         if short in known:
             raise InputError(
                 f"{place}[{index}]: {name!r} and {names[known[short]]!r} are both called {short!r}; rename one"

@@ -14,7 +14,7 @@ from latency.graphs.quantise import Quantisation
 from latency.target import Target, load_target, read_target
 from orchestrator.data.augment import preset
 from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION
-from orchestrator.plan.addresses import EMBEDDED, registry_address, storage_address
+from orchestrator.plan.addresses import EMBEDDED, files_address, registry_address, storage_address
 from orchestrator.plan.requirements import Budget, Counted, GateConfig, LimitsConfig, Strict
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError
@@ -48,7 +48,7 @@ class DataConfig(Strict):
         final_augment: The same of the final training; None for `augment`.
     """
 
-    source: Text
+    source: Annotated[Text, AfterValidator(files_address)]
     augment: Annotated[str, AfterValidator(_augment)] = "none"
     final_augment: Annotated[str, AfterValidator(_augment)] | None = None
     validation_fraction: Annotated[Positive, Field(lt=1)] = VALIDATION_FRACTION
@@ -213,7 +213,7 @@ class WarmupConfig(SearchSettings):
             warmed-up supernet is trained on; the number of classes may differ. None begins with fresh weights.
     """
 
-    origin: Annotated[Text | None, Field(alias="from")] = None
+    origin: Annotated[Annotated[Text, AfterValidator(files_address)] | None, Field(alias="from")] = None
 
 
 class MlflowConfig(Strict):

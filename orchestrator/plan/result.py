@@ -146,6 +146,11 @@ class TrialResult:
         return self.status != "failed"
 
     @property
+    def measured(self) -> bool:
+        """Whether the cost was measured: else it is what the table says, counted or published, to the last digit."""
+        return self.unit == "ms" and (self.cost != self.predicted_cost or self.cost_error != 0)
+
+    @property
     def intervals(self) -> dict[str, tuple[float, float]]:
         """95 % intervals of the accuracies whose number of images is known, by the name of the accuracy."""
         pairs = {

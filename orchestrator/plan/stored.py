@@ -104,7 +104,7 @@ def stored_result(job: Job, trial: Trial) -> TrialResult:
     place = f"{store.uri}/{RESULT_FILE}"
     try:
         result: TrialResult = read_sealed(TrialResult, store.read(RESULT_FILE), place)
-        if (result.sweep, result.trial) != (job.run.name, trial.key):
+        if (result.sweep, result.trial) != (job.sweep, trial.key):
             raise InputError(f"{place}: belongs to trial {result.trial!r} of sweep {result.sweep!r}")
     except InputError as error:
         result = job.result(trial, status="failed", reason=f"{error}; `onepath sweep` makes it again")

@@ -142,6 +142,14 @@ def plan_trials(config: RunConfig, place: str = "") -> list[Trial]:
     return trials
 
 
+def longest_key(config: RunConfig) -> str:
+    """Return the longest key that a trial of a sweep may have."""
+    keys = [trial.key for trial in plan_trials(config)]
+    if config.sweep.points:
+        keys = [trial_key(target.name, limit_kind(target), LONG_VALUE, "") for target in config.load_targets()]
+    return max(keys, key=len)
+
+
 def _limits(
     given: Mapping[str, list[float]] | None, names: list[str], others: list[str], place: str, hint: str
 ) -> dict[str, list[float]]:
@@ -213,6 +221,11 @@ class Job:
         return self.root.child(self.config["name"])
 
     @property
+    def sweep(self) -> str:
+        """Name that results go by: of the sweep that this one's networks stand beside, if there is one."""
+        return str((self.outer or self.config)["name"])
+
+    @property
     def with_tables(self) -> "Job":
         """The sweep whose latency tables know this one's targets."""
         return Job(self.outer, self.data_root) if self.outer else self
@@ -238,7 +251,7 @@ class Job:
             InputError: If a value is not what its field takes, such as an accuracy that is not a number.
         """
         known = {
-            "sweep": self.run.name,
+            "sweep": self.sweep,
             "trial": trial.key,
             "target": trial.target,
             "objective": self.run.search.objective.kind,

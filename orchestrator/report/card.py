@@ -11,7 +11,15 @@ from typing import Any
 
 from orchestrator.plan.confusion import Confusion
 from orchestrator.plan.result import TrialResult, wilson
-from orchestrator.report.rows import accuracy_text, bytes_text, cost_text, count_text, limit_text, percent_text
+from orchestrator.report.rows import (
+    accuracy_text,
+    bytes_text,
+    cost_text,
+    count_text,
+    found_text,
+    limit_text,
+    percent_text,
+)
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 ELSEWHERE = "| on other targets |"
@@ -84,6 +92,7 @@ def _fitting(kind: str, values: Mapping[str, Any], num_rows: int) -> str:
     environment.globals |= {
         "accuracy": accuracy_text,
         "cost": cost_text,
+        "found": found_text,
         "limit": limit_text,
         "wilson": wilson,
     }

@@ -18,12 +18,12 @@ class SweepEnd:
     Attributes:
         job: The sweep.
         results: One per trial, failed ones with their reason.
-        resumed: Trials that were finished before this run, rejected ones too.
+        idle: Whether nothing was left to run: no trial, no baseline, and no column of the cross table.
     """
 
     job: Job
     results: list[TrialResult]
-    resumed: int
+    idle: bool = False
 
     @property
     def unplaced(self) -> dict[str, int]:

@@ -22,6 +22,7 @@ from orchestrator.report.rows import (
     cost_label,
     cost_text,
     count_text,
+    found_text,
     percent_text,
     tick_text,
 )
@@ -60,7 +61,8 @@ def report_html(
 ) -> Path:
     """Write the page: fronts with budgets, their architectures, predicted against measured latency, searches, trials.
 
-    Costs that are counted were not predicted: the second figure leaves them out, and is left out where all are.
+    Costs that are counted or published are no more than predicted: the second figure leaves them out, and is left out
+    where all are.
 
     Args:
         rows: From `front_rows`.
@@ -83,7 +85,7 @@ def report_html(
     predicted = [
         row
         for row in rows
-        if row.is_drawn and not row.result.baseline and row.result.predicted_cost and row.result.unit == "ms"
+        if row.is_drawn and not row.result.baseline and row.result.predicted_cost and row.result.measured
     ]
     if predicted:
         figures.append(_prediction_figure(predicted))
@@ -167,7 +169,7 @@ def _front_figure(target: str, rows: Sequence[Row]) -> Any:
             annotation={"text": tick_text(budget, unit), "font": {"color": BUDGET_COLOUR, "size": 11}},
             annotation_position="top",
         )
-    _style(figure, f"{escape(cost_label(target, unit))}, dotted: budgets", "top-1 on the test split (%)")
+    _style(figure, f"{escape(cost_label(rows))}, dotted: budgets", "top-1 on the test split (%)")
     figure.update_layout(title={"text": escape(target), "font": {"size": 15}, "x": 0, "xref": "paper"})
     return figure
 
@@ -237,7 +239,7 @@ def _search_figures(rows: Sequence[Row], curves: Mapping[str, Sequence[Point]]) 
 def _caption(row: Row) -> str:
     result = row.result
     budget = f", budget {cost_text(result.budget, result.unit)}" if result.budget else ""
-    return f"{percent_text(result.top1)} at {cost_text(result.cost, result.unit)}{budget}"
+    return f"{percent_text(result.top1)} at {found_text(result)}{budget}"
 
 
 def _named(result: TrialResult) -> str:
@@ -266,7 +268,7 @@ def _hover(row: Row) -> str:
     spread = f" ± {cost_text(result.cost_error, result.unit)}" if result.cost_error else ""  # a count has none
     images = f" on {result.num_test_images} images" if result.num_test_images else ""
     lines = [
-        f"<b>{accuracy_text(result, 'top1')}</b>{images} at <b>{cost_text(result.cost, result.unit)}</b>{spread}",
+        f"<b>{accuracy_text(result, 'top1')}</b>{images} at <b>{found_text(result)}</b>{spread}",
         f"predicted {cost_text(result.predicted_cost, result.unit)}, budget {cost_text(result.budget, result.unit)}",
         f"{count_text(result.num_params)} parameters, {count_text(result.num_macs)} MACs",
         _named(result),

@@ -83,7 +83,7 @@ def _draw_target(panel: "Axes", target: str, rows: Sequence[Row]) -> None:
 
     panel.set_title(target, fontsize=11, fontweight="bold", loc="left")
     unit = rows[0].result.unit
-    panel.set_xlabel(cost_label(target, unit))
+    panel.set_xlabel(cost_label(rows))
     if unit == "1":
         panel.xaxis.set_major_formatter(EngFormatter())
     panel.set_ylabel("top-1 on the test split (%)")

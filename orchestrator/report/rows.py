@@ -3,7 +3,7 @@
 Why here: table, picture and page say the same. It must not know how anything is drawn.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass
 from decimal import Decimal
 from typing import Any
@@ -83,9 +83,17 @@ def tick_text(value: float, unit: str) -> str:
     return count_text(value) if unit == "1" else f"{value:.3g}"
 
 
-def cost_label(target: str, unit: str) -> str:
-    """Return the name of an axis of costs on a target."""
-    return f"{target}, counted" if unit == "1" else "measured latency (ms)"
+def cost_label(rows: Sequence[Row]) -> str:
+    """Return the name of an axis of costs on a target, of which the rows are."""
+    if rows[0].result.unit == "1":
+        return f"{rows[0].result.target}, counted"
+    return f"{'measured' if all(row.result.measured for row in rows) else 'published'} latency (ms)"
+
+
+def found_text(result: TrialResult) -> str:
+    """Return what a network costs, and whether that is a published figure: other latencies are measured."""
+    text = cost_text(result.cost, result.unit)
+    return text if result.measured or result.unit == "1" else f"{text} (published)"
 
 
 def count_text(value: float | None, digits: int = 3) -> str:
@@ -129,7 +137,9 @@ def accuracy_text(result: TrialResult, name: str) -> str:
 
 CELLS: dict[str, Callable[[TrialResult, str], str]] = {
     "text": lambda result, name: getattr(result, name) or "-",
-    "cost": lambda result, name: cost_text(getattr(result, name), result.unit),
+    "cost": lambda result, name: (
+        found_text(result) if name == "cost" else cost_text(getattr(result, name), result.unit)
+    ),
     "count": lambda result, name: count_text(getattr(result, name)),
     "bytes": lambda result, name: bytes_text(getattr(result, name)),
     "accuracy": accuracy_text,

@@ -1,6 +1,7 @@
 """What a sweep leaves for people to look at: picture, page and figures, written beside it from what is stored.
 
-Why here: the one list of what a report consists of, made again at every end of it. It must not know MLflow or Ray.
+Why here: the one list of what a report consists of, made again at every end of it, and after one that was none, when
+somebody looks. It must not know MLflow or Ray.
 """
 
 import tempfile
@@ -9,13 +10,15 @@ from pathlib import Path
 
 import yaml
 
+from orchestrator.plan.baselines import FOLDER as BASELINES
 from orchestrator.plan.baselines import speedups, stored_baselines
+from orchestrator.plan.cross import FOLDER as CROSS
 from orchestrator.plan.cross import Column, stored_columns
 from orchestrator.plan.curves import stored_curve
 from orchestrator.plan.ledgers import stored_ledger
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials
-from orchestrator.plan.trials import Job
+from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, RESULT_FILE, Job
 from orchestrator.report.architecture import network_svg
 from orchestrator.report.cross import TITLE, cross_grid, cross_notes, cross_plain, home_cells
 from orchestrator.report.front import front_png, front_rows, report_html
@@ -24,6 +27,27 @@ from orchestrator.report.page import PageTable
 from orchestrator.report.trust import trust_of
 from supernet.plain import to_json, to_plain
 from supernet.space import Architecture
+
+PICTURE, PAGE = "front.png", "report.html"
+
+
+def renew_report(job: Job, results: Sequence[TrialResult]) -> None:
+    """Write the report of a sweep where it is missing or older than what it shows: one that is stopped writes none.
+
+    Args:
+        job: The sweep.
+        results: Those that are stored.
+
+    Raises:
+        RunError: If it cannot be written.
+    """
+    trials = [f"trials/{trial.key}/{file}" for trial in known_trials(job) for file in (RESULT_FILE, REGISTERED_FILE)]
+    known = job.store.child(BASELINES, "trials").names()
+    beside = [f"{BASELINES}/trials/{name}/{RESULT_FILE}" for name in known]
+    columns = [f"{CROSS}/{target}.json" for target in job.measured]
+    written = min(job.store.newest([file]) for file in (PICTURE, PAGE))
+    if written < job.store.newest([CONFIG_FILE, *trials, *beside, *columns]):
+        write_report(job, results)
 
 
 def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
@@ -47,7 +71,7 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
         with tempfile.TemporaryDirectory(prefix="onepath-report-") as folder:
             page = report_html(
                 rows,
-                Path(folder) / "report.html",
+                Path(folder) / PAGE,
                 title=f"onepath sweep {job.run.name}",
                 drawings=_drawings(job, results),
                 curves={trial.key: stored_curve(job.trial_store(trial)) for trial in known_trials(job)},
@@ -58,7 +82,7 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
                     ("Configuration", settings),
                 ],
             )
-            for file in (front_png(rows, Path(folder) / "front.png"), page):
+            for file in (front_png(rows, Path(folder) / PICTURE), page):
                 files[file.name] = file.read_bytes()
     for name, content in files.items():
         job.store.write(name, content)

@@ -31,7 +31,7 @@ from orchestrator.trial.files import MADE, delivered_file, makers_of, stored_out
 from orchestrator.trial.records import DamagedFile, write_record
 from orchestrator.trial.stages import open_data
 from supernet.cost import CostTable
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError, RunError, away
 from supernet.network import build_network
 from supernet.space import Architecture
 
@@ -60,8 +60,9 @@ def run_baselines(job: Job, run: Run, say: Callable[[str], None], forget: Callab
             for twin in twins_of(job, inner, trial, results):
                 take_training(inner, trial, twin)
             run(inner, trial, costs)
-        except (InputError, RunError) as error:
-            say(f"[yellow]{baseline.key}: no baseline: {escape(str(error))}[/yellow]")
+        except (InputError, RunError, OSError) as error:
+            reason = away(error) if isinstance(error, OSError) else str(error)
+            say(f"[yellow]{baseline.key}: no baseline: {escape(reason)}[/yellow]")
 
 
 def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:

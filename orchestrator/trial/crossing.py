@@ -88,7 +88,7 @@ def fill_columns(
                     made[place] = file_for(*origins[result.trial], target)
                 contents[result.trial] = made[place]
             found = measure(name, file, contents)
-        except (InputError, RunError) as error:
+        except (InputError, RunError, OSError) as error:
             yield name, str(error)
             continue
         figures = as_at_home(found, {r.trial: r.cost for r in networks if r.target == name and r.cost})

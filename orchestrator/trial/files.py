@@ -40,10 +40,18 @@ from orchestrator.trial.stages import open_data
 from supernet.errors import RunError
 from supernet.network import build_network
 from supernet.plain import to_json
-from supernet.space import Architecture
+from supernet.space import Architecture, architecture_to_json
 
 MADE = (PREPROCESSING_FILE, PROGRAM_FILE, ONNX_FILE)
 """What is made of a network's weights."""
+
+
+def describe_network(job: Job, trial: Trial, outcome: Outcome) -> None:
+    """Write the architecture of a trial's network, where it is missing or of another one."""
+    store = job.trial_store(trial)
+    described = architecture_to_json(job.space, Architecture.parse(outcome.architecture)).encode()
+    if not store.exists(ARCHITECTURE_FILE) or store.read(ARCHITECTURE_FILE) != described:
+        store.write(ARCHITECTURE_FILE, described)
 
 
 def delivered_file(target: Target) -> str:
@@ -138,6 +146,7 @@ def files_of(job: Job, trial: Trial, folder: Path) -> dict[str, Path]:
     """
     store = job.trial_store(trial)
     outcome, weights = stored_outcome(store)
+    describe_network(job, trial, outcome)
     make_files(job, trial, lambda: network_of(job, outcome, weights), lambda news: None)
     found = {name: store.fetch(name, folder) for name in (*MADE, ARCHITECTURE_FILE, WEIGHTS_FILE)}
     draw_network(job.space, Architecture.parse(outcome.architecture), folder / PICTURE_FILE)

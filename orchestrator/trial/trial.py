@@ -16,7 +16,6 @@ from orchestrator.plan.limits import MIB
 from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import (
-    ARCHITECTURE_FILE,
     FINDINGS_FILE,
     MEASUREMENT_FILE,
     OUTCOME_FILE,
@@ -27,15 +26,15 @@ from orchestrator.plan.trials import (
 )
 from orchestrator.trial.corrections import Correction, corrected, corrections_of, keep_corrections
 from orchestrator.trial.deliver import Bench, Delivered, deliver, differences
-from orchestrator.trial.files import MADE, network_of, stored_outcome
+from orchestrator.trial.files import MADE, describe_network, network_of, stored_outcome
 from orchestrator.trial.gate import Figures, Verdict, judge
 from orchestrator.trial.place import Post
 from orchestrator.trial.records import DamagedFile, Findings, Outcome, read_record, write_record
 from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError, RunError, away
 from supernet.peak import network_peak
-from supernet.space import Architecture, architecture_to_json
+from supernet.space import Architecture
 
 MEASURED_AGAIN = 2
 """Times that a file is measured where the first one says that it is slower than it may be; the faster one counts. That
@@ -66,9 +65,8 @@ def run_trial(job: Job, trial: Trial, costs: CostTable | None = None, *, here: b
         write_record(job.trial_store(trial), RESULT_FILE, result)
     except (InputError, RunError) as error:
         return job.result(trial, status="failed", reason=str(error))
-    except OSError as error:  # of storage that is away; what was stored until then is kept
-        reason = f"a file or a store cannot be used now ({error}); the same command tries again"
-        return job.result(trial, status="failed", reason=reason)
+    except OSError as error:  # what was stored until then is kept
+        return job.result(trial, status="failed", reason=away(error))
     return result
 
 
@@ -153,9 +151,7 @@ def _deliver(
 ) -> tuple[Delivered, Verdict]:
     """Export the trial's network, measure it on its target, and hold everything that is known of it together."""
     store, target, space = job.trial_store(trial), job.target(trial.target), job.space
-    described = architecture_to_json(space, Architecture.parse(outcome.architecture)).encode()
-    if not store.exists(ARCHITECTURE_FILE) or store.read(ARCHITECTURE_FILE) != described:
-        store.write(ARCHITECTURE_FILE, described)
+    describe_network(job, trial, outcome)
     network = network_of(job, outcome, weights)
     delivered = deliver(job, trial, lambda: network, predicted, bench, post)
     figures = Figures(

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow_server import Server, free_port
@@ -13,7 +14,6 @@ from rich.console import Console
 from safetensors.torch import save
 
 from orchestrator.plan.check import check_run, load_run, resolved
-from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import stored_results
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
@@ -29,6 +29,7 @@ from orchestrator.plan.trials import (
     plan_trials,
 )
 from orchestrator.registry.queue import Registering, open_registry
+from orchestrator.report.end import SweepEnd
 from orchestrator.sweep import run_sweep
 from orchestrator.trial.files import files_of
 from orchestrator.trial.records import Outcome, checksum, write_beside, write_record
@@ -74,10 +75,10 @@ def registered(job: Job) -> dict[str, str]:
     return {key: result.model_uri for key, result in stored_results(job).items()}
 
 
-def rerun(job: Job) -> list[TrialResult]:
+def rerun(job: Job, **changes: Any) -> SweepEnd:
     """Do what the command that is told does, in this process."""
-    again = load_run(f"{job.store.uri}/{CONFIG_FILE}", storage=job.root.uri)
-    return run_sweep(Job(resolved(again), ""), Console(quiet=True)).results
+    again = load_run(f"{job.store.uri}/{CONFIG_FILE}", storage=job.root.uri, **changes)
+    return run_sweep(Job(resolved(again), ""), Console(quiet=True))
 
 
 def without_registry(job: Job, root: Path) -> Job:
@@ -86,10 +87,28 @@ def without_registry(job: Job, root: Path) -> Job:
     return Job({**job.config, "storage": str(root)}, "")
 
 
+def test_a_sweep_to_which_baselines_are_added_has_something_to_do(tmp_path: Path, monkeypatch: Any) -> None:
+    """Said before, after hours of training them: nothing left to do."""
+    job = finished_sweep(tmp_path)
+    assert rerun(job).idle
+    monkeypatch.setattr("orchestrator.sweep._run_trials", lambda *args: {})
+    assert not rerun(job, baselines=["mobilenet-v2"]).idle
+
+
+def test_what_is_lost_of_a_networks_files_is_written_again_from_its_weights(tmp_path: Path) -> None:
+    """Said before of the architecture, each time: this registers what is stored."""
+    job = finished_sweep(tmp_path)
+    store = job.trial_store(plan_trials(job.run)[0])
+    kept = store.read(ARCHITECTURE_FILE)
+    store.remove(ARCHITECTURE_FILE)
+    assert all(result.model_uri for result in rerun(job).results)
+    assert store.read(ARCHITECTURE_FILE) == kept
+
+
 def test_a_lost_registry_is_made_again_by_the_command_that_pull_names(tmp_path: Path) -> None:
     """Said before: `sweep`: nothing left to do; `pull`: run a sweep first."""
     job = finished_sweep(tmp_path / "a run's folder")
-    first = rerun(job)
+    first = rerun(job).results
     assert registered(job) == {"macs-2M": "models:/night-macs/1", "macs-5M": "models:/night-macs/2"}
     assert [result.model_uri for result in first] == list(registered(job).values())
     registry = open_registry(job, create=False)
@@ -101,7 +120,7 @@ def test_a_lost_registry_is_made_again_by_the_command_that_pull_names(tmp_path: 
     job = without_registry(job, root)
     with pytest.raises(InputError, match=r"no registry here; .*: onepath sweep '.*config\.json'"):
         open_registry(job, create=False)
-    again_made = rerun(job)
+    again_made = rerun(job).results
     assert all(result.model_uri for result in again_made)
     assert open_registry(job, create=False).pull("night", "macs", tmp_path / "out", max_count=1e6)["trial"] == "macs-2M"
     # A damaged file in the registry is made whole too, and what is whole is left alone.

@@ -1,39 +1,72 @@
-"""`onepath front`: reads only, and breaks nothing in a narrow terminal."""
+"""`onepath front`: renews the page that a stopped sweep left, and breaks nothing in a narrow terminal."""
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from orchestrator.cli.front import show_front
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.result import TrialResult
+from orchestrator.plan.stored import stored_results
 from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, Job, plan_trials
 from supernet.plain import to_sealed
 from supernet.presets import read_preset
 
+DOUBT = "the ONNX file differs from the network by 2.0e-02 and [this] is a long line"
 
-def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(here, tmp_path):
+
+@pytest.fixture
+def job(tmp_path):
+    """A sweep that was stopped when it had a result, in a folder of a long name."""
     storage = tmp_path / ("a-folder-of-a-long-name-[bold]-" * 3)
     definition, _ = read_preset("runs", "quickstart")
     changes = {"targets": ["macs"], "sweep": {"budget_counts": [5e6]}, "storage": str(storage)}
     job = Job(resolved(check_run({**definition, **changes}, "quickstart")), "")
     job.store.write_json(CONFIG_FILE, dict(job.config))
     (trial,) = plan_trials(job.run)
-    doubt = "the ONNX file differs from the network by 2.0e-02 and [this] is a long line"
     result = TrialResult(
         "quickstart", trial.key, "macs", "budget", 0, 5e6, cost=4523456.0, top1=0.9, validation_top1=0.9
     )
-    result = replace(result, num_params=1234, num_macs=4523456, unit="1", doubt=doubt)
+    architecture = job.space.architecture([0] * len(job.space.positions)).id
+    result = replace(result, num_params=1234, num_macs=4523456, unit="1", doubt=DOUBT, architecture=architecture)
     job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
-    before = sorted(storage.rglob("*"))
+    return job
+
+
+def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(here, tmp_path, job):
+    storage = job.root.uri
     done = here("front", "quickstart", "--storage", storage, cwd=tmp_path, env={**os.environ, "COLUMNS": "80"})
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert sorted(storage.rglob("*")) == before, "front only reads"
-    assert not any(line.startswith(("picture", "report")) for line in lines)
-    job.store.write("front.png", b"of the sweep")
-    again = here("front", "quickstart", "--storage", storage, cwd=tmp_path).stdout
-    assert f"picture {storage}/quickstart/front.png" in again.splitlines()
-    assert here("front", "quickstart", "--storage", storage, "--json", cwd=tmp_path).returncode == 0
-    assert sorted(storage.rglob("*")) == sorted([*before, storage / "quickstart" / "front.png"])
-    assert f"{trial.key} is in doubt: {doubt}" in lines
+    assert f"picture {storage}/quickstart/front.png" in lines
+    assert f"{plan_trials(job.run)[0].key} is in doubt: {DOUBT}" in lines
     assert f"  onepath pull quickstart --target macs --max-count 4523456 --storage {storage}" in lines
     assert any(line.split()[:3] == ["macs", "5", "M"] for line in lines)
+
+
+def test_for_a_script_front_only_reads(here, tmp_path, job):
+    before = sorted(tmp_path.rglob("*"))
+    assert here("front", "quickstart", "--storage", job.root.uri, "--json", cwd=tmp_path).returncode == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_page_is_of_the_results_that_the_table_shows(job, capsys):
+    """Seen: after Ctrl-C the page of an earlier run stood below the new table, without a word."""
+    page, results = Path(job.store.uri) / "report.html", list(stored_results(job).values())
+    show_front(job, results, json=False)
+    assert f"report  {page}" in capsys.readouterr().out.splitlines()
+    page.write_text("kept while nothing is newer")
+    show_front(job, results, json=False)
+    assert page.read_text() == "kept while nothing is newer"
+    os.utime(page, (0, 0))
+    show_front(job, results, json=False)
+    assert DOUBT in page.read_text()
+    os.utime(page, (0, 0))
+    (page.parent / "front.png").unlink()
+    (page.parent / "front.png").mkdir()
+    capsys.readouterr()
+    show_front(job, results, json=False)
+    assert "older than this table, and could not be written: " in (said := capsys.readouterr().out)
+    assert "report  " not in said

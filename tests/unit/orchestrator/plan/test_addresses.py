@@ -13,6 +13,20 @@ def test_a_storage_is_a_path_or_an_object_store(uri: str) -> None:
     assert storage_address(uri) == uri
 
 
+@pytest.mark.parametrize(
+    "uri", ["s3://key:secret@b", "s3://key@b", "abfss://c:pass@a/x", "abfs://c@a/x?client_secret=s", "abfs://c@a?sig=s"]
+)
+def test_a_secret_in_a_storages_address_belongs_in_the_environment(uri: str) -> None:
+    with pytest.raises(InputError, match=r"AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.* AZURE_CLIENT_SECRET"):
+        storage_address(uri)
+
+
+@pytest.mark.parametrize("uri", ["http://user:pass@host", "https://user@host:5000"])
+def test_a_secret_in_a_registrys_address_belongs_in_the_environment(uri: str) -> None:
+    with pytest.raises(InputError, match="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"):
+        registry_address(uri)
+
+
 @pytest.mark.parametrize("uri", ["sqlite:////a/mlflow.db", "http://host:5000", "https://host"])
 def test_a_registry_is_a_server_or_a_file(uri: str) -> None:
     assert registry_address(uri) == uri

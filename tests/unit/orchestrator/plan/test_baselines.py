@@ -3,7 +3,9 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 from report_cases import done
+from torch import nn
 
 from orchestrator.plan.baselines import (
     WIDTHS,
@@ -24,6 +26,7 @@ from orchestrator.plan.trials import RESULT_FILE, Job
 from orchestrator.report.rows import front_rows
 from supernet.cost import count_cost
 from supernet.errors import InputError, RunError
+from supernet.ops import register
 from supernet.plain import to_sealed
 from supernet.presets import read_preset
 
@@ -64,7 +67,7 @@ def test_a_known_network_that_is_none_is_refused_with_its_place(tmp_path):
     [
         (["mobilenet-v2", "mobilenet-v2"], r"baselines\[1\]: 'mobilenet-v2' and 'mobilenet-v2' are both called"),
         (["a/net.yaml", "mobilenet-v2", "b/net.yaml"], r"baselines\[2\]: .* are both called 'net'; rename one"),
-        (["a/my net.yaml"], r"baselines\[0\], the name of its trials: .*my net"),
+        (["a/my net.yaml"], r"baselines\[0\]: .*the name of its trial: .*my net"),
     ],
 )
 def test_names_that_would_not_tell_baselines_apart_are_refused(tmp_path, monkeypatch, names, said):
@@ -75,6 +78,26 @@ def test_names_that_would_not_tell_baselines_apart_are_refused(tmp_path, monkeyp
             (tmp_path / name).write_text("space: mobilenet-v2\nstages: []\n")
     with pytest.raises(InputError, match=said):
         job_in(tmp_path, baselines=names)
+
+
+@register("unpadded")
+def unpadded(in_channels, out_channels, stride):
+    return nn.Conv2d(in_channels, out_channels, 9, stride)
+
+
+def test_what_can_never_be_trained_is_refused_before_anything_starts(tmp_path, monkeypatch):
+    """Seen: Ray was started and widths were measured for it, by every run."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"name": "only", "op": "unpadded", "channels": 8}, {"name": "end", "op": "classifier"}]
+    space = {"name": "large", "input_size": [1, 64, 64], "num_classes": 10, "rows": rows}
+    (tmp_path / "large.yaml").write_text(yaml.safe_dump({"space": space, "stages": []}))
+    with pytest.raises(InputError, match=r"mine\.yaml\.baselines\[0\]: .*Kernel size can't be greater"):
+        job_in(tmp_path, baselines=["large.yaml"], space={"base": "digits", "input_size": [1, 8, 8]})
+    long = f"{'n' * 85}.yaml"
+    (tmp_path / long).write_text("space: mobilenet-v2\nstages: []\n")
+    for sweep in ({"points": 2}, {"budgets_ms": [0.25]}):
+        with pytest.raises(InputError, match=r"mine\.yaml\.baselines\[0\]: .*the name of its trial: .* 100 char"):
+            job_in(tmp_path, baselines=[long], sweep=sweep)
 
 
 def test_the_file_of_a_known_network_is_found_from_anywhere(tmp_path, monkeypatch):
@@ -113,7 +136,8 @@ def test_the_widest_that_keeps_the_limit_is_found_in_few_looks(limit, width):
 def test_finished_ones_are_found_again_and_others_are_missing(tmp_path):
     job = job_in(tmp_path)
     (first, *_) = baselines_of(job, RESULTS)
-    _, trial = made_from(job, first, 0.1)
+    inner, trial = made_from(job, first, 0.1)
+    assert inner.result(trial).sweep == job.run.name, "who asks for the sweep's networks finds its baselines too"
     assert (trial.limited, trial.key, trial.baseline) == (False, "fast-mobilenet-v2-x0.1", "mobilenet-v2")
     result = done(trial.key, "ort-cpu-1t", 1.0, 0.75, baseline="mobilenet-v2")
     store = job.store.child("baselines", "trials", trial.key)

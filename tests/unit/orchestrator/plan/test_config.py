@@ -105,6 +105,22 @@ def test_wrong_input_is_refused_with_its_place(changes, message):
 
 
 @pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"mlflow": {"tracking_uri": "http://user:hunter2@host"}}, "mine.mlflow.tracking_uri: a user, key or password"),
+        ({"storage": "s3://key:hunter2@bucket/x"}, "mine.storage: "),
+        ({"data": {"source": "s3://key:hunter2@bucket/x"}}, "mine.data.source: "),
+        ({"warmup": {"num_steps": 9, "from": "s3://key:hunter2@bucket/x"}}, "mine.warmup.from: "),
+    ],
+)
+def test_a_secret_is_refused_and_not_shown(changes, place):
+    with pytest.raises(InputError) as error:
+        check_run(quickstart(**changes), "mine")
+    assert place in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("mode", "sweep", "kind", "strategy", "fills"),
     [
         ("shared", {"budget_fractions": [0.5]}, "budget", "pool", True),

@@ -49,6 +49,14 @@ def test_what_is_not_known_is_left_out() -> None:
         assert absent not in card, absent
 
 
+def test_a_published_latency_is_not_told_as_measured() -> None:
+    published = replace(RESULT, cost=80.0, predicted_cost=80.0, cost_error=0.0, cost_median=80.0)
+    card = version_card(published, about("a", "b"), None)
+    assert "| on ort-cpu-1t | 80.0 ms (published) |" in card
+    assert "latency is a published figure, not measured" in card
+    assert "counted or published for the target" in model_card("m", [("1", [], published)])
+
+
 def test_other_targets_get_a_row_when_they_are_known() -> None:
     names = tuple(f"{i:040d}" for i in range(1000))
     card = version_card(RESULT, about(*names), confusion_of("digits", names, {(i, i): 1 for i in range(1000)}))

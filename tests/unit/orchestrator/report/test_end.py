@@ -19,25 +19,25 @@ def job_of(**changes):
 
 
 def test_one_network_that_passed_is_enough_where_none_failed():
-    require_success(SweepEnd(job_of(), [DONE, REJECTED], 0))
+    require_success(SweepEnd(job_of(), [DONE, REJECTED]))
     with pytest.raises(
         RunError, match=r"every network of quickstart was rejected \(off: 30 % slower than <predicted>\)"
     ):
-        require_success(SweepEnd(job_of(), [REJECTED], 0))
+        require_success(SweepEnd(job_of(), [REJECTED]))
 
 
 def test_failed_trials_are_named_with_their_reasons():
     with pytest.raises(RunError, match=r"1 of 2 trials failed \(lost: board <lost>\); once .* tries again"):
-        require_success(SweepEnd(job_of(), [DONE, FAILED], 0))
+        require_success(SweepEnd(job_of(), [DONE, FAILED]))
 
 
 def test_points_that_could_not_be_placed_are_counted(tmp_path):
     job = job_of(targets=["ort-cpu-1t"], sweep={"points": 3}, storage=str(tmp_path))
-    end = SweepEnd(job, [DONE], 0)
+    end = SweepEnd(job, [DONE])
     assert end.unplaced == {"ort-cpu-1t": 3}
     with pytest.raises(RunError, match=r"without a cost table \(3 on ort-cpu-1t\)"):
         require_success(end)
-    assert SweepEnd(job_of(), [DONE], 0).unplaced == {}
+    assert SweepEnd(job_of(), [DONE]).unplaced == {}
 
 
 def test_every_result_has_the_unit_of_its_target():

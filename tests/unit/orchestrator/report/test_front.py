@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_cases import COUNTED, REJECTED, RESULTS, Page, done, figures
+from report_cases import COUNTED, PUBLISHED, REJECTED, RESULTS, Page, done, figures
 from rich.console import Console
 
 from latency.target import target_names
@@ -29,6 +29,7 @@ def test_table_shows_every_number_with_its_unit_from_80_columns_on(width: int) -
     assert lines[7] == "3.300 ms 3.000 ms 90.0 % 7.89 M"
     assert lines[8] == "4.000 ms - failed -"
     assert sum("*" in line for line in lines) == 4
+    assert "88.0 ms 80.0 ms (published) 75.0 %" in " ".join(" ".join(table_text([PUBLISHED], width)).split())
 
 
 def test_no_name_of_a_target_is_cut_at_80_columns() -> None:

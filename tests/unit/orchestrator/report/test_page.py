@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from report_cases import COUNTED, RESULTS, Page, done, figures
+from report_cases import COUNTED, PUBLISHED, RESULTS, Page, done, figures
 
 from orchestrator.plan.curves import Point
 from orchestrator.report.front import front_rows, report_html
@@ -50,6 +50,19 @@ def test_page_shows_counts_as_counts_and_compares_only_what_was_predicted(tmp_pa
     alone = report_html(front_rows([COUNTED]), tmp_path / "alone.html").read_text()
     assert len(figures(alone)) == 1
     assert "Predicted against" not in alone
+
+
+def test_published_latencies_are_named_so_and_held_against_no_prediction(tmp_path: Path) -> None:
+    """Seen: as measured, and each exactly where it was predicted, for it is the prediction."""
+    html = report_html(front_rows([*RESULTS, PUBLISHED]), tmp_path / "r.html").read_text()
+    page = Page()
+    page.feed(html)
+    assert "80.0 ms (published)" in page.text
+    _, published, _, comparison = figures(html)
+    assert "80.0 ms (published)" in published
+    assert "published latency (ms), dotted: budgets" in html
+    assert '"name":"ort"' in comparison
+    assert "pixel1" not in comparison
 
 
 def test_a_baseline_is_drawn_and_named_and_counts_as_no_trial(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from report_cases import RESULTS, done
+from report_cases import COUNTED, PUBLISHED, RESULTS, done
 
 from orchestrator.report.front import front_rows
 from orchestrator.report.rows import (
@@ -11,6 +11,7 @@ from orchestrator.report.rows import (
     cost_label,
     cost_text,
     count_text,
+    found_text,
     limit_text,
     ms_text,
     percent_text,
@@ -39,7 +40,10 @@ def test_costs_as_text() -> None:
     assert [cost_text(n, "ms") for n in (None, 0.1234, 123.456)] == ["-", "0.123 ms", "123.5 ms"]
     assert [cost_text(n, "1") for n in (None, 12, 4.5e6)] == ["-", "12", "4.5 M"]
     assert (tick_text(12.345, "ms"), tick_text(12345.0, "1")) == ("12.3", "12.3 k")
-    assert (cost_label("macs", "1"), cost_label("ort", "ms")) == ("macs, counted", "measured latency (ms)")
+    labels = [cost_label(front_rows([result])) for result in (COUNTED, RESULTS[1], PUBLISHED)]
+    assert labels == ["macs, counted", "measured latency (ms)", "published latency (ms)"]
+    assert [found_text(result) for result in (COUNTED, RESULTS[1])] == ["4.5 M", "3.000 ms"]
+    assert found_text(PUBLISHED) == "80.0 ms (published)"
 
 
 def test_a_typed_limit_is_kept_by_the_network_it_is_made_for() -> None:

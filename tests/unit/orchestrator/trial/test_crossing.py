@@ -67,6 +67,10 @@ class Device:
         return {trial: Measurement(1.0, 0.01, 1.1, 100, None, "") for trial in contents}
 
 
+def away(target: str, file: str, contents: dict[str, bytes]) -> dict[str, Measurement]:
+    raise OSError("Connection timed out")
+
+
 def store_network(job: Job, trial: Trial, seed: int) -> None:
     """Leave what a trial leaves of its network."""
     torch.manual_seed(seed)
@@ -128,6 +132,7 @@ def test_a_column_is_measured_once_and_again_with_other_networks(tmp_path: Path)
     told = dict(fill_columns(job, results, missing_columns(job, results), device))
     assert told == {"ort-cpu-1t": "", "torch-cpu-1t": "no such board"}
     assert missing_columns(job, results) == ["torch-cpu-1t"]
+    assert dict(fill_columns(job, results, ["torch-cpu-1t"], away)) == {"torch-cpu-1t": "Connection timed out"}
     assert dict(fill_columns(job, results, missing_columns(job, results), Device())) == {"torch-cpu-1t": ""}
     assert missing_columns(job, results) == []
     assert set(stored_columns(job)) == {"ort-cpu-1t", "torch-cpu-1t"}
