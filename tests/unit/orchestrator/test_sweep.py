@@ -19,6 +19,7 @@ from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE, Job, Trial
 from orchestrator.report.live import LiveView
 from orchestrator.sweep import _run_on_tune, prepare, run_sweep
+from orchestrator.trial.tables import Tables
 from supernet.errors import InputError
 from supernet.presets import read_preset
 
@@ -104,8 +105,8 @@ def test_a_trained_network_that_was_not_delivered_is_tried_once_more_after_the_o
     monkeypatch.setattr("orchestrator.trial.files.is_trained", lambda store: store.uri.endswith(macs.key))
     tried: list[str] = []
 
-    def tune(job, trials, costs, take, max_concurrent, *, here):
-        for trial in trials:
+    def tune(job, turns, take, *, here):
+        for trial, _ in turns:
             tried.append(trial.key)
             first = tried.count(trial.key) == 1
             take(trial, job.result(trial, status="failed" if first else "rejected", reason="slow"))
@@ -113,7 +114,9 @@ def test_a_trained_network_that_was_not_delivered_is_tried_once_more_after_the_o
     monkeypatch.setattr("orchestrator.trial.tuning.tune_trials", tune)
     registering, said = Registered(), io.StringIO()
     view = LiveView(Console(file=said, width=200), dict, total=2)
-    failed = _run_on_tune(job, ["macs", "params"], {}, 1, registering, view, here=True)
+    tables = Tables(job, view, present=list)
+    tables.ask(["macs", "params"])
+    failed = _run_on_tune(job, tables, registering, view, here=True)
     assert tried == [macs.key, params.key, macs.key]
     assert [result.trial for result in registering.given] == [params.key, macs.key], "each once"
     assert list(failed) == [params.key], "nothing of it was trained"
