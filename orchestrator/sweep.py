@@ -296,7 +296,7 @@ def _run_on_tune(
         view.finished(trial.key, describe(result))
 
     def take_or_keep(trial: Trial, result: TrialResult) -> None:
-        if result.finished or not is_trained(job.trial_store(trial)):
+        if result.finished or not is_trained(job.trial_store(trial)) or not tables.at_hand([trial.target]):
             take(trial, result)
             return
         again.append(trial)
