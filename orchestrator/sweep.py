@@ -6,9 +6,10 @@ skip. It decides by what is stored, never by what Ray remembers.
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,8 +17,8 @@ from rich.markup import escape
 from latency.tables.file import table_path
 from orchestrator.cluster.lease import held
 from orchestrator.cluster.leftovers import leftovers_freed
-from orchestrator.cluster.room import room_notes, runs_here
-from orchestrator.cluster.session import announced, connect, living_nodes, require_shared
+from orchestrator.cluster.room import jobs_at_once, room_notes, runs_here
+from orchestrator.cluster.session import connect, living_nodes, require_shared
 from orchestrator.data.build import build
 from orchestrator.data.format import MANIFEST_NAME, read_manifest
 from orchestrator.data.sources.registry import is_there
@@ -40,7 +41,9 @@ from orchestrator.report.end import SweepEnd, describe
 from orchestrator.report.live import LiveView
 from orchestrator.report.written import write_report
 from supernet.cost import CostTable
-from supernet.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from orchestrator.trial.tables import Tables
 
 
 def prepare(config: RunConfig, console: Console) -> Job:
@@ -120,11 +123,12 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
                 registering.add(trial, before[trial.key])
         left = num_left(job, before)
         failed: dict[str, TrialResult] = {}
+        reasons: dict[str, str] = {}
         done = list(before.values())
         crossed = [*done, *stored_baselines(job, done)]
         idle = not (left or missing_columns(job, crossed) or missing_baselines(job, done))
         if not idle:
-            failed = _run_trials(job, left, len(before), registering, ledger, console)
+            failed, reasons = _run_trials(job, left, len(before), registering, ledger, console)
         ledger.idle()
         columns = stored_columns(job)
         for key, result in stored_results(job).items():
@@ -136,7 +140,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
             return _kept_files(job, _results(job, failed))
 
         registering.finish(report)
-    return SweepEnd(job, _results(job, failed), idle)
+    return SweepEnd(job, _results(job, failed), idle, reasons)
 
 
 def _finished(job: Job) -> dict[str, TrialResult]:
@@ -175,14 +179,19 @@ def _run_trials(
     registering: Registering,
     ledger: KeptLedger,
     console: Console,
-) -> dict[str, TrialResult]:
-    """Run what is left on Ray, so many trials by target; return the failed ones by key."""
+) -> tuple[dict[str, TrialResult], dict[str, str]]:
+    """Run what is left on Ray, so many trials by target.
+
+    Returns:
+        The failed ones by key, and why a target has no cost table.
+    """
     run = job.run
     needed = int(run.workers.min * run.workers.cpus + 0.999)
     with connect(job.measured, min_cpus=needed) as connection:
         from orchestrator.cluster.progress import reader, start_board
         from orchestrator.trial.baselines import run_baselines
         from orchestrator.trial.crossing import fill_cross_table
+        from orchestrator.trial.tables import Tables
 
         board = start_board()
         freed = contextlib.nullcontext(0) if connection.embedded else leftovers_freed(job.store, connection.session)
@@ -194,26 +203,27 @@ def _run_trials(
 
         with LiveView(console, reader(board), total, done, seen) as view, freed as num_freed:
             view.say(f"Ray is up ({'on this machine' if connection.embedded else connection.address})")
-            for note in room_notes(living_nodes(), run.workers, embedded=connection.embedded):
+            nodes = living_nodes()
+            for note in room_notes(nodes, run.workers, run.max_concurrent, embedded=connection.embedded):
                 view.say(f"[yellow]{escape(note)}[/yellow]")
             if num_freed:
                 view.say(f"freed {num_freed} placement groups and guards that a killed driver of this sweep had left")
-            absent = [name for name in left if name in job.measured and name not in announced(left)]
-            present = [name for name in left if name not in absent]
-            here = runs_here(run.workers, embedded=connection.embedded)
-            costs = _costs(job, present, view)
+            here, tables = runs_here(run.workers, embedded=connection.embedded), Tables(job, view)
+            present = tables.at_hand(left)
+            absent = [name for name in left if name not in present]
+            tables.ask(present)
+            tables.wait()  # before anything else keeps the machine busy
+            failed = {}
             if left:
                 _warm_up(job, view, here=here)
-            for name in absent:
-                view.say(f"[yellow]{name}: no node measures it yet; its trials come last and wait for one[/yellow]")
-            failed = _run_on_tune(job, present, costs, run.max_concurrent, registering, view, here=here)
-            # These wait for their devices beside each other, and a device that never comes holds up no other.
-            at_once = max(run.max_concurrent, sum(left[name] for name in absent))
-            failed |= _run_on_tune(job, absent, costs, at_once, registering, view, here=here)
+                for name in absent:
+                    view.say(f"[yellow]{name}: no node measures it yet; its trials wait for one[/yellow]")
+                tables.ask(absent)
+                failed = _run_on_tune(job, tables, registering, view, here=here)
             run_baselines(job, partial(_run_baseline, view=view, here=here), view.say, view.forget)
             fill_cross_table(job, view.say, embedded=connection.embedded)
             view.forget(CROSS_KEY)
-            return failed
+            return failed, tables.reasons
 
 
 def _run_baseline(job: Job, trial: Trial, costs: CostTable, *, view: LiveView, here: bool) -> None:
@@ -224,24 +234,7 @@ def _run_baseline(job: Job, trial: Trial, costs: CostTable, *, view: LiveView, h
         view.forget(trial.key)
         view.say(f"baseline {describe(result)}")
 
-    tune_trials(job, iter([trial]), {trial.target: costs}, take, 1, here=here)
-
-
-def _costs(job: Job, targets: Iterable[str], view: LiveView) -> dict[str, CostTable]:
-    """Return the costs of the targets that are there, measured before anything else keeps the machine busy."""
-    from orchestrator.cluster.devices import target_costs
-
-    found = {}
-    for name in targets:
-        try:
-            costs = found[name] = target_costs(job, name)
-            if costs.unit == "ms":
-                ends = f"networks from {costs.minimum:.3g} to {costs.maximum:.3g} ms"
-                view.say(f"{name}: latency table, {ends}, predicted to {costs.error:.1%}")
-        except (InputError, RunError) as error:
-            view.say(f"[yellow]{name}: no latency table yet, its trials will try again: {escape(str(error))}[/yellow]")
-        view.forget(name)
-    return found
+    tune_trials(job, iter([(trial, costs)]), take, here=here)
 
 
 def _warm_up(job: Job, view: LiveView, *, here: bool) -> None:
@@ -264,40 +257,38 @@ def _warm_up(job: Job, view: LiveView, *, here: bool) -> None:
 
 
 def _run_on_tune(
-    job: Job,
-    targets: Sequence[str],
-    costs: Mapping[str, CostTable],
-    max_concurrent: int,
-    registering: Registering,
-    view: LiveView,
-    *,
-    here: bool,
+    job: Job, tables: "Tables", registering: Registering, view: LiveView, *, here: bool
 ) -> dict[str, TrialResult]:
-    """Run what is left on some targets and hand the results on; return the failed ones by key.
+    """Run what is left and hand the results on; return the failed ones by key.
 
     A trial whose network is trained, and only could not be delivered, is tried once more after the others: a device
-    that slowed down or went away may be as before by then, and all that it costs is a measurement.
+    that slowed down may be as before by then, and all that it costs is a measurement.
     """
-    if not targets:
-        return {}
     from orchestrator.trial.files import is_trained
-    from orchestrator.trial.placing import trials_left
-    from orchestrator.trial.tuning import tune_trials
+    from orchestrator.trial.placing import NextTrial, listed, trials_left
+    from orchestrator.trial.tuning import Take, tune_trials
+    from orchestrator.trial.turns import Turns
 
     failed: dict[str, TrialResult] = {}
     again: list[Trial] = []
-    if job.run.sweep.points:  # a point can be placed on a table alone, a budget waits for it in its trial
-        costs = {**costs, **_costs(job, [name for name in targets if name not in costs], view)}
 
-    def expected() -> Iterator[Trial]:
-        for trial in trials_left(job, targets, costs, lambda text: view.say(escape(text))):
-            registering.keys.add(trial.key)
-            yield trial
+    def at_once() -> int:
+        return min(job.run.max_concurrent, jobs_at_once(living_nodes(), job.run.workers))
 
-    def once_more() -> Iterator[Trial]:
-        for trial in again:
-            view.expect(trial.key)
-            yield trial
+    def run(next_trial: NextTrial, take: Take) -> None:
+        def expected(costs: Mapping[str, CostTable]) -> Trial | None:
+            trial = next_trial(costs)
+            if trial:
+                registering.keys.add(trial.key)
+                view.expect(trial.key)
+            return trial
+
+        def ended(trial: Trial, result: TrialResult) -> None:
+            turns.ended(trial.key)
+            take(trial, result)
+
+        turns = Turns(expected, tables, at_once)
+        tune_trials(job, turns, ended, here=here)
 
     def take(trial: Trial, result: TrialResult) -> None:
         if not result.finished:
@@ -306,13 +297,18 @@ def _run_on_tune(
         view.finished(trial.key, describe(result))
 
     def take_or_keep(trial: Trial, result: TrialResult) -> None:
-        if result.finished or not is_trained(job.trial_store(trial)):
+        if result.finished or not is_trained(job.trial_store(trial)) or not tables.at_hand([trial.target]):
             take(trial, result)
             return
         again.append(trial)
         view.forget(trial.key)
         view.say(f"{describe(result)}; tried once more after the others")
 
-    tune_trials(job, expected(), costs, take_or_keep, max_concurrent, here=here)
-    tune_trials(job, once_more(), costs, take, max_concurrent, here=here)
+    run(trials_left(job, lambda text: view.say(escape(text))), take_or_keep)
+    if again:
+        run(listed(again), take)
+    done = _finished(job)
+    for trial in known_trials(job):
+        if trial.target in tables.reasons and trial.key not in (*done, *failed):
+            take(trial, job.result(trial, status="failed", reason=tables.reasons[trial.target]))
     return failed

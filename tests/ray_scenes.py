@@ -118,7 +118,7 @@ def device(folder: Path) -> dict:
     import ray
     from ray.cluster_utils import Cluster
 
-    from orchestrator.cluster.devices import await_target, measure_on_target
+    from orchestrator.cluster.devices import measure_on_target
 
     marks = folder / "marks"
     program = folder / "board.py"
@@ -144,7 +144,7 @@ def device(folder: Path) -> dict:
             cluster.add_node(**node)
             measured = measuring.result()
         try:
-            await_target(quick, "nowhere")
+            measure_on_target(quick, "nowhere", architecture)
             missing = ""
         except RunError as error:
             missing = str(error)

@@ -19,7 +19,6 @@ from latency.measuring.process import MeasuringProcess
 from latency.tables.build import build_table
 from latency.tables.estimate import cost_table
 from latency.tables.file import read_table, table_path
-from latency.tables.table import LatencyTable
 from latency.target import Target, read_target
 from orchestrator.cluster.beside import Beside, kept_table, known_near, references_here
 from orchestrator.cluster.progress import leave_table, left_table, poster
@@ -121,8 +120,8 @@ def measure_on_target(
     return found
 
 
-def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: object, news: News) -> Any:
-    """Return what a function returns where the target is, alone on it.
+class OnTarget:
+    """A function that runs where a target is, alone on it, as soon as its device is there.
 
     Args:
         job: The sweep.
@@ -130,12 +129,45 @@ def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: o
         function: Of a module; it travels by name.
         *arguments: Plain data.
         news: Told while the device is waited for.
+    """
+
+    def __init__(self, job: Job, target: str, function: Callable[..., Any], *arguments: object, news: News) -> None:
+        self.job, self.target = job, target
+        self._patience = Patience(job.run.measure.wait_minutes)
+        self._remote = _remote(function, target).remote(*arguments)
+        poster()(replace(news, waits_for=f"the device of {target}"))
+
+    def ended(self, seconds: float, *, patient: bool = False) -> bool:
+        """Return whether it ended, after so many seconds at most.
+
+        Args:
+            seconds: To wait for it.
+            patient: Whether the device may be away now, for as long as it likes.
+
+        Raises:
+            RunError: If no node has announced the target for `measure.wait_minutes`; then it is called off.
+        """
+        if ray.wait([self._remote], timeout=seconds)[0]:
+            return True
+        if self._patience.lost(patient or bool(announced([self.target]))):
+            ray.cancel(self._remote, force=True)
+            raise _missing(self.job, self.target)
+        return False
+
+    def result(self) -> Any:
+        """Return what it returned; its own error comes as itself, without the traceback of the other machine."""
+        return result_of(self._remote, f"measuring on {self.target}")
+
+
+def on_target(job: Job, target: str, function: Callable[..., Any], *arguments: object, news: News) -> Any:
+    """Return what a function returns where the target is, see `OnTarget`.
 
     Raises: as `measure_on_target`.
     """
-    remote = _remote(function, target).remote(*arguments)
-    poster()(replace(news, waits_for=f"the device of {target}"))
-    return _result(remote, job, target)
+    asked = OnTarget(job, target, function, *arguments, news=news)
+    while not asked.ended(LOOK_SECONDS):
+        pass
+    return asked.result()
 
 
 def _build_table(
@@ -165,42 +197,54 @@ def _build_table(
     raise RunError(f"{reason}; a sweep takes that from measure.table_seconds, now {seconds:g}")
 
 
+Asked = Callable[[float, bool], CostTable | None]
+"""Gives the costs that were asked for, or none yet: waits for so many seconds, patient or not, see `OnTarget.ended`."""
+
+
 def target_costs(job: Job, name: str, key: str = "") -> CostTable:
-    """Return the costs of the sweep's space on a target of any kind; see `table_on_target` for a measured one."""
-    target = job.target(name)
-    return table_on_target(job, target, key).cost_table() if target.measured else cost_table(job.space, target, "")
-
-
-def table_on_target(job: Job, target: Target, key: str = "") -> LatencyTable:
-    """Return the latency table of the sweep's space on a target, measured there unless a valid one is kept.
-
-    Args:
-        job: The sweep.
-        target: A measured one.
-        key: Of the news about it; the target's name if empty.
+    """Return the costs of the sweep's space on a target of any kind, waiting for its device; see `ask_costs`.
 
     Raises: as `measure_on_target`.
     """
-    space, tables = job.space, job.root.child(TABLES_FOLDER)
-    name = table_path("", space, target).name
-    known = _stored(tables, name)
-    content: bytes = on_target(
-        job,
-        target.name,
-        _build_table,
-        space.to_dict(),
-        target.to_dict(),
-        known,
-        job.run.measure.table_seconds,
-        key or target.name,
-        news=News(key or target.name, "latency table"),
-    )
-    with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
-        (Path(folder) / name).write_bytes(content)
-        require_same(job, target.name, read_table(Path(folder) / name).fingerprint)
-    if _stored(tables, name) == known != content:  # else another trial was faster: all use the same table
-        tables.write(name, content)
-    return kept_table(tables, name)
+    asked = ask_costs(job, name, key)
+    while (found := asked(LOOK_SECONDS, False)) is None:
+        pass
+    return found
+
+
+def ask_costs(job: Job, name: str, key: str = "") -> Asked:
+    """Ask for the costs of the sweep's space on a target: counted, or a table that is measured there.
+
+    A valid table that is kept is only confirmed.
+
+    Args:
+        job: The sweep.
+        name: Of the target.
+        key: Of the news about it; the target's name if empty.
+
+    Returns:
+        What gives the costs; it raises as `measure_on_target`.
+    """
+    space, target, tables = job.space, job.target(name), job.root.child(TABLES_FOLDER)
+    if not target.measured:
+        return lambda seconds, patient: cost_table(space, target, "")
+    file = table_path("", space, target).name
+    known = _stored(tables, file)
+    plain = space.to_dict(), target.to_dict(), known, job.run.measure.table_seconds, key or name
+    asked = OnTarget(job, name, _build_table, *plain, news=News(key or name, "latency table"))
+
+    def costs(seconds: float, patient: bool) -> CostTable | None:
+        if not asked.ended(seconds, patient=patient):
+            return None
+        content: bytes = asked.result()
+        with tempfile.TemporaryDirectory(prefix="onepath-table-") as folder:
+            (Path(folder) / file).write_bytes(content)
+            require_same(job, name, read_table(Path(folder) / file).fingerprint)
+        if _stored(tables, file) == known != content:  # else another driver was faster: all use the same table
+            tables.write(file, content)
+        return kept_table(tables, file).cost_table()
+
+    return costs
 
 
 def _stored(tables: Storage, name: str) -> bytes | None:
@@ -236,39 +280,8 @@ class Patience:
         return now - self.seen_at > 60 * self.minutes
 
 
-def await_target(job: Job, target: str, waiting: Callable[[str], None]) -> None:
-    """Wait until some node announces a target, so that a trial holds no workers while it waits.
-
-    Args:
-        job: The sweep.
-        target: Name of the target.
-        waiting: Called with what is waited for, if it is.
-
-    Raises:
-        RunError: If none does for `measure.wait_minutes`.
-    """
-    if not job.target(target).measured:
-        return
-    patience = Patience(job.run.measure.wait_minutes)
-    while not (present := announced([target])):
-        if patience.lost(bool(present)):
-            raise _missing(job, target)
-        waiting(f"a node that measures {target}, at most {job.run.measure.wait_minutes:g} minutes")
-        time.sleep(LOOK_SECONDS)
-
-
 def _missing(job: Job, target: str) -> RunError:
     return RunError(
         f"no node of the cluster measured target {target!r} for {job.run.measure.wait_minutes:g} minutes; start one on "
         f"its machine with `onepath device serve --target {target} --address HEAD:PORT`"
     )
-
-
-def _result(remote: Any, job: Job, target: str) -> Any:
-    """Wait for a task; its own error comes as itself, without the traceback of the other machine."""
-    patience = Patience(job.run.measure.wait_minutes)
-    while not ray.wait([remote], timeout=LOOK_SECONDS)[0]:
-        if patience.lost(bool(announced([target]))):
-            ray.cancel(remote, force=True)
-            raise _missing(job, target)
-    return result_of(remote, f"measuring on {target}")

@@ -29,12 +29,24 @@ def fitting(node: Resources, need: Resources) -> int:
     return int(min(node.get(name, 0.0) / amount + 1e-9 for name, amount in need.items() if amount))
 
 
-def room_notes(nodes: Sequence[Resources], workers: WorkersConfig, *, embedded: bool) -> Iterator[str]:
+def jobs_at_once(nodes: Sequence[Resources], workers: WorkersConfig) -> int:
+    """Return how many training jobs have room for `workers.min` ranks beside others, each of which takes what it may.
+
+    One at least: it waits for machines.
+    """
+    total = sum(fitting(node, worker_resources(workers)) for node in nodes)
+    return max(1, 1 + (total - workers.min) // workers.max)
+
+
+def room_notes(
+    nodes: Sequence[Resources], workers: WorkersConfig, max_concurrent: int, *, embedded: bool
+) -> Iterator[str]:
     """Say what about the room for ranks a user would want to know now.
 
     Args:
         nodes: Resources of every node that lives, in all.
         workers: What the sweep asks for.
+        max_concurrent: Trials that it wants in progress at once.
         embedded: Whether the cluster is this process's own: then no node can join it.
 
     Yields:
@@ -55,6 +67,11 @@ def room_notes(nodes: Sequence[Resources], workers: WorkersConfig, *, embedded: 
         yield (
             f"the cluster has room for {total} ranks with {asked} each, and workers.min is {workers.min}: "
             "waiting for machines to join, up to 20 minutes per training job"
+        )
+    elif (at_once := jobs_at_once(nodes, workers)) < max_concurrent:
+        yield (
+            f"the cluster has room for {total} ranks with {asked} each, and a trial takes up to {workers.max}: "
+            f"{at_once} at a time, not {max_concurrent} (max_concurrent)"
         )
     hardware = {name: amount for name, amount in need.items() if name in ("CPU", "GPU")}
     more = sum(fitting(node, hardware) for node in nodes if fitting(node, need))

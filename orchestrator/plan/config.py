@@ -183,7 +183,8 @@ class MeasureConfig(Strict):
     Attributes:
         table_seconds: Time for the measurements of one latency table.
         network_seconds: Time for the measurement of one network; beside networks of its table, twice as much.
-        wait_minutes: How long work waits for a target that no node of the cluster announces, before its trial fails.
+        wait_minutes: How long work waits for a target that no node of the cluster announces, before its trial fails;
+            a trial that has not begun waits so long after all others.
         cross_table: Whether every network of the fronts is measured on every target at hand when all trials are
             done, where there are several: `network_seconds` each.
     """
@@ -244,7 +245,7 @@ class RunConfig(Strict):
         deliver: The file of each network that is judged, measured and registered.
         gate: What its figures must agree in, or it is rejected.
         storage: Folder or object store for everything the sweep keeps.
-        max_concurrent: Trials in progress at once.
+        max_concurrent: Trials in progress at once, at most: fewer while the cluster has no room for their workers.
         baselines: Known networks (`onepath arch list`) or their YAML files, scaled in width to the latencies of the
             fronts and trained as their networks are, but from fresh weights.
     """

@@ -1,6 +1,7 @@
 """How a sweep and its trials ended, in words, and whether that is a success. It must not know how they ran."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from rich.markup import escape
 
@@ -19,11 +20,13 @@ class SweepEnd:
         job: The sweep.
         results: One per trial, failed ones with their reason.
         idle: Whether nothing was left to run: no trial, no baseline, and no column of the cross table.
+        reasons: Why a target has no cost table.
     """
 
     job: Job
     results: list[TrialResult]
     idle: bool = False
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def unplaced(self) -> dict[str, int]:
@@ -53,7 +56,8 @@ def require_success(end: SweepEnd) -> None:
         reasons = "; ".join(f"{result.trial}: {result.reason}" for result in failed)
         told.append(f"{len(failed)} of {len(end.results)} trials failed ({reasons})")
     if end.unplaced:
-        names = ", ".join(f"{number} on {name}" for name, number in end.unplaced.items())
+        known = {name: f": {reason}" for name, reason in end.reasons.items()}
+        names = "; ".join(f"{number} on {name}{known.get(name, '')}" for name, number in end.unplaced.items())
         told.append(f"points could not be placed without a cost table ({names})")
     if told:
         raise RunError(f"{'; '.join(told)}; once the reasons are seen to, the same command tries again")

@@ -4,7 +4,7 @@ Why here: what is stored decides, never what Ray remembers. A point is stored be
 goes on with the same ones. Where a point goes stands in `plan.placement`; it must not know how trials are run.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.plan.expected import expected_front, table_error
@@ -17,27 +17,38 @@ from orchestrator.trial.pooling import read_pool
 from supernet.cost import CostTable
 from supernet.pool import Judged
 
+NextTrial = Callable[[Mapping[str, CostTable]], Trial | None]
+"""Makes the next trial of the targets whose costs it is given; none where these have none that is left now."""
 
-def trials_left(
-    job: Job, targets: Collection[str], costs: Mapping[str, CostTable], say: Callable[[str], None]
-) -> Iterator[Trial]:
-    """Return the unfinished trials of some targets, each made when it is asked for.
+
+def trials_left(job: Job, say: Callable[[str], None]) -> NextTrial:
+    """Return what makes the unfinished trials of a sweep, each once and when it is asked for.
 
     Args:
         job: The sweep.
-        targets: Names.
-        costs: By target. Points can be placed on these alone.
         say: Takes a line for the user.
 
     Raises:
         RunError: If the pool of judged paths is damaged.
     """
     if job.run.sweep.points:
-        there = {name: costs[name] for name in targets if name in costs}
-        return iter(Placing(job, there, say))
-    trials = [trial for trial in known_trials(job) if trial.target in targets]
+        return Placing(job, say).next
+    trials = known_trials(job)
     done = _finished(job, trials)
-    return iter([trial for trial in trials if trial.key not in done])
+    return listed(trial for trial in trials if trial.key not in done)
+
+
+def listed(trials: Iterable[Trial]) -> NextTrial:
+    """Return what gives listed trials, in their order."""
+    left = list(trials)
+
+    def next_trial(costs: Mapping[str, CostTable]) -> Trial | None:
+        found = next((trial for trial in left if trial.target in costs), None)
+        if found:
+            left.remove(found)
+        return found
+
+    return next_trial
 
 
 def _finished(job: Job, trials: Iterable[Trial]) -> dict[str, TrialResult]:
@@ -59,53 +70,52 @@ class Placing:
 
     Args:
         job: The sweep.
-        costs: By target.
         say: Takes a line for the user.
     """
 
-    def __init__(self, job: Job, costs: Mapping[str, CostTable], say: Callable[[str], None]) -> None:
+    def __init__(self, job: Job, say: Callable[[str], None]) -> None:
         self.job, self.say = job, say
-        pool = read_pool(job.store) if job.run.fills_pool else ()
-        self.fronts = {
-            name: _Front(self._expected(name, table, pool), table_error(table)) for name, table in costs.items()
-        }
+        self._pool: Sequence[Judged] = read_pool(job.store) if job.run.fills_pool else ()
+        self._fronts: dict[str, _Front] = {}
         self._given: set[str] = set()
 
-    def _expected(self, name: str, costs: CostTable, pool: Sequence[Judged]) -> list[Point]:
+    def _expected(self, name: str, costs: CostTable) -> list[Point]:
         middle = Trial("", costs.name, "weight", 1.0).reference(costs)
         space, run = self.job.space, self.job.run
         return expected_front(
             costs,
-            pool,
+            self._pool,
             weighted=run.weighted,
             reference=middle,
             num_classes=space.num_classes,
             limits=limits_of(run, space, self.job.target(name)),
         )
 
-    def __iter__(self) -> Iterator[Trial]:
-        """Yield trials until each target has its points, or no room for more."""
-        while (trial := self._next()) is not None:
-            self._given.add(trial.key)
-            yield trial
+    def next(self, costs: Mapping[str, CostTable]) -> Trial | None:
+        """Return the next trial of some targets, until each has its points, or no room for more.
 
-    def _next(self) -> Trial | None:
+        Args:
+            costs: Of these targets. What was expected of one stays, whatever becomes of its table.
+        """
+        for name in costs.keys() - self._fronts.keys():
+            self._fronts[name] = _Front(self._expected(name, costs[name]), table_error(costs[name]))
         points = read_points(self.job)
         while True:
             done = _finished(self.job, points.trials)
             for trial in points.trials:
-                if trial.target in self.fronts and trial.key not in done and trial.key not in self._given:
+                if trial.target in costs and trial.key not in done and trial.key not in self._given:
+                    self._given.add(trial.key)
                     return trial
-            more = self._placed(points, done)
+            more = self._placed(costs, points, done)
             if more == points:
                 return None
             write_points(self.job, more)
             points = more
 
-    def _placed(self, points: Points, done: Mapping[str, TrialResult]) -> Points:
+    def _placed(self, targets: Collection[str], points: Points, done: Mapping[str, TrialResult]) -> Points:
         """Return the points with one more, of the target that has the fewest; or with a target that is full."""
-        for name in sorted(self.fronts, key=lambda name: len(points.of(name))):
-            mine, front = points.of(name), self.fronts[name]
+        for name in sorted(targets, key=lambda name: len(points.of(name))):
+            mine, front = points.of(name), self._fronts[name]
             if name in points.full or len(mine) >= (self.job.run.sweep.points or 0):
                 continue
             found = [point for trial in mine if trial.key in done and (point := _point(trial, done[trial.key]))]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from latency.tables.file import table_path
-from orchestrator.cluster.devices import await_target, target_costs
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.cluster.progress import poster
 from orchestrator.data.storage import Storage
@@ -41,13 +40,13 @@ MEASURED_AGAIN = 2
 takes seconds, the training of another network may take hours."""
 
 
-def run_trial(job: Job, trial: Trial, costs: CostTable | None = None, *, here: bool = False) -> TrialResult:
+def run_trial(job: Job, trial: Trial, costs: CostTable, *, here: bool = False) -> TrialResult:
     """Run what is left of a trial.
 
     Args:
         job: The sweep.
         trial: One of it.
-        costs: Of its target; None has them measured when the target is there.
+        costs: By the table of its target.
         here: See `room.runs_here`.
 
     Returns:
@@ -59,9 +58,7 @@ def run_trial(job: Job, trial: Trial, costs: CostTable | None = None, *, here: b
         lambda name, content, images: ask_model(job, trial.target, name, content, images, trial.key),
     )
     try:
-        await_target(job, trial.target, lambda what: post(News(trial.key, "wait", waits_for=what)))
-        table = costs or target_costs(job, trial.target, trial.key)
-        result = finish(job, trial, table, lambda: _train(job, trial, table, post, here=here), bench, post)
+        result = finish(job, trial, costs, lambda: _train(job, trial, costs, post, here=here), bench, post)
         write_record(job.trial_store(trial), RESULT_FILE, result)
     except (InputError, RunError) as error:
         return job.result(trial, status="failed", reason=str(error))

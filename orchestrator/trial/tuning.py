@@ -6,9 +6,9 @@ scheduler stops any. Ray's own record of the experiment is not used to continue:
 is.
 """
 
-import itertools
+import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ray import tune
@@ -20,24 +20,34 @@ from orchestrator.plan.trials import Job, Trial
 from supernet.cost import CostTable
 from supernet.plain import read, to_plain
 
+Turn = tuple[Trial, CostTable]
+"""A trial that can begin, and the costs of its target."""
+
 Take = Callable[[Trial, TrialResult], None]
 
 
 class OneByOne(Searcher):  # type: ignore[misc]
-    """Suggests the next trial whenever Tune has room for one; what becomes of it, the iterator finds stored."""
+    """Suggests the next trial as soon as there is one that can begin; what becomes of it, the iterator finds stored."""
 
-    def __init__(self, trials: Iterator[Trial]) -> None:
+    def __init__(self, turns: Iterator[Turn | None]) -> None:
         super().__init__()
-        self.trials = trials
+        self.turns = turns
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: the trials are made in this process only."""
         return {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """Return the next trial as configuration."""
-        trial = next(self.trials, None)
-        return Searcher.FINISHED if trial is None else {"trial": to_plain(trial)}
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """Return the next trial as configuration; none where it has to wait, Tune asks again."""
+        try:
+            turn = next(self.turns)
+        except StopIteration:
+            return str(Searcher.FINISHED)
+        return turn and {"trial": to_plain(turn[0]), "costs": to_plain(turn[1])}
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Say that this is seen to, by the turns: Tune goes by it only in how many processes it starts at once."""
+        return True
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Do nothing."""
@@ -72,30 +82,21 @@ class HandOver(tune.Callback):  # type: ignore[misc]
         self.take(known, TrialResult(trial=known.key, target=known.target, status="failed", reason=reason, **plain))
 
 
-def tune_trials(
-    job: Job, trials: Iterator[Trial], costs: Mapping[str, CostTable], take: Take, max_concurrent: int, *, here: bool
-) -> None:
+def tune_trials(job: Job, turns: Iterator[Turn | None], take: Take, *, here: bool) -> None:
     """Run trials in the given order.
 
     Args:
         job: The sweep.
-        trials: What is left of it; asked for the next one, in this process, whenever one more may run.
-        costs: By target, where they are known already.
+        turns: What is left of it; asked for the next one again and again, in this process. None where it has to wait.
         take: Called in this process with each trial and its result, failed ones too.
-        max_concurrent: At most so many at once.
         here: Whether a trial's rank is the trial's own process, see `room.runs_here`.
     """
-    first = next(trials, None)
-    if first is None:
-        return
-    run = job.run
-    plain, known = job.to_dict(), to_plain(costs)
+    run, plain = job.run, job.to_dict()
 
     def trainable(config: dict[str, Any]) -> dict[str, Any]:
         from orchestrator.trial.trial import run_trial
 
-        trial = read(Trial, config["trial"], "trial")
-        costs = read(CostTable | None, known.get(trial.target), "costs")
+        trial, costs = read(Trial, config["trial"], "trial"), read(CostTable, config["costs"], "costs")
         return {"result": to_plain(run_trial(Job(**plain), trial, costs, here=here))}
 
     tuner = tune.Tuner(
@@ -107,15 +108,15 @@ def tune_trials(
             "units": {target.name: target.unit for target in run.load_targets()},
         },
         tune_config=tune.TuneConfig(
-            search_alg=OneByOne(itertools.chain([first], trials)),
+            search_alg=OneByOne(turns),
             num_samples=-1,  # until there is no further one
-            max_concurrent_trials=max_concurrent,
+            max_concurrent_trials=run.max_concurrent,
             reuse_actors=True,  # a new process for each trial takes seconds to import what the last one has
             trial_name_creator=lambda trial: trial.config["trial"]["key"],
             trial_dirname_creator=lambda trial: trial.config["trial"]["key"],
         ),
         run_config=tune.RunConfig(
-            name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{first.target}",
+            name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}",
             storage_path=job.store.child("ray").uri,
             # Only a process that dies is tried again: what fails in it is a result with a reason.
             failure_config=tune.FailureConfig(max_failures=run.checkpoint.max_failures),

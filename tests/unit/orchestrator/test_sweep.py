@@ -19,7 +19,9 @@ from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE, Job, Trial
 from orchestrator.report.live import LiveView
 from orchestrator.sweep import _run_on_tune, prepare, run_sweep
-from supernet.errors import InputError
+from orchestrator.trial.tables import Tables
+from supernet.cost import params_table
+from supernet.errors import InputError, RunError
 from supernet.presets import read_preset
 
 
@@ -104,8 +106,8 @@ def test_a_trained_network_that_was_not_delivered_is_tried_once_more_after_the_o
     monkeypatch.setattr("orchestrator.trial.files.is_trained", lambda store: store.uri.endswith(macs.key))
     tried: list[str] = []
 
-    def tune(job, trials, costs, take, max_concurrent, *, here):
-        for trial in trials:
+    def tune(job, turns, take, *, here):
+        for trial, _ in turns:
             tried.append(trial.key)
             first = tried.count(trial.key) == 1
             take(trial, job.result(trial, status="failed" if first else "rejected", reason="slow"))
@@ -113,9 +115,46 @@ def test_a_trained_network_that_was_not_delivered_is_tried_once_more_after_the_o
     monkeypatch.setattr("orchestrator.trial.tuning.tune_trials", tune)
     registering, said = Registered(), io.StringIO()
     view = LiveView(Console(file=said, width=200), dict, total=2)
-    failed = _run_on_tune(job, ["macs", "params"], {}, 1, registering, view, here=True)
+    tables = Tables(job, view, present=list)
+    tables.ask(["macs", "params"])
+    failed = _run_on_tune(job, tables, registering, view, here=True)
     assert tried == [macs.key, params.key, macs.key]
     assert [result.trial for result in registering.given] == [params.key, macs.key], "each once"
     assert list(failed) == [params.key], "nothing of it was trained"
     assert "tried once more" in said.getvalue()
     assert view.done == 2
+
+
+def test_a_network_whose_device_is_away_is_not_tried_once_more(tmp_path, monkeypatch):
+    """Took before: `measure.wait_minutes` twice. What waits for a device that never comes fails with the reason."""
+    definition, _ = read_preset("runs", "quickstart")
+    definition |= {"targets": ["ort-cpu-1t", "torch-cpu-1t"], "storage": str(tmp_path)}
+    job = Job(resolved(check_run({**definition, "sweep": {"budget_fractions": [0.5, 0.7]}}, "mine")), "")
+    monkeypatch.setattr("orchestrator.trial.files.is_trained", lambda store: True)
+    there, tried = ["ort-cpu-1t"], []
+
+    def ask(job, name):
+        def asked(seconds, patient):
+            if name in there:
+                return params_table(job.space)
+            raise RunError(f"no node measured {name}")
+
+        return asked
+
+    def tune(job, turns, take, *, here):
+        for trial, _ in turns:
+            tried.append(trial.key)
+            there.clear()  # while the first trial trains
+            take(trial, job.result(trial, status="failed", reason="no node"))
+
+    monkeypatch.setattr("orchestrator.trial.tuning.tune_trials", tune)
+    registering = Registered()
+    view = LiveView(Console(file=io.StringIO()), dict, total=4)
+    tables = Tables(job, view, ask, lambda names: [name for name in names if name in there])
+    tables.ask(job.targets)
+    failed = _run_on_tune(job, tables, registering, view, here=True)
+    first, *others = (trial.key for trial in known_trials(job))
+    assert tried == [first]
+    assert [result.trial for result in registering.given] == [first, *others]
+    assert failed[first].reason == "no node", "it has waited once"
+    assert failed[others[-1]].reason == "no node measured torch-cpu-1t"

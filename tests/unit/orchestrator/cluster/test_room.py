@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.cluster.room import fitting, room_notes, runs_here
+from orchestrator.cluster.room import fitting, jobs_at_once, room_notes, runs_here
 from orchestrator.plan.config import WorkersConfig
 from supernet.errors import InputError
 
@@ -10,8 +10,8 @@ HEAD = {"memory": 1e9}
 EIGHT_GPUS = {"CPU": 64.0, "GPU": 8.0, "train": 1.0}
 
 
-def notes(nodes, *, embedded=False, **workers):
-    return list(room_notes(nodes, WorkersConfig(**workers), embedded=embedded))
+def notes(nodes, *, max_concurrent=1, embedded=False, **workers):
+    return list(room_notes(nodes, WorkersConfig(**workers), max_concurrent, embedded=embedded))
 
 
 def test_fractions_of_a_processor_add_up():
@@ -40,6 +40,19 @@ def test_too_little_room_in_a_cluster_is_said_at_once():
     (said,) = notes([HEAD, EIGHT_GPUS], min=3, max=4, gpus=4, resources={})
     assert "room for 2 ranks" in said
     assert "workers.min is 3: waiting for machines to join" in said
+
+
+@pytest.mark.parametrize(("cpus", "low", "high", "at_once"), [
+    (2, 2, 2, 1), (5, 2, 2, 2), (16, 1, 16, 1), (17, 1, 16, 2), (1, 2, 2, 1),
+])  # fmt: skip
+def test_jobs_run_at_once_where_each_finds_its_ranks_beside_all_that_the_others_take(cpus, low, high, at_once):
+    assert jobs_at_once([HEAD, {"CPU": float(cpus)}], WorkersConfig(min=low, max=high)) == at_once
+
+
+def test_more_trials_at_once_than_there_is_room_for_is_said():
+    (said,) = notes([{"CPU": 2.0}], max_concurrent=2, min=2, max=2, embedded=True)
+    assert said.endswith("1 at a time, not 2 (max_concurrent)")
+    assert notes([{"CPU": 4.0}], max_concurrent=2, min=2, max=2) == []
 
 
 def test_one_unit_per_machine_is_one_rank_per_machine_and_that_is_said():

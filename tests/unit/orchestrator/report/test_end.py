@@ -37,6 +37,8 @@ def test_points_that_could_not_be_placed_are_counted(tmp_path):
     assert end.unplaced == {"ort-cpu-1t": 3}
     with pytest.raises(RunError, match=r"without a cost table \(3 on ort-cpu-1t\)"):
         require_success(end)
+    with pytest.raises(RunError, match=r"\(3 on ort-cpu-1t: no node measured it\)"):
+        require_success(SweepEnd(job, [DONE], reasons={"ort-cpu-1t": "no node measured it"}))
     assert SweepEnd(job_of(), [DONE]).unplaced == {}
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import yaml
@@ -49,9 +50,14 @@ def finish(job: Job, trial: Trial, status: str = "done") -> None:
     job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
 
 
-def play(job, cut_after=None, at_once=1, targets=("params", "ort-cpu-1t")):
+def made(job, costs, say=print):
+    """Return the trials that are left of the targets whose costs are known, one by one."""
+    return iter(partial(trials_left(job, say), costs), None)
+
+
+def play(job, cut_after=None, at_once=1):
     """Run a sweep with so many trials in progress at most; die after so many finished ones, mid-trial."""
-    trials, given, running = trials_left(job, targets, costs_of(job), lambda text: None), [], []
+    trials, given, running = made(job, costs_of(job)), [], []
     for trial in trials:
         given.append(trial)
         running.append(trial)
@@ -73,12 +79,12 @@ def with_pool(job):
 
 @pytest.mark.parametrize("mode", ["independent", "shared"])
 def test_a_killed_sweep_places_the_points_of_an_undisturbed_one(tmp_path, mode):
-    made = with_pool if mode == "shared" else (lambda job: job)
-    whole = made(job_of(tmp_path, "whole", mode=mode))
+    prepared = with_pool if mode == "shared" else (lambda job: job)
+    whole = prepared(job_of(tmp_path, "whole", mode=mode))
     play(whole)
     assert [len(read_points(whole).of(name)) for name in ("params", "ort-cpu-1t")] == [6, 6]
     for cut_after in (1, 3, 6, 11):
-        job = made(job_of(tmp_path, f"cut-{cut_after}", mode=mode))
+        job = prepared(job_of(tmp_path, f"cut-{cut_after}", mode=mode))
         given = play(job, cut_after)
         assert read_points(job).trials[-1] == given[-1], "it is stored before it starts"
         again = play(job)
@@ -100,13 +106,14 @@ def test_results_move_the_points_that_follow(tmp_path):
 
 
 def test_a_rejected_network_is_finished_and_tells_nothing_of_the_front(tmp_path):
-    job, costs = job_of(tmp_path, targets=["params"]), costs_of(job_of(tmp_path))
-    trials = trials_left(job, ["params"], costs, print)
+    job = job_of(tmp_path, targets=["params"])
+    costs = {"params": costs_of(job)["params"]}
+    trials = made(job, costs)
     first, second = next(trials), next(trials)
     finish(job, first)
     rejected = job.result(second, status="rejected", reason="slow", cost=2.0, top1=0.1, validation_top1=0.1)
     job.trial_store(second).write(RESULT_FILE, to_sealed(rejected).encode())
-    again = next(trials_left(job, ["params"], costs, print))
+    again = next(made(job, costs))
     assert again not in (first, second)
     assert first.value < again.value < second.value, "the gap is where it was"
 
@@ -137,28 +144,31 @@ def test_weights_are_placed_where_the_objective_weighs(tmp_path):
 def test_a_front_without_room_is_full_for_good(tmp_path):
     job, told = job_of(tmp_path, targets=["ort-cpu-1t"]), []
     narrow = {"ort-cpu-1t": CostTable("ort-cpu-1t", "ms", 1.0, ((0.0, 0.05), (0.0, 0.1), (0.0,)))}
-    trials = list(trials_left(job, ["ort-cpu-1t"], narrow, told.append))
+    trials = list(made(job, narrow, told.append))
     assert 1 <= len(trials) < 6
     assert told == [f"ort-cpu-1t: its front has room for {len(trials)} points, of 6 asked for"]
     assert read_points(job).full == ("ort-cpu-1t",)
 
 
 def test_a_target_without_costs_waits_and_a_list_keeps_its_order(tmp_path):
-    job = job_of(tmp_path)
-    assert list(trials_left(job, ["params"], {}, print)) == []
+    job, params = job_of(tmp_path), {"params": costs_of(job_of(tmp_path))["params"]}
+    assert list(made(job, {})) == []
+    next_trial = trials_left(job, print)
+    assert {next_trial(params).target for _ in range(2)} == {"params"}
+    assert next_trial(costs_of(job)).target == "ort-cpu-1t", "its table came later, and it has the fewest points"
     listed = job_of(tmp_path, "listed", sweep={"budget_fractions": [0.5, 0.2]})
     first, second, *_ = known_trials(listed)
-    assert [first, second] == list(trials_left(listed, ["params"], {}, print))
+    assert [first, second] == list(made(listed, params))
     finish(listed, first)
-    assert list(trials_left(listed, ["params"], {}, print)) == [second]
+    assert list(made(listed, params)) == [second]
     finish(listed, second, "rejected")
-    assert list(trials_left(listed, ["params"], {}, print)) == [], "a rejected network is not searched again"
+    assert list(made(listed, params)) == [], "a rejected network is not searched again"
 
 
 def test_a_rejected_network_is_no_point_of_the_front(tmp_path):
     jobs = [job_of(tmp_path, name) for name in ("without", "with")]
     for job, status in zip(jobs, ("rejected", "done"), strict=True):
-        placing = iter(trials_left(job, ["ort-cpu-1t"], costs_of(job), print))
+        placing = made(job, {"ort-cpu-1t": costs_of(job)["ort-cpu-1t"]})
         for _ in range(3):
             finish(job, next(placing), status)
         next(placing)
