@@ -20,7 +20,7 @@ from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
 from orchestrator.plan.trials import CONFIG_FILE, plan_trials, short_name
 from supernet.errors import InputError
-from supernet.objective import OBJECTIVES
+from supernet.objective import OBJECTIVES, ObjectiveSettings
 from supernet.plain import check_name, read
 from supernet.presets import load_network, load_space, read_preset, space_definition
 
@@ -92,7 +92,7 @@ def _check_baselines(names: Sequence[str], place: str) -> None:
 
 
 def _check_objective(config: RunConfig, place: str) -> None:
-    kind = config.search.objective.kind
+    kind, reference = config.search.objective.kind, config.search.objective.reference
     limited = OBJECTIVES[kind].limited
     if config.sweep.points and not (limited or OBJECTIVES[kind].trades):
         able = sorted(name for name, objective in OBJECTIVES.items() if objective.limited or objective.trades)
@@ -106,8 +106,16 @@ def _check_objective(config: RunConfig, place: str) -> None:
             f"{place}: sweep.latency_weights goes with search.objective.kind {weighted}, budgets with the others; "
             f"got kind {kind!r}"
         )
-    if config.search.objective.reference and limited:
+    if reference and limited:
         raise InputError(f"{place}.search.objective.reference: budgets stand under 'sweep'; remove this key")
+    units = {"milliseconds" if target.unit == "ms" else "counts" for target in config.load_targets()}
+    if reference and len(units) > 1:
+        raise InputError(
+            f"{place}.search.objective.reference: {reference:g} for targets in {' and in '.join(sorted(units))}; make "
+            "a sweep of each, or remove this key: then it is the middle of each target's range"
+        )
+    if config.search.objective.weight != ObjectiveSettings().weight:
+        raise InputError(f"{place}.search.objective.weight: weights stand under 'sweep'; remove this key")
 
 
 def converted(config: RunConfig) -> Storage:

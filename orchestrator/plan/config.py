@@ -239,7 +239,8 @@ class RunConfig(Strict):
             trial's own weights on, from the shared warm-up.
         limits: What every network must keep besides its budget.
         warmup: Weight steps on uniformly drawn paths, made once for all trials.
-        search: Each trial's search. Its objective's `reference` is set per trial.
+        search: Each trial's search. Its objective's `weight` is set per trial, and so is its `reference`: to the
+            budget, or where it is 0 to the middle of the space's range.
         train: Final training of each network.
         deliver: The file of each network that is judged, measured and registered.
         gate: What its figures must agree in, or it is rejected.

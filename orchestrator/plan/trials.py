@@ -70,11 +70,16 @@ class Trial:
         """Whether its network must not exceed a budget."""
         return self.kind not in ("weight", "baseline")
 
-    def reference(self, costs: CostTable) -> float:
+    def reference(self, costs: CostTable, given: float = 0.0) -> float:
         """Return the budget of this trial in the cost table's unit, or the reference of a weighted objective.
 
-        A weight needs a reference only to be scale-free: the middle of the space's range.
+        Args:
+            costs: By the table of the target.
+            given: The reference that the objective has in the configuration. A weight needs one only to be scale-free:
+                where it is 0, the middle of the space's range.
         """
+        if self.kind == "weight" and given:
+            return given
         if self.kind in ("ms", "count"):
             return self.value
         fraction = self.value if self.kind == "fraction" else 0.5
