@@ -24,6 +24,9 @@ from supernet.objective import OBJECTIVES, ObjectiveSettings
 from supernet.plain import check_name, read
 from supernet.presets import load_network, load_space, read_preset, space_definition
 
+CONVERTED = ("source", "validation_fraction", "test_fraction")
+"""Keys under `data` that the converted images hang on; the rest is what is made of them."""
+
 SHORT_SOURCE = 40
 """Characters of a source that a folder's name shows."""
 
@@ -137,7 +140,8 @@ def is_converted(config: RunConfig) -> bool:
     if not store.exists(CONFIG_FILE) or not converted(config).exists(MANIFEST_NAME):
         return False
     stored = stored_config(store)
-    return bool(stored.get("data") == config.data.model_dump(mode="json") and stored.get("seed") == config.seed)
+    data = stored.get("data") or {}
+    return stored.get("seed") == config.seed and all(data.get(key) == getattr(config.data, key) for key in CONVERTED)
 
 
 def _check_source(source: str, place: str) -> None:

@@ -23,7 +23,7 @@ from supernet.space import Space
 
 # Files of a sweep.
 CONFIG_FILE, WARMUP_FILE, POOL_FILE, TABLES_FOLDER = "config.json", "warmup.pt", "pool.parquet", "tables"
-POINTS_FILE = "points.json"
+POINTS_FILE, IMAGES_FILE = "points.json", "images.json"
 STARTS_FOLDER, TRAIN_FOLDER, WARMUP_KEY = "starts", "train", "warmup"
 
 # Files of a trial, in the order in which they appear.

@@ -7,14 +7,22 @@ import pytest
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.stored import Points, write_points
-from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, RESULT_FILE, STARTS_FOLDER, Job, Trial, plan_trials
+from orchestrator.plan.trials import (
+    CONFIG_FILE,
+    IMAGES_FILE,
+    POOL_FILE,
+    RESULT_FILE,
+    STARTS_FOLDER,
+    Job,
+    Trial,
+    plan_trials,
+)
 from supernet.errors import InputError
 from supernet.presets import read_preset
 
 
 def job_of(folder, **changes) -> Job:
-    definition, _ = read_preset("runs", "quickstart")
-    run = check_run({**definition, "storage": str(folder), **changes}, "mine")
+    run = check_run({**DEFINITION, "storage": str(folder), **changes}, "mine")
     return Job(json.loads(json.dumps(resolved(run))), "")
 
 
@@ -27,13 +35,17 @@ def begin(job: Job, *, warmup: bool, trial: bool) -> dict:
     return stored_config(job.store)
 
 
-FRACTIONS = [trial.value for trial in plan_trials(check_run(read_preset("runs", "quickstart")[0], "x"))]
+DEFINITION, _ = read_preset("runs", "quickstart")
+FRACTIONS = [trial.value for trial in plan_trials(check_run(DEFINITION, "x"))]
 ALWAYS = [
     {"mlflow": {"tracking_uri": "http://elsewhere:5000"}},
     {"measure": {"wait_minutes": 1.0}},
     {"workers": {"min": 1, "max": 2}},
     {"checkpoint": {"every_steps": 7}},
     {"max_concurrent": 3},
+    {"data": {**DEFINITION["data"], "num_loader_workers": 3}},
+    {"warmup": {**DEFINITION["warmup"], "recompute": True, "check_every": 7}},
+    {"search": {**DEFINITION["search"], "recompute": True, "check_every": 7}},
 ]
 MORE = {"sweep": {"budget_fractions": [*sorted(set(FRACTIONS)), 0.987]}}
 FEWER = {"sweep": {"budget_fractions": [max(FRACTIONS)]}}
@@ -79,6 +91,15 @@ def test_what_has_begun_keeps_its_settings(change, warmup, trial, allowed, tmp_p
     (section,) = change
     assert f"\n  {section}" in str(error.value)
     assert "put them back to continue it, use another name" in str(error.value)
+
+
+def test_images_may_move_where_those_of_the_sweep_are_noted(tmp_path):
+    stored = begin(job_of(tmp_path), warmup=True, trial=True)
+    moved = job_of(tmp_path, data={**DEFINITION["data"], "source": "digits"})
+    with pytest.raises(InputError, match=r"\n  data\.source: 'scattered-digits' -> 'digits'"):
+        check_continued(stored, moved)
+    moved.store.write(IMAGES_FILE, b"")  # `require_same_images` compares them
+    assert check_continued(stored, moved) == ["data.source: 'scattered-digits' -> 'digits'"]
 
 
 def test_more_or_fewer_points_may_be_asked_for_and_lists_may_not_follow_them(tmp_path):
