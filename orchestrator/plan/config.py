@@ -209,11 +209,19 @@ class WarmupConfig(SearchSettings):
     """The shared warm-up: `SearchSettings`, and where its weights come from.
 
     Attributes:
+        num_steps: 0 takes the earlier sweep's supernet as it is.
         origin: As `from`: an earlier sweep of the same space, by its name in the storage or its folder, whose
             warmed-up supernet is trained on; the number of classes may differ. None begins with fresh weights.
     """
 
+    num_steps: CountOrNone
     origin: Annotated[Text | None, Field(alias="from")] = None
+
+    @model_validator(mode="after")
+    def _trains_or_takes(self) -> "WarmupConfig":
+        if not self.num_steps and self.origin is None:
+            raise ValueError("num_steps 0 takes an earlier sweep's supernet as it is; say which with 'from'")
+        return self
 
 
 class MlflowConfig(Strict):

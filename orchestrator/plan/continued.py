@@ -77,10 +77,13 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
             fixed = warm or bool(trials)
         (refused if fixed else found).append(line)
     if refused:
+        other = "another name (--name)"
+        if job.store.exists(WARMUP_FILE):
+            other += f" (with `from: {job.run.name}` and `num_steps: 0` under `warmup` it keeps the trained supernet)"
         raise InputError(
             f"sweep {job.run.name!r} at {job.store.uri} has begun with other settings:\n  "
             + "\n  ".join(refused)
-            + "\nput them back to continue it, use another name (--name), or delete that folder to start over; "
+            + f"\nput them back to continue it, use {other}, or delete that folder to start over; "
             f"if it never had the old ones, {job.store.uri}/{CONFIG_FILE} is damaged: remove it alone"
         )
     return found

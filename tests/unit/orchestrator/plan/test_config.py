@@ -80,6 +80,10 @@ def quickstart(**changes):
         ({"seed": -1}, "mine.seed: -1"),
         ({"mode": "independent", "search": {"num_steps": 9, "arch_every": 0}}, "mine.search.arch_every: 0 means that"),
         ({"warmup": {"num_steps": 9}}, "mine.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0'"),
+        (
+            {"warmup": {"num_steps": 0, "arch_every": 0}},
+            "mine.warmup: num_steps 0 takes an earlier sweep's supernet as",
+        ),
         ({"search": {"num_steps": 9, "train_weights": False}}, "mine.search.train_weights: 'mode' decides"),
         (
             {"targets": ["macs"], "sweep": {"budgets_ms": [40e6]}},

@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.continued import check_continued, stored_config
+from orchestrator.plan.inherited import inherited
 from orchestrator.plan.stored import Points, write_points
 from orchestrator.plan.trials import (
     CONFIG_FILE,
@@ -13,6 +14,7 @@ from orchestrator.plan.trials import (
     POOL_FILE,
     RESULT_FILE,
     STARTS_FOLDER,
+    WARMUP_FILE,
     Job,
     Trial,
     plan_trials,
@@ -90,7 +92,17 @@ def test_what_has_begun_keeps_its_settings(change, warmup, trial, allowed, tmp_p
         check_continued(stored, job_of(tmp_path, **change))
     (section,) = change
     assert f"\n  {section}" in str(error.value)
-    assert "put them back to continue it, use another name" in str(error.value)
+    assert "put them back to continue it, use another name (--name), or delete" in str(error.value)
+
+
+def test_a_refusal_says_how_to_keep_a_supernet_that_is_trained(tmp_path):
+    """Said before: put it back, or lose the warm-up."""
+    stored = begin(job_of(tmp_path), warmup=True, trial=True)
+    job_of(tmp_path).store.write(WARMUP_FILE, b"")
+    with pytest.raises(InputError, match=r"\(--name\) \(with `from: quickstart` and `num_steps: 0` under `warmup` it"):
+        check_continued(stored, job_of(tmp_path, **TRAIN))
+    warmup = {"from": "quickstart", "num_steps": 0, "arch_every": 0}
+    assert inherited(job_of(tmp_path, name="other", warmup=warmup, **TRAIN).run)
 
 
 def test_images_may_move_where_those_of_the_sweep_are_noted(tmp_path):
