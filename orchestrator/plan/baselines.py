@@ -76,6 +76,8 @@ def baselines_of(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
 def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
     """Return a job of a known network at some width, for the images of a sweep, and the network's path in its space.
 
+    It has no limits: known networks are there to compare with at equal cost, whatever else they take.
+
     Args:
         job: The sweep.
         name: Of the network.
@@ -85,15 +87,15 @@ def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
         InputError: If there is no such network, or it does not take images of this size.
     """
     space, architecture = load_network(name)
-    path, own = space.path(architecture), job.space
+    path, images = space.path(architecture), job.space
     definition = space.to_dict() | {
         "name": check_name(f"{space.name}-x{width:g}", f"baselines: {name}"),
         "width_mult": space.width_mult * width,
-        "input_size": list(own.input_size),
-        "num_classes": own.num_classes,
+        "input_size": list(images.input_size),
+        "num_classes": images.num_classes,
     }
-    place = {"storage": job.store.uri, "name": FOLDER}
-    return Job({**job.config, **place, "space": definition, "baselines": []}, job.data_root, outer=job.config), path
+    own = {"storage": job.store.uri, "name": FOLDER, "space": definition, "baselines": [], "limits": {}}
+    return Job({**job.config, **own}, job.data_root, outer=job.config), path
 
 
 def chosen_width(job: Job, baseline: Baseline) -> float:

@@ -21,9 +21,12 @@ from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
 from orchestrator.plan.trials import CONFIG_FILE, Job, longest_key, plan_trials, short_name
 from supernet.errors import InputError
-from supernet.objective import OBJECTIVES
+from supernet.objective import OBJECTIVES, ObjectiveSettings
 from supernet.plain import read
 from supernet.presets import load_space, read_preset, space_definition
+
+CONVERTED = ("source", "validation_fraction", "test_fraction")
+"""Keys under `data` that the converted images hang on; the rest is what is made of them."""
 
 SHORT_SOURCE = 40
 """Characters of a source that a folder's name shows."""
@@ -98,7 +101,7 @@ def _check_baselines(config: RunConfig, place: str) -> None:
 
 
 def _check_objective(config: RunConfig, place: str) -> None:
-    kind = config.search.objective.kind
+    kind, reference = config.search.objective.kind, config.search.objective.reference
     limited = OBJECTIVES[kind].limited
     if config.sweep.points and not (limited or OBJECTIVES[kind].trades):
         able = sorted(name for name, objective in OBJECTIVES.items() if objective.limited or objective.trades)
@@ -112,8 +115,16 @@ def _check_objective(config: RunConfig, place: str) -> None:
             f"{place}: sweep.latency_weights goes with search.objective.kind {weighted}, budgets with the others; "
             f"got kind {kind!r}"
         )
-    if config.search.objective.reference and limited:
+    if reference and limited:
         raise InputError(f"{place}.search.objective.reference: budgets stand under 'sweep'; remove this key")
+    units = {"milliseconds" if target.unit == "ms" else "counts" for target in config.load_targets()}
+    if reference and len(units) > 1:
+        raise InputError(
+            f"{place}.search.objective.reference: {reference:g} for targets in {' and in '.join(sorted(units))}; make "
+            "a sweep of each, or remove this key: then it is the middle of each target's range"
+        )
+    if config.search.objective.weight != ObjectiveSettings().weight:
+        raise InputError(f"{place}.search.objective.weight: weights stand under 'sweep'; remove this key")
 
 
 def converted(config: RunConfig) -> Storage:
@@ -135,7 +146,8 @@ def is_converted(config: RunConfig) -> bool:
     if not store.exists(CONFIG_FILE) or not converted(config).exists(MANIFEST_NAME):
         return False
     stored = stored_config(store)
-    return bool(stored.get("data") == config.data.model_dump(mode="json") and stored.get("seed") == config.seed)
+    data = stored.get("data") or {}
+    return stored.get("seed") == config.seed and all(data.get(key) == getattr(config.data, key) for key in CONVERTED)
 
 
 def _check_source(source: str, place: str) -> None:

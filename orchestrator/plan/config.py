@@ -210,11 +210,19 @@ class WarmupConfig(SearchSettings):
     """The shared warm-up: `SearchSettings`, and where its weights come from.
 
     Attributes:
+        num_steps: 0 takes the earlier sweep's supernet as it is.
         origin: As `from`: an earlier sweep of the same space, by its name in the storage or its folder, whose
             warmed-up supernet is trained on; the number of classes may differ. None begins with fresh weights.
     """
 
+    num_steps: CountOrNone
     origin: Annotated[Annotated[Text, AfterValidator(files_address)] | None, Field(alias="from")] = None
+
+    @model_validator(mode="after")
+    def _trains_or_takes(self) -> "WarmupConfig":
+        if not self.num_steps and self.origin is None:
+            raise ValueError("num_steps 0 takes an earlier sweep's supernet as it is; say which with 'from'")
+        return self
 
 
 class MlflowConfig(Strict):
@@ -240,7 +248,8 @@ class RunConfig(Strict):
             trial's own weights on, from the shared warm-up.
         limits: What every network must keep besides its budget.
         warmup: Weight steps on uniformly drawn paths, made once for all trials.
-        search: Each trial's search. Its objective's `reference` is set per trial.
+        search: Each trial's search. Its objective's `weight` is set per trial, and so is its `reference`: to the
+            budget, or where it is 0 to the middle of the space's range.
         train: Final training of each network.
         deliver: The file of each network that is judged, measured and registered.
         gate: What its figures must agree in, or it is rejected.

@@ -10,12 +10,15 @@ from typing import Any
 
 from orchestrator.data.storage import Storage
 from orchestrator.plan.stored import known_trials
-from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, STARTS_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
+from orchestrator.plan.trials import CONFIG_FILE, IMAGES_FILE, POOL_FILE, STARTS_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
 from supernet.errors import InputError
 from supernet.plain import parse_json, read
 
-FREE = ("mlflow", "measure", "storage", "workers", "checkpoint", "max_concurrent", "baselines")
-"""Keys that alter no finished result."""
+FREE = (
+    *("mlflow", "measure", "storage", "workers", "checkpoint", "max_concurrent", "baselines"),
+    *("data.num_loader_workers", "warmup.recompute", "warmup.check_every", "search.recompute", "search.check_every"),
+)
+"""Keys that alter no finished result, with all below them."""
 
 OF_TRIALS = ("mode", "search", "derive", "train", "deliver", "gate", "limits")
 """Keys that the training of the supernet does not read."""
@@ -60,8 +63,10 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
     asked = json.loads(json.dumps(job.config))
     for key, old, new in _differences(stored, asked):
         section, line = key.partition(".")[0], f"{key}: {_short(old)} -> {_short(new)}"
-        if section in FREE:
+        if section in FREE or key in FREE:
             fixed = False
+        elif key == "data.source":  # wherever images are, they are compared with those that were noted
+            fixed = (warm or bool(trials)) and not job.store.exists(IMAGES_FILE)
         elif section in OF_TRIALS:
             fixed = bool(trials) or (key in OF_JUDGING and job.store.exists(POOL_FILE))
         elif section == "sweep":
@@ -72,10 +77,13 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
             fixed = warm or bool(trials)
         (refused if fixed else found).append(line)
     if refused:
+        other = "another name (--name)"
+        if job.store.exists(WARMUP_FILE):
+            other += f" (with `from: {job.run.name}` and `num_steps: 0` under `warmup` it keeps the trained supernet)"
         raise InputError(
             f"sweep {job.run.name!r} at {job.store.uri} has begun with other settings:\n  "
             + "\n  ".join(refused)
-            + "\nput them back to continue it, use another name (--name), or delete that folder to start over; "
+            + f"\nput them back to continue it, use {other}, or delete that folder to start over; "
             f"if it never had the old ones, {job.store.uri}/{CONFIG_FILE} is damaged: remove it alone"
         )
     return found

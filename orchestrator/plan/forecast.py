@@ -1,4 +1,4 @@
-"""What a sweep would do, take and cost, before anything is started.
+"""What a sweep would do, or what is left of it, take and cost, before anything is started.
 
 Why here: a night on a cluster is planned from this. Counts come from the configuration and the space, memory from the
 shapes of a step's tensors; speeds are measured for a few seconds on this machine, and the page says so.
@@ -18,7 +18,7 @@ from orchestrator.plan.activations import arch_step_bytes, weight_step_bytes
 from orchestrator.plan.check import not_here
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.inherited import still_inherited
-from orchestrator.plan.trials import plan_trials
+from orchestrator.plan.left import Left, left_of
 from orchestrator.report.live import clock
 from supernet.cost import macs_table, params_table
 from supernet.estimators import EstimatorName, make_estimator
@@ -49,24 +49,29 @@ WEIGHT_COPIES = 4
 
 
 def forecast(run: RunConfig) -> dict[str, Any]:
-    """Return trials, sizes and times of a sweep as plain data; units stand in the names.
+    """Return trials, sizes and times of what is left of a sweep as plain data; units stand in the names.
 
-    Times are for this machine's processor at the configured number of workers.
+    Times are for this machine's processor at the configured number of workers; tables and a warm-up that has begun
+    count as a whole.
+
+    Raises:
+        InputError: If what has begun of it has other settings.
     """
-    space, trials = load_space(run.space), plan_trials(run)
+    space, left = load_space(run.space), left_of(run)
     params, macs, supernet = params_table(space), macs_table(space), Supernet(space).train()
     image_seconds = _image_seconds(supernet)
-    times = _times(run, image_seconds)
+    times = _times(run, left, image_seconds)
     return {
         "name": run.name,
         "space": space.name,
         "num_architectures": space.num_architectures,
         "targets": [target.name for target in run.load_targets()],
         "not_here": not_here(run.load_targets()),
-        "num_trials": _num_trials(run),
-        "num_baselines": _num_baselines(run),
+        "num_trials": left.num_trials,
+        "num_finished": left.num_finished,
+        "num_baselines": left.num_baselines,
         "placed_by": _placed_by(run),
-        "trials": [{"key": t.key, "target": t.target, "kind": t.kind, "value": t.value} for t in trials],
+        "trials": [{"key": t.key, "target": t.target, "kind": t.kind, "value": t.value} for t in left.trials],
         "mode": run.mode,
         "workers": run.workers.model_dump(),
         "largest_network": {"num_params": int(params.maximum), "num_macs": int(macs.maximum)},
@@ -86,16 +91,16 @@ def forecast_seconds(run: RunConfig) -> dict[str, float]:
     """
     if run.workers.gpus:
         return {}
-    times = _times(run, _image_seconds(Supernet(load_space(run.space)).train(), seconds=1.0))
+    times = _times(run, left_of(run), _image_seconds(Supernet(load_space(run.space)).train(), seconds=1.0))
     return {**times["phase_seconds"], "wall": times["total_seconds"]}
 
 
-def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
-    """Return how long a sweep and its parts take where a weight step takes so long per image and core."""
-    num_trials, num_baselines, source = _num_trials(run), _num_baselines(run), still_inherited(run)
+def _times(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]:
+    """Return how long what is left of a sweep takes where a weight step takes so long per image and core."""
+    num_trials, num_baselines, source = left.num_trials, left.num_baselines, still_inherited(run)
     cores = os.cpu_count() or 1
     share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
-    warmup = run.warmup.num_steps * run.warmup.batch_size * share
+    warmup = run.warmup.num_steps * run.warmup.batch_size * share * left.warmup
     saved = source.warmup.num_steps * source.warmup.batch_size * share if source else 0.0
     arch_every = run.search.arch_every if run.search_settings.train_weights else 1
     arch_batch = run.search.arch_batch_size or run.search.batch_size
@@ -104,6 +109,7 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     arch = ARCH_STEP[run.search.estimator] * num_paths * arch_batch / max(arch_every, 1)
     search = run.search.num_steps * (weights + arch) * share
     pool, judged = (count * _path_images(run) * FORWARD * share for count in _num_judged(run))
+    pool *= left.pool
     train = run.train.num_steps * run.train.batch_size * share
     once = MEASURE_SECONDS + 2 * run.measure.network_seconds  # half of it for the networks beside
     measure = 2 * once  # when derived and as a file
@@ -112,9 +118,11 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
     widths = WIDTHS_TRIED * once
     baseline = widths + train + around + measure
     room = run.max_concurrent if run.workers.gpus else max(1, int(cores // (run.workers.max * run.workers.cpus)))
-    tables = len([t for t in run.load_targets() if t.measured]) * (run.measure.table_seconds + TABLE_SECONDS)
+    timed = [target for target in run.load_targets() if target.measured and target.name in left.by_target]
+    tables = len(timed) * (run.measure.table_seconds + TABLE_SECONDS)
     rounds = math.ceil(num_trials / min(run.max_concurrent, room))
-    total = SWEEP_SECONDS + tables + warmup + pool + around + trial * rounds + baseline * num_baselines
+    shared = around * (left.warmup or left.pool)
+    total = SWEEP_SECONDS + tables + warmup + pool + shared + trial * rounds + baseline * num_baselines
     phases = {
         "latency table": tables,
         "warm-up": warmup,
@@ -122,7 +130,7 @@ def _times(run: RunConfig, image_seconds: float) -> dict[str, Any]:
         "search": search * num_trials,
         "train": train * (num_trials + num_baselines),
         "measure": measure * num_trials + (measure + widths) * num_baselines,
-        "workers": around * (1 + num_trials + num_baselines),
+        "workers": shared + around * (num_trials + num_baselines),
     }
     return {
         "table_seconds": round(tables, 1),
@@ -153,16 +161,6 @@ def _num_judged(run: RunConfig) -> tuple[int, int]:
 def _path_images(run: RunConfig) -> int:
     """Return the images that judge a path, at most: those that refit its batch norm, and of validation."""
     return run.derive.recalibration_batches * run.search.batch_size + run.derive.max_validation_images
-
-
-def _num_trials(run: RunConfig) -> int:
-    """Return how many trials there are; of points, how many there may be at most."""
-    return (run.sweep.points or 0) * len(run.targets) + len(plan_trials(run))
-
-
-def _num_baselines(run: RunConfig) -> int:
-    """Return how many baselines there are at most: one of each name beside every network of a front."""
-    return len(run.baselines) * _num_trials(run)
 
 
 def _placed_by(run: RunConfig) -> str:
@@ -222,6 +220,13 @@ def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
     return {name: _mib(size) for name, size in found.items()}
 
 
+def _trials(found: dict[str, Any]) -> str:
+    left, finished = found["num_trials"], found["num_finished"]
+    names = found["placed_by"] or ", ".join(trial["key"] for trial in found["trials"])
+    number = f"{left} left, {finished} finished" if finished else f"{left}"
+    return f"{number}: {names}" if left else number
+
+
 def _baselines_row(found: dict[str, Any]) -> dict[str, str]:
     number = found["num_baselines"]
     return {"baselines": f"{number} at most, each {clock(found['baseline_seconds'])}"} if number else {}
@@ -268,8 +273,7 @@ def forecast_table(found: dict[str, Any]) -> Table:
     rows = {
         "space": f"{found['space']}, {found['num_architectures']:,} architectures",
         "largest network": f"{largest['num_params']:,} parameters, {largest['num_macs']:,} MACs",
-        "trials": f"{found['num_trials']}: "
-        + (found["placed_by"] or ", ".join(trial["key"] for trial in found["trials"])),
+        "trials": _trials(found),
         "mode": f"{found['mode']}, {found['workers']['max']} workers",
         "memory": f"{found['supernet_mib'] + largest_step:.0f} MiB a worker beside the process itself: "
         f"{found['supernet_mib']:.0f} for the supernet, {largest_step:.0f} for a step of its largest path "

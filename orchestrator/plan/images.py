@@ -7,19 +7,16 @@ images are read.
 from orchestrator.data.format import read_manifest
 from orchestrator.data.storage import Storage
 from orchestrator.plan.continued import has_begun
-from orchestrator.plan.trials import Job
+from orchestrator.plan.trials import IMAGES_FILE, Job
 from supernet.errors import InputError
 from supernet.plain import read_sealed, to_sealed
-
-IMAGES_FILE = "images.json"
-"""Of a sweep: the fingerprint of its data set."""
 
 SHOWN = 8
 """Of a fingerprint's digits: enough to tell two apart."""
 
 
 def require_same_images(job: Job) -> None:
-    """Note the sweep's data set, or compare it with the one that the sweep has begun with.
+    """Note the fingerprint of the sweep's data set, or compare it with the one that the sweep has begun with.
 
     Only whoever holds the sweep may call this, before anything is made of the images. A job without images, for which
     nothing is left but to register, has none to compare.

@@ -23,7 +23,7 @@ from supernet.space import Space
 
 # Files of a sweep.
 CONFIG_FILE, WARMUP_FILE, POOL_FILE, TABLES_FOLDER = "config.json", "warmup.pt", "pool.parquet", "tables"
-POINTS_FILE = "points.json"
+POINTS_FILE, IMAGES_FILE = "points.json", "images.json"
 STARTS_FOLDER, TRAIN_FOLDER, WARMUP_KEY = "starts", "train", "warmup"
 
 # Files of a trial, in the order in which they appear.
@@ -70,11 +70,16 @@ class Trial:
         """Whether its network must not exceed a budget."""
         return self.kind not in ("weight", "baseline")
 
-    def reference(self, costs: CostTable) -> float:
+    def reference(self, costs: CostTable, given: float = 0.0) -> float:
         """Return the budget of this trial in the cost table's unit, or the reference of a weighted objective.
 
-        A weight needs a reference only to be scale-free: the middle of the space's range.
+        Args:
+            costs: By the table of the target.
+            given: The reference that the objective has in the configuration. A weight needs one only to be scale-free:
+                where it is 0, the middle of the space's range.
         """
+        if self.kind == "weight" and given:
+            return given
         if self.kind in ("ms", "count"):
             return self.value
         fraction = self.value if self.kind == "fraction" else 0.5

@@ -60,6 +60,7 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
     ledger, columns = stored_ledger(job.store), stored_columns(job)
     files = {"ledger.json": to_json(ledger.to_plain()).encode()}
     known = stored_baselines(job, results)
+    against = speedups(results, known, columns)
     if columns:
         files["cross_table.json"] = to_json(cross_plain(columns, [*results, *known])).encode()
     if any(result.finished for result in results):
@@ -77,7 +78,7 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
                 curves={trial.key: stored_curve(job.trial_store(trial)) for trial in known_trials(job)},
                 tables=[*cross, spent],
                 sections=[
-                    *([("Against known networks", "\n".join(speedups(results, known, columns)))] if known else []),
+                    *([("Against known networks", "\n".join(against))] if against else []),
                     ("Trust in shared weights", "\n".join(trust.sentences)),
                     ("Configuration", settings),
                 ],

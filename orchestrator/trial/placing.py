@@ -80,13 +80,13 @@ class Placing:
         self._given: set[str] = set()
 
     def _expected(self, name: str, costs: CostTable) -> list[Point]:
-        middle = Trial("", costs.name, "weight", 1.0).reference(costs)
         space, run = self.job.space, self.job.run
+        reference = Trial("", costs.name, "weight", 1.0).reference(costs, run.search.objective.reference)
         return expected_front(
             costs,
             self._pool,
             weighted=run.weighted,
-            reference=middle,
+            reference=reference,
             num_classes=space.num_classes,
             limits=limits_of(run, space, self.job.target(name)),
         )

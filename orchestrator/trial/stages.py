@@ -214,7 +214,7 @@ def _trial_search(
     job: Job, trial: Trial, costs: CostTable, supernet: Supernet, data: ImageData, place: Place
 ) -> Search:
     settings = job.run.search_settings
-    objective = replace(settings.objective, reference=trial.reference(costs))
+    objective = replace(settings.objective, reference=trial.reference(costs, settings.objective.reference))
     if trial.kind == "weight":
         objective = replace(objective, weight=trial.value)
     settings = replace(settings, objective=objective)

@@ -7,6 +7,8 @@ begins at the first one that is missing. It writes nothing to MLflow: only the d
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
+
 from latency.tables.file import table_path
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.cluster.progress import poster
@@ -33,6 +35,7 @@ from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
 from supernet.errors import InputError, RunError, away
 from supernet.peak import network_peak
+from supernet.proposals import best_within
 from supernet.space import Architecture
 
 MEASURED_AGAIN = 2
@@ -102,16 +105,27 @@ def finish(
         predicted = costs.total(job.space.path(Architecture.parse(outcome.architecture)))
         delivered, verdict = _deliver(job, trial, predicted, costs, budget, outcome, weights, bench, post)
         over = Correction(outcome.architecture, predicted, delivered.cost.value)
-        if not verdict.correctable or not _can_correct(job, costs, budget, (*corrections, over)):
+        if not verdict.correctable or not _can_correct(job, trial, costs, budget, (*corrections, over)):
             return _result(job, trial, predicted, budget, outcome, delivered, verdict)
         post(News(trial.key, "over the budget, derive again"))
         keep_corrections(store, (*corrections, over))
 
 
-def _can_correct(job: Job, costs: CostTable, budget: float | None, corrections: Sequence[Correction]) -> bool:
-    """Whether another derivation is allowed, and some network keeps the budget by the corrected table."""
-    allowed = len(corrections) <= job.run.gate.max_corrections
-    return allowed and budget is not None and corrected(costs, corrections).minimum <= budget
+def _can_correct(
+    job: Job, trial: Trial, costs: CostTable, budget: float | None, corrections: Sequence[Correction]
+) -> bool:
+    """Whether another derivation is allowed, and some network keeps budget and limits by the corrected table.
+
+    A network that came again, because its search had dropped all that is cheaper, would come once more.
+    """
+    again = len({known.architecture for known in corrections}) < len(corrections)
+    if budget is None or again or len(corrections) > job.run.gate.max_corrections:
+        return False
+    try:
+        best_within(torch.zeros_like(costs.matrix), corrected(costs, corrections), budget, job.limits(trial.target))
+    except InputError:
+        return False
+    return True
 
 
 def _outcome(

@@ -54,6 +54,9 @@ def test_a_sweep_that_has_begun_does_not_need_its_raw_images(tmp_path, monkeypat
     again = prepare(load_run("mine.yaml"), Console(file=said))
     assert (again.data_root, again.config) == (job.data_root, job.config)
     assert "raw is gone" in said.getvalue()
+    definition["data"] |= {"num_loader_workers": 2}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(definition))
+    assert prepare(load_run("mine.yaml"), Console(file=said)).data_root == job.data_root
 
 
 def test_a_second_sweep_of_the_same_source_is_split_as_it_asks(tmp_path):

@@ -22,6 +22,7 @@ from orchestrator.plan.baselines import (
 )
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.cross import Column, Figure
+from orchestrator.plan.requirements import LimitsConfig
 from orchestrator.plan.trials import RESULT_FILE, Job
 from orchestrator.report.rows import front_rows
 from supernet.cost import count_cost
@@ -117,6 +118,12 @@ def test_a_known_network_is_scaled_in_width_and_takes_the_sweeps_images(tmp_path
         assert inner.store.uri == f"{job.store.uri}/baselines"
         sizes.append(count_cost(inner.space, inner.space.architecture(path))["num_macs"])
     assert 4 < sizes[1] / sizes[0] < 16
+
+
+def test_a_known_network_keeps_no_limits(tmp_path):
+    """Said before: rejected, after it was trained; its width is chosen by cost alone."""
+    inner, _ = scaled(job_in(tmp_path, limits={"params": 1e5}), "mobilenet-v2", 1.0)
+    assert inner.run.limits == LimitsConfig()
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,10 @@ def quickstart(**changes):
         ({"seed": -1}, "mine.seed: -1"),
         ({"mode": "independent", "search": {"num_steps": 9, "arch_every": 0}}, "mine.search.arch_every: 0 means that"),
         ({"warmup": {"num_steps": 9}}, "mine.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0'"),
+        (
+            {"warmup": {"num_steps": 0, "arch_every": 0}},
+            "mine.warmup: num_steps 0 takes an earlier sweep's supernet as",
+        ),
         ({"search": {"num_steps": 9, "train_weights": False}}, "mine.search.train_weights: 'mode' decides"),
         (
             {"targets": ["macs"], "sweep": {"budgets_ms": [40e6]}},
@@ -94,6 +98,22 @@ def quickstart(**changes):
         (
             {"sweep": {"points": 8}, "search": {"num_steps": 9, "objective": {"kind": "mul_log"}}},
             "mine: sweep.points goes with search.objective.kind add_linear or budget; a weight of 'mul_log' moves no",
+        ),
+        (
+            {"search": {"num_steps": 9, "objective": {"reference": 3.0}}},
+            "mine.search.objective.reference: budgets stand under 'sweep'; remove this key",
+        ),
+        (
+            {"search": {"num_steps": 9, "objective": {"weight": 0.3}}},
+            "mine.search.objective.weight: weights stand under 'sweep'; remove this key",
+        ),
+        (
+            {
+                "targets": ["macs", "ort-cpu-1t"],
+                "sweep": {"latency_weights": [0.1]},
+                "search": {"num_steps": 9, "objective": {"kind": "add_linear", "reference": 80.0}},
+            },
+            "mine.search.objective.reference: 80 for targets in counts and in milliseconds; make a sweep of each, or",
         ),
         ({"targets": ["macs"], "sweep": {"budget_counts": {"macs": [0.5]}}}, "mine.sweep.budget_counts.macs[0]: 0.5"),
     ],

@@ -6,15 +6,25 @@ import pytest
 
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.continued import check_continued, stored_config
+from orchestrator.plan.inherited import inherited
 from orchestrator.plan.stored import Points, write_points
-from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, RESULT_FILE, STARTS_FOLDER, Job, Trial, plan_trials
+from orchestrator.plan.trials import (
+    CONFIG_FILE,
+    IMAGES_FILE,
+    POOL_FILE,
+    RESULT_FILE,
+    STARTS_FOLDER,
+    WARMUP_FILE,
+    Job,
+    Trial,
+    plan_trials,
+)
 from supernet.errors import InputError
 from supernet.presets import read_preset
 
 
 def job_of(folder, **changes) -> Job:
-    definition, _ = read_preset("runs", "quickstart")
-    run = check_run({**definition, "storage": str(folder), **changes}, "mine")
+    run = check_run({**DEFINITION, "storage": str(folder), **changes}, "mine")
     return Job(json.loads(json.dumps(resolved(run))), "")
 
 
@@ -27,13 +37,17 @@ def begin(job: Job, *, warmup: bool, trial: bool) -> dict:
     return stored_config(job.store)
 
 
-FRACTIONS = [trial.value for trial in plan_trials(check_run(read_preset("runs", "quickstart")[0], "x"))]
+DEFINITION, _ = read_preset("runs", "quickstart")
+FRACTIONS = [trial.value for trial in plan_trials(check_run(DEFINITION, "x"))]
 ALWAYS = [
     {"mlflow": {"tracking_uri": "http://elsewhere:5000"}},
     {"measure": {"wait_minutes": 1.0}},
     {"workers": {"min": 1, "max": 2}},
     {"checkpoint": {"every_steps": 7}},
     {"max_concurrent": 3},
+    {"data": {**DEFINITION["data"], "num_loader_workers": 3}},
+    {"warmup": {**DEFINITION["warmup"], "recompute": True, "check_every": 7}},
+    {"search": {**DEFINITION["search"], "recompute": True, "check_every": 7}},
 ]
 MORE = {"sweep": {"budget_fractions": [*sorted(set(FRACTIONS)), 0.987]}}
 FEWER = {"sweep": {"budget_fractions": [max(FRACTIONS)]}}
@@ -78,7 +92,26 @@ def test_what_has_begun_keeps_its_settings(change, warmup, trial, allowed, tmp_p
         check_continued(stored, job_of(tmp_path, **change))
     (section,) = change
     assert f"\n  {section}" in str(error.value)
-    assert "put them back to continue it, use another name" in str(error.value)
+    assert "put them back to continue it, use another name (--name), or delete" in str(error.value)
+
+
+def test_a_refusal_says_how_to_keep_a_supernet_that_is_trained(tmp_path):
+    """Said before: put it back, or lose the warm-up."""
+    stored = begin(job_of(tmp_path), warmup=True, trial=True)
+    job_of(tmp_path).store.write(WARMUP_FILE, b"")
+    with pytest.raises(InputError, match=r"\(--name\) \(with `from: quickstart` and `num_steps: 0` under `warmup` it"):
+        check_continued(stored, job_of(tmp_path, **TRAIN))
+    warmup = {"from": "quickstart", "num_steps": 0, "arch_every": 0}
+    assert inherited(job_of(tmp_path, name="other", warmup=warmup, **TRAIN).run)
+
+
+def test_images_may_move_where_those_of_the_sweep_are_noted(tmp_path):
+    stored = begin(job_of(tmp_path), warmup=True, trial=True)
+    moved = job_of(tmp_path, data={**DEFINITION["data"], "source": "digits"})
+    with pytest.raises(InputError, match=r"\n  data\.source: 'scattered-digits' -> 'digits'"):
+        check_continued(stored, moved)
+    moved.store.write(IMAGES_FILE, b"")  # `require_same_images` compares them
+    assert check_continued(stored, moved) == ["data.source: 'scattered-digits' -> 'digits'"]
 
 
 def test_more_or_fewer_points_may_be_asked_for_and_lists_may_not_follow_them(tmp_path):

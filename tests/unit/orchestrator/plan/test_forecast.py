@@ -5,11 +5,13 @@ import json
 import pytest
 from rich.console import Console
 
-from orchestrator.plan.check import check_run
+from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.forecast import ARCH_STEP, FORWARD, _image_seconds, forecast, forecast_table
 from orchestrator.plan.ledger import PROPER
+from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, WARMUP_FILE, Job, plan_trials
 from supernet.estimators import ESTIMATORS
 from supernet.network import Supernet
+from supernet.plain import to_sealed
 from supernet.presets import load_space, read_preset
 
 BOARD = {"name": "board", "runtime": "command", "device": "x", "options": {"command": ["no-such-program-xyz"]}}
@@ -80,6 +82,23 @@ def test_points_count_as_trials_and_are_said_to_be_placed(found, no_steps):
     assert "24: up to 8 budgets per target: the ends of its front, then its widest gaps, by" in captured.get()
     assert found["num_trials"] == len(found["trials"]) == 6
     assert found["placed_by"] == ""
+
+
+def test_a_sweep_that_has_begun_is_forecast_by_what_is_left(tmp_path, found, no_steps):
+    run = check_run(definition(storage=str(tmp_path)), "mine")
+    job = Job(resolved(run), "")
+    job.store.write_json(CONFIG_FILE, dict(job.config))
+    job.store.write(WARMUP_FILE, b"")
+    for trial in plan_trials(run)[:4]:
+        job.trial_store(trial).write(RESULT_FILE, to_sealed(job.result(trial)).encode())
+    left = forecast(run)
+    assert (left["num_trials"], left["num_finished"], len(left["trials"])) == (2, 4, 2)
+    assert (left["warmup_seconds"], left["trial_seconds"]) == (0.0, found["trial_seconds"])
+    assert left["phase_seconds"]["train"] == pytest.approx(found["phase_seconds"]["train"] / 3, abs=0.1)
+    table = Console(width=400)
+    with table.capture() as captured:
+        table.print(forecast_table(left))
+    assert "2 left, 4 finished: board-f" in captured.get()
 
 
 def test_baselines_are_counted_with_their_widths_and_training(found, no_steps):

@@ -7,8 +7,8 @@ import pytest
 
 from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.images import IMAGES_FILE, require_same_images
-from orchestrator.plan.trials import RESULT_FILE, STARTS_FOLDER, WARMUP_FILE, Job, plan_trials
+from orchestrator.plan.images import require_same_images
+from orchestrator.plan.trials import IMAGES_FILE, RESULT_FILE, STARTS_FOLDER, WARMUP_FILE, Job, plan_trials
 from supernet.errors import InputError
 from supernet.presets import read_preset
 

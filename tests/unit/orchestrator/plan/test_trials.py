@@ -74,6 +74,7 @@ def test_same_value_twice_is_refused():
 )
 def test_budget_of_a_trial(kind, value, budget):
     assert Trial("k", "t", kind, value).reference(COSTS) == pytest.approx(budget)
+    assert Trial("k", "t", kind, value).reference(COSTS, 7.0) == pytest.approx(7.0 if kind == "weight" else budget)
 
 
 def test_unknown_target_of_a_job():

@@ -86,6 +86,12 @@ def test_weights_are_those_of_the_earlier_sweep(root: Path, data: str) -> None:
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
+def test_a_warm_up_of_no_steps_takes_them_as_they_are(root: Path, data: str) -> None:
+    job = job_of(root, "taken", data, 10, **{"from": "ten", "num_steps": 0})
+    run_warmup(job, place(Memory()))
+    assert job.store.read(WARMUP_FILE) == job_of(root, "ten", data, 10).store.read(WARMUP_FILE)
+
+
 @pytest.mark.parametrize("zeroed", [True, False])
 def test_fresh_weights_begin_as_the_warm_up_asks(root: Path, data: str, zeroed: bool) -> None:
     job = job_of(root, "fresh", data, 10, sharing={"zero_init_residual": zeroed})

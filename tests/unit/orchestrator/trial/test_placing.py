@@ -139,6 +139,11 @@ def test_weights_are_placed_where_the_objective_weighs(tmp_path):
     assert 2 <= len(placed) <= 6
     assert placed[0].value > placed[1].value, "the cheap end has the greatest weight"
     assert all(placed[1].value < trial.value < placed[0].value for trial in placed[2:])
+    costs = costs_of(job)["ort-cpu-1t"]
+    search["objective"]["reference"] = costs.minimum + costs.maximum  # twice that of a sweep without one
+    other = with_pool(job_of(tmp_path, "referred", mode="shared", search=search, targets=["ort-cpu-1t"]))
+    play(other, targets=["ort-cpu-1t"])
+    assert read_points(other).trials[0].value == pytest.approx(2 * placed[0].value, rel=1e-3)
 
 
 def test_a_front_without_room_is_full_for_good(tmp_path):

@@ -32,10 +32,11 @@ from orchestrator.trial.deliver import Bench
 from orchestrator.trial.files import MADE
 from orchestrator.trial.place import Place
 from orchestrator.trial.records import Outcome, Start, is_intact, read_record, starts_of
-from orchestrator.trial.stages import load_warm_supernet, open_data, run_trial_stages, run_warmup
+from orchestrator.trial.stages import _trial_search, load_warm_supernet, open_data, run_trial_stages, run_warmup
 from orchestrator.trial.trial import finish
 from supernet.cost import macs_table
 from supernet.errors import RunError
+from supernet.network import Supernet
 from supernet.peak import network_peak
 from supernet.space import Architecture
 from supernet.sync import Alone
@@ -143,6 +144,18 @@ def test_the_final_training_has_its_own_augmentation(folder):
     job = job_of(folder, "own-augmentation")
     assert open_data(job).preset == preset("light")
     assert open_data(job, final=True).preset == preset("flip-crop-modern")
+
+
+@pytest.mark.parametrize("reference", [0.0, 80.0])
+def test_a_weighted_search_goes_by_the_reference_that_was_given(folder, reference):
+    """Said before: nothing; the middle of the range, always."""
+    search = {"num_steps": 4, "objective": {"kind": "add_linear", "reference": reference}}
+    job = job_of(folder, "weighted", sweep={"latency_weights": [0.3]}, search=search)
+    (trial,) = plan_trials(job.run)
+    costs = target_costs(job, trial.target)
+    search = _trial_search(job, trial, costs, Supernet(job.space), open_data(job), place(Memory()))
+    wanted = reference or (costs.minimum + costs.maximum) / 2
+    assert (search.objective.reference, search.objective.multiplier) == (wanted, 0.3)
 
 
 def test_states_are_saved_at_intervals_and_where_a_stage_ends(undisturbed):

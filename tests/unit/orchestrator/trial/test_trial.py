@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,12 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import num_left, stored_results
 from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, RESULT_FILE, WEIGHTS_FILE, Job, plan_trials
 from orchestrator.report.end import describe
-from orchestrator.trial.corrections import corrected, corrections_of
+from orchestrator.trial.corrections import Correction, corrected, corrections_of
 from orchestrator.trial.deliver import Bench
 from orchestrator.trial.files import files_of, is_trained
 from orchestrator.trial.records import DamagedFile, Outcome, checksum, read_record, write_record
-from orchestrator.trial.trial import _outcome, finish, run_trial
-from supernet.cost import CostTable, params_table
+from orchestrator.trial.trial import _can_correct, _outcome, finish, run_trial
+from supernet.cost import CostTable, macs_table, params_table
 from supernet.errors import RunError
 from supernet.network import build_network
 from supernet.presets import load_space
@@ -284,6 +285,20 @@ def test_where_no_network_keeps_a_corrected_budget_the_first_one_is_rejected(sce
     result = tight.finish()
     assert (result.status, result.num_corrections) == ("rejected", 0)
     assert tight.steps.count("train 0") == 1
+
+
+def test_what_would_come_to_the_same_network_corrects_nothing(scene) -> None:
+    """Said before: nothing; under limits the same network was searched and trained two more times."""
+    free = scene("free", [])
+    table = macs_table(free.job.space)
+    costs = replace(table, candidates=tuple(tuple(max(row) - cost for cost in row) for row in table.candidates))
+    limited = replace(free.job, config={**free.job.config, "limits": {"macs": table.minimum}})
+    smallest = best_within(-table.matrix, table, inf)
+    budget, architecture = costs.total(smallest), free.job.space.architecture(smallest).id
+    over = Correction(architecture, budget, 1.01 * budget)
+    assert _can_correct(free.job, free.trial, costs, budget, [over])
+    assert not _can_correct(limited, free.trial, costs, budget, [over]), "no other network keeps the limit"
+    assert not _can_correct(free.job, free.trial, costs, budget, [over, over]), "it came again"
 
 
 def test_an_export_that_is_broken_is_caught(scene) -> None:

@@ -1,0 +1,73 @@
+"""What is left to do of a sweep, which may have begun, by what is stored of it. Starts nothing, and changes no file.
+
+Why here: a forecast is of what the same command would do now, or refuse. It must not know how long anything takes.
+"""
+
+from dataclasses import dataclass
+
+from orchestrator.plan.baselines import missing_baselines
+from orchestrator.plan.check import resolved
+from orchestrator.plan.config import RunConfig
+from orchestrator.plan.continued import check_continued, stored_config
+from orchestrator.plan.stored import known_trials, num_left, stored_results
+from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, WARMUP_FILE, Job, Trial
+from supernet.presets import load_space
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is left of a sweep.
+
+    Attributes:
+        trials: Those that are known by name and not finished.
+        by_target: How many trials each target has left, where any are; of points, how many there may be at most.
+        num_finished: Trials that are finished.
+        num_baselines: At most: one of each name beside every network of a front.
+        warmup: Whether its supernet is not trained yet.
+        pool: Whether its pool is not filled yet, if it has one.
+    """
+
+    trials: tuple[Trial, ...]
+    by_target: dict[str, int]
+    num_finished: int
+    num_baselines: int
+    warmup: bool
+    pool: bool
+
+    @property
+    def num_trials(self) -> int:
+        """How many trials are left, of all targets."""
+        return sum(self.by_target.values())
+
+
+def left_of(run: RunConfig) -> Left:
+    """Return what is left of a sweep.
+
+    Raises:
+        InputError: If what has begun of it has other settings.
+    """
+    job = _continued(run)
+    done = {key: result for key, result in stored_results(job).items() if result.finished}
+    by_target = num_left(job, done)
+    passed = [result for result in done.values() if result.done]
+    return Left(
+        tuple(trial for trial in known_trials(job) if trial.key not in done),
+        by_target,
+        len(done),
+        len(missing_baselines(job, passed)) + len(run.baselines) * sum(by_target.values()),
+        warmup=bool(by_target) and not job.store.exists(WARMUP_FILE),
+        pool=bool(by_target) and run.fills_pool and not job.store.exists(POOL_FILE),
+    )
+
+
+def _continued(run: RunConfig) -> Job:
+    """Return a sweep as it is asked for now, held against the stored one; that knows the classes of its images."""
+    plain = resolved(run)
+    job = Job(plain, "")
+    if not job.store.exists(CONFIG_FILE):
+        return job
+    stored = stored_config(job.store)
+    num_classes = load_space(stored.get("space", {}), f"{job.store.uri}/{CONFIG_FILE}.space").num_classes
+    job = Job({**plain, "space": {**plain["space"], "num_classes": num_classes}}, "")
+    check_continued(stored, job)
+    return job
