@@ -27,7 +27,7 @@ from orchestrator.plan.trials import RESULT_FILE, Job
 from orchestrator.report.rows import front_rows
 from supernet.cost import count_cost
 from supernet.errors import InputError, RunError
-from supernet.ops import register
+from supernet.ops import BUILDERS
 from supernet.plain import to_sealed
 from supernet.presets import read_preset
 
@@ -81,7 +81,6 @@ def test_names_that_would_not_tell_baselines_apart_are_refused(tmp_path, monkeyp
         job_in(tmp_path, baselines=names)
 
 
-@register("unpadded")
 def unpadded(in_channels, out_channels, stride):
     return nn.Conv2d(in_channels, out_channels, 9, stride)
 
@@ -89,6 +88,7 @@ def unpadded(in_channels, out_channels, stride):
 def test_what_can_never_be_trained_is_refused_before_anything_starts(tmp_path, monkeypatch):
     """Seen: Ray was started and widths were measured for it, by every run."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(BUILDERS, "unpadded", unpadded)
     rows = [{"name": "only", "op": "unpadded", "channels": 8}, {"name": "end", "op": "classifier"}]
     space = {"name": "large", "input_size": [1, 64, 64], "num_classes": 10, "rows": rows}
     (tmp_path / "large.yaml").write_text(yaml.safe_dump({"space": space, "stages": []}))
