@@ -91,7 +91,7 @@ def test_a_sweep_to_which_baselines_are_added_has_something_to_do(tmp_path: Path
     """Said before, after hours of training them: nothing left to do."""
     job = finished_sweep(tmp_path)
     assert rerun(job).idle
-    monkeypatch.setattr("orchestrator.sweep._run_trials", lambda *args: {})
+    monkeypatch.setattr("orchestrator.sweep._run_trials", lambda *args: ({}, {}))
     assert not rerun(job, baselines=["mobilenet-v2"]).idle
 
 
