@@ -78,9 +78,9 @@ def choose(run: Run, data: MacroImages, costs: CostTable, count: int) -> Network
             probs,
             costs,
             budget,
-            judge_of(run, supernet, data),
+            judge_of(supernet, data),
             lambda attempt: generator(run.seed, "derive", attempt),
-            settings=replace(derive_settings(run), strategy="judged"),
+            settings=replace(derive_settings(), strategy="judged"),
         )
         found = pick(question).path
         say(f"found {space.architecture(found).id}, {costs.total(found):.4f} ms of {budget:.4f}")

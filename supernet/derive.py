@@ -14,7 +14,6 @@ from pydantic.dataclasses import dataclass as checked
 from torch import Tensor
 
 from supernet.cost import CostTable
-from supernet.finetune import FinetuneSettings
 from supernet.limits import NO_LIMITS, Limits
 from supernet.plain import STRICT, Count, Positive
 from supernet.pool import Judged, LossModel, fit_losses
@@ -52,7 +51,6 @@ class DeriveSettings:
         pool_size: Paths of any cost, drawn evenly, that are judged once for all budgets; for strategies with a pool.
         slack: Judged paths cost between (1 - slack) and 1 times the budget.
         recalibration_batches: Training batches for batch-norm statistics before a path is judged.
-        finetune: Training of its own that each path gets before it is judged, see `supernet.finetune`; None for none.
         max_validation_images: At most this many images judge a path. More tell little: what one path's loss misses is
             mostly what sharing does to it, not noise.
     """
@@ -62,7 +60,6 @@ class DeriveSettings:
     pool_size: Annotated[Count, Field(ge=2, le=100_000)] = 100
     slack: Annotated[Positive, Field(lt=1)] = 0.1
     recalibration_batches: Count = 10
-    finetune: FinetuneSettings | None = None
     max_validation_images: Count = 2_000
 
     @property

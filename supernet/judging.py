@@ -7,7 +7,6 @@ knows neither costs nor budgets; which paths are worth judging is the matter of 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -144,17 +143,6 @@ class PathJudge:
         return [module for module in layer.candidates[index].modules() if isinstance(module, _BatchNorm)]
 
 
-class Judge(Protocol):
-    """What judges paths of a supernet, on its device."""
-
-    supernet: Supernet
-    device: torch.device
-
-    def __call__(self, paths: Sequence[Path]) -> list[Judged]:
-        """Return what validation says of each path, in their order."""
-        ...
-
-
 class RankedJudge:
     """Judges paths on all ranks, each a part of them. Rank 0 asks; the others call `serve` until it is done.
 
@@ -163,7 +151,7 @@ class RankedJudge:
         sync: The ranks.
     """
 
-    def __init__(self, judge: Judge, sync: Sync) -> None:
+    def __init__(self, judge: PathJudge, sync: Sync) -> None:
         self._judge, self._sync = judge, sync
         self._num_positions = len(judge.supernet.space.positions)
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from benchmarks.common import say
-from benchmarks.macro.finding import Found, Pool, fill_pool, find, stored_pool
+from benchmarks.macro.finding import Found, Pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
-from benchmarks.macro.judging import derive_settings, judge, judge_of, networks
+from benchmarks.macro.judging import derive_settings, judge
 from benchmarks.macro.plots import draw_epochs, draw_found
-from benchmarks.macro.ranking import FEWEST, mean_ranking, ranking, ranking_by_pool
+from benchmarks.macro.ranking import FEWEST, mean_ranking, ranking
 from benchmarks.macro.results import tell
 from benchmarks.macro.supernets import SPACE, Run, read_settings, spent, train
 from benchmarks.macro.truth import Truth, read_truth
@@ -43,17 +43,11 @@ def counts(truth: Mapping[Choices, Truth]) -> dict[str, int]:
 
 
 def rank(run: Run, data: MacroImages, asked: argparse.Namespace) -> dict[str, object]:
-    """Train, judge, then compare with the truth, which is read last.
-
-    Fine-tuned paths take long, so only the pool is judged so; its model ranks the other networks.
-    """
+    """Train, judge, then compare with the truth, which is read last."""
     supernet = train(run, data, say)
-    if run.finetuned:
-        pool = fill_pool(run, supernet, judge_of(run, supernet, data)).judged
-        return {**_named(run), **ranking_by_pool(pool, networks(asked.networks), read_truth(asked.truth))}
     judged = judge(run, supernet, data, asked.networks, say)
     shared = judge(run, supernet, data, asked.without_refit, say, refit=False) if asked.without_refit else []
-    truth, pool_size = read_truth(asked.truth), derive_settings(run).pool_size
+    truth, pool_size = read_truth(asked.truth), derive_settings().pool_size
     found: dict[str, object] = {**_named(run), **ranking(judged, truth, pool_size)}
     if shared:
         found["without_refit"] = ranking(shared, truth, pool_size)
@@ -70,7 +64,7 @@ def search(run: Run, data: MacroImages, asked: argparse.Namespace) -> list[dict[
 
 
 def _named(run: Run) -> dict[str, object]:
-    return {"arm": run.arm, "epochs": run.epochs, "seed": run.seed, "finetuned": run.finetuned}
+    return {"arm": run.arm, "epochs": run.epochs, "seed": run.seed}
 
 
 def _looked_up(run: Run, found: Found, truth: Mapping[Choices, Truth]) -> dict[str, object]:
@@ -107,7 +101,6 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--networks", type=int, default=600, help="distinct ones that are judged, of 3,969")
-    parser.add_argument("--finetuned", action="store_true", help="train each path for a while before it is judged")
     parser.add_argument("--without-refit", type=int, default=0, help="networks judged without refit of batch norm too")
     parser.add_argument("--budgets", nargs="+", type=float, default=[40, 50, 60, 70], help="millions of multiply-adds")
     parser.add_argument("--estimators", nargs="*", choices=list(ESTIMATORS), default=["one-path"])
@@ -132,7 +125,7 @@ def main() -> int:
             for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
                 data = MacroImages(asked.images, seed=seed)
                 for arm, epochs in itertools.product(asked.arms, asked.epochs):
-                    row = run_stage(Run(arm, epochs, seed, asked.work, finetuned=asked.finetuned), data, asked)
+                    row = run_stage(Run(arm, epochs, seed, asked.work), data, asked)
                     rows += row if isinstance(row, list) else [row]
             report[stage] = mean_ranking(rows) if stage == "ranking" else rows
     if asked.png and "found" in report:

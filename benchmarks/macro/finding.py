@@ -19,7 +19,7 @@ from supernet.cost import CostTable, macs_table
 from supernet.derive import Derivation, StrategyName, pick
 from supernet.estimators import EstimatorName
 from supernet.files import write_whole
-from supernet.judging import Judge
+from supernet.judging import PathJudge
 from supernet.loop import Search, SearchSettings
 from supernet.network import Supernet
 from supernet.plain import read, read_json, to_json
@@ -78,9 +78,9 @@ def find(
     say: Callable[[str], None],
 ) -> list[Found]:
     """Return what is found within each budget by each estimator and derivation, going on from what is known."""
-    file = run.judged_folder / "found.json"
+    file = run.folder / "found.json"
     known: list[Found] = read_json(list[Found], file.read_bytes(), str(file)) if file.exists() else []
-    ask = judge_of(run, supernet, data)
+    ask = judge_of(supernet, data)
     pool = fill_pool(run, supernet, ask)
     wanted = [(budget, estimator) for estimator in (NOTHING, *estimators) for budget in budgets]
     for budget, estimator in wanted:
@@ -98,20 +98,19 @@ def derivations_of(estimator: EstimatorName | Literal["none"]) -> tuple[Strategy
     return WITHOUT_SEARCH if estimator == NOTHING else AFTER_SEARCH
 
 
-def fill_pool(run: Run, supernet: Supernet, ask: Judge) -> Pool:
+def fill_pool(run: Run, supernet: Supernet, ask: PathJudge) -> Pool:
     """Return the judged paths that serve all budgets of a supernet."""
-    file = run.judged_folder / POOL_FILE
+    file = run.folder / POOL_FILE
     if not file.exists():
         start = time.process_time()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        judged = tuple(ask(pool_paths(supernet.space, derive_settings(run).pool_size, run.seed)))
+        judged = tuple(ask(pool_paths(supernet.space, derive_settings().pool_size, run.seed)))
         write_whole(file, to_json(Pool(judged, time.process_time() - start)).encode())
     return stored_pool(run)
 
 
 def stored_pool(run: Run) -> Pool:
     """Return the pool that `fill_pool` stored."""
-    file = run.judged_folder / POOL_FILE
+    file = run.folder / POOL_FILE
     pool: Pool = read_json(Pool, file.read_bytes(), str(file))
     return pool
 
@@ -120,7 +119,7 @@ def _found(
     run: Run,
     supernet: Supernet,
     data: MacroImages,
-    ask: Judge,
+    ask: PathJudge,
     pool: Pool,
     budget: float,
     estimator: EstimatorName | Literal["none"],
@@ -143,7 +142,7 @@ def _found(
             ask,
             lambda attempt: generator(run.seed, "derive", budget, attempt),
             pool=pool.judged,
-            settings=replace(derive_settings(run), strategy=derivation),
+            settings=replace(derive_settings(), strategy=derivation),
         )
         path = pick(question).path
         spent = searched + time.process_time() - start

@@ -12,8 +12,7 @@ from benchmarks.macro.supernets import Run, read_settings
 from benchmarks.macro.truth import distinct
 from supernet.derive import DeriveSettings
 from supernet.files import write_whole
-from supernet.finetune import FinetunedJudge
-from supernet.judging import Judge, PathJudge
+from supernet.judging import PathJudge
 from supernet.network import Supernet
 from supernet.plain import read, read_json, to_json
 from supernet.pool import Judged
@@ -29,25 +28,22 @@ def networks(count: int) -> list[Path]:
     return every[:count]
 
 
-def derive_settings(run: Run) -> DeriveSettings:
-    """Return how networks of a run are judged and derived, but for the strategy."""
-    written = read_settings()
-    plain = written["derive"] | (written["finetuned"] if run.finetuned else {})
-    settings: DeriveSettings = read(DeriveSettings, plain, "settings.yaml.derive")
+def derive_settings() -> DeriveSettings:
+    """Return how networks are judged and derived, but for the strategy."""
+    settings: DeriveSettings = read(DeriveSettings, read_settings()["derive"], "settings.yaml.derive")
     return settings
 
 
-def judge_of(run: Run, supernet: Supernet, data: MacroImages, *, refit: bool = True) -> Judge:
+def judge_of(supernet: Supernet, data: MacroImages, *, refit: bool = True) -> PathJudge:
     """Return what judges paths, the same for all supernets; `refit` says whether batch norm is refitted."""
-    settings = derive_settings(run)
-    judge = PathJudge(
+    settings = derive_settings()
+    return PathJudge(
         supernet,
         data,
         batch_size=BATCH_SIZE,
         recalibration_batches=settings.recalibration_batches if refit else 0,
         limit=settings.max_validation_images,
     )
-    return FinetunedJudge(judge, data, settings.finetune) if settings.finetune else judge
 
 
 def judge(
@@ -56,7 +52,7 @@ def judge(
     """Return what validation says of the first `count` networks on the shared weights, going on from what is known."""
     file = run.folder / ("judged.json" if refit else "judged-without-refit.json")
     known: list[Judged] = read_json(list[Judged], file.read_bytes(), str(file)) if file.exists() else []
-    wanted, ask = networks(count), judge_of(run, supernet, data, refit=refit)
+    wanted, ask = networks(count), judge_of(supernet, data, refit=refit)
     while len(known) < count:
         known += ask(wanted[len(known) : min(count, len(known) + PART)])
         write_whole(file, to_json(known).encode())

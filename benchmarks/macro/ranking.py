@@ -5,7 +5,7 @@ from typing import Any
 
 from scipy.stats import kendalltau
 
-from benchmarks.macro.truth import Truth, distinct
+from benchmarks.macro.truth import Truth
 from supernet.pool import Judged, fit_losses
 from supernet.space import Path
 
@@ -37,18 +37,6 @@ def ranking(judged: Sequence[Judged], truth: Mapping[Path, Truth], pool_size: in
     for name, numbers in kinds.items():
         taus |= _taus(name, numbers, true)
     return taus
-
-
-def ranking_by_pool(
-    pool: Sequence[Judged], networks: Sequence[Path], truth: Mapping[Path, Truth]
-) -> dict[str, float | int]:
-    """Return Kendall's tau of what an additive model of a pool expects of networks that are not in it, as `ranking`."""
-    known, model = {distinct(found.path) for found in pool}, fit_losses(pool, [3] * len(pool[0].path))
-    unknown = [path for path in networks if path not in known]
-    true = [truth[path] for path in unknown]
-    taus: dict[str, float | int] = {"num_networks": len(unknown)}
-    taus |= _taus("tau", [-model.loss(path) for path in unknown], true)
-    return taus | _taus("tau_macs", [entry.num_macs for entry in true], true)
 
 
 def mean_ranking(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

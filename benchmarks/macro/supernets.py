@@ -27,27 +27,18 @@ STATE_FILE, SAVE_EVERY = "supernet.pt", 50
 
 @dataclass(frozen=True)
 class Run:
-    """One supernet: which settings, how long, which seed, the folder of its state, its space.
-
-    And how its paths are judged: as they are, or `finetuned`.
-    """
+    """One supernet: which settings, how long, which seed, the folder of its state, and its space."""
 
     arm: str
     epochs: float
     seed: int
     work: Path
     space: str = SPACE
-    finetuned: bool = False
 
     @property
     def folder(self) -> Path:
-        """Where its checkpoint is kept."""
+        """Where its checkpoint and what is derived from it are kept."""
         return self.work / f"{self.arm}-e{self.epochs:g}-s{self.seed}"
-
-    @property
-    def judged_folder(self) -> Path:
-        """Where judgements, and what follows from them, are kept."""
-        return self.folder / "finetuned" if self.finetuned else self.folder
 
     def settings(self, data: MacroImages) -> SearchSettings:
         """Return the warm-up's settings."""

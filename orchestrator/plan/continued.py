@@ -23,8 +23,8 @@ FREE = (
 OF_TRIALS = ("mode", "search", "derive", "train", "deliver", "gate", "limits")
 """Keys that the training of the supernet does not read."""
 
-OF_JUDGING = ("search.batch_size", "derive.recalibration_batches", "derive.max_validation_images", "derive.finetune")
-"""What a judgement hangs on, with all below it, of which the pool holds some: those to come must be made alike."""
+OF_JUDGING = ("search.batch_size", "derive.recalibration_batches", "derive.max_validation_images")
+"""What a judgement hangs on, of which the pool holds some: those to come must be made alike."""
 
 Difference = tuple[str, Any, Any]
 """(key with its place, stored value, asked value)."""
@@ -68,7 +68,7 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
         elif key == "data.source":  # wherever images are, they are compared with those that were noted
             fixed = (warm or bool(trials)) and not job.store.exists(IMAGES_FILE)
         elif section in OF_TRIALS:
-            fixed = bool(trials) or (key.startswith(OF_JUDGING) and job.store.exists(POOL_FILE))
+            fixed = bool(trials) or (key in OF_JUDGING and job.store.exists(POOL_FILE))
         elif section == "sweep":
             fixed = not trials <= planned
         elif section == "targets":

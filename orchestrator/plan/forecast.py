@@ -108,7 +108,7 @@ def _times(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]:
     num_paths = run.search.num_samples if run.search.estimator == "reinforce" else 1
     arch = ARCH_STEP[run.search.estimator] * num_paths * arch_batch / max(arch_every, 1)
     search = run.search.num_steps * (weights + arch) * share
-    pool, judged = (count * _judged_images(run) * share for count in _num_judged(run))
+    pool, judged = (count * _path_images(run) * FORWARD * share for count in _num_judged(run))
     pool *= left.pool
     train = run.train.num_steps * run.train.batch_size * share
     once = MEASURE_SECONDS + 2 * run.measure.network_seconds  # half of it for the networks beside
@@ -158,11 +158,9 @@ def _num_judged(run: RunConfig) -> tuple[int, int]:
     return (settings.pool_size, proposed) if run.fills_pool else (0, settings.pool_size + proposed)
 
 
-def _judged_images(run: RunConfig) -> float:
-    """Return what judging a path takes at most, in images of a weight step: fine-tuning, refit and validation."""
-    settings = run.derive
-    forward = settings.recalibration_batches * run.search.batch_size + settings.max_validation_images
-    return forward * FORWARD + (settings.finetune.num_images if settings.finetune else 0)
+def _path_images(run: RunConfig) -> int:
+    """Return the images that judge a path, at most: those that refit its batch norm, and of validation."""
+    return run.derive.recalibration_batches * run.search.batch_size + run.derive.max_validation_images
 
 
 def _placed_by(run: RunConfig) -> str:

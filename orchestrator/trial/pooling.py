@@ -17,7 +17,6 @@ from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.trials import POOL_FILE, Job
 from orchestrator.trial.place import Place
 from orchestrator.trial.records import damaged, is_intact, read_beside, write_beside
-from supernet.finetune import FinetunedJudge
 from supernet.judging import PathJudge, RankedJudge
 from supernet.network import Supernet
 from supernet.plain import read
@@ -36,23 +35,15 @@ def judge_of(job: Job, key: str, supernet: Supernet, data: ImageData, place: Pla
     settings, batch_size = job.run.derive, job.run.search.batch_size
     num_images = settings.recalibration_batches * batch_size
     num_images += min(settings.max_validation_images, data.num_examples("validation"))
-
-    def tell(done: int, total: int) -> None:
-        if place.sync.rank == 0:
-            place.post(News(key, "judge paths", done, total))
-
     judge = PathJudge(
         supernet,
         data,
         batch_size=batch_size,
         recalibration_batches=settings.recalibration_batches,
         limit=settings.max_validation_images,
-        tell=(lambda done: None) if settings.finetune else (lambda done: tell(done, num_images)),
+        tell=lambda done: place.post(News(key, "judge paths", done, num_images)) if place.sync.rank == 0 else None,
     )
-    if settings.finetune is None:
-        return RankedJudge(judge, place.sync)
-    precision = job.run.warmup.precision
-    return RankedJudge(FinetunedJudge(judge, data, settings.finetune, precision=precision, tell=tell), place.sync)
+    return RankedJudge(judge, place.sync)
 
 
 def fill_pool(job: Job, supernet: Supernet, data: ImageData, place: Place) -> None:

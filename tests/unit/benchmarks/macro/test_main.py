@@ -63,7 +63,6 @@ def run(images, table, tmp_path, monkeypatch, capsys):
     settings = macro.read_settings()
     settings["search"]["num_steps"], settings["search"]["batch_size"] = 2, 8
     settings["derive"] |= {"num_candidates": 3, "pool_size": 8, "recalibration_batches": 1, "max_validation_images": 16}
-    settings["finetuned"] = {"finetune": {"num_steps": 2, "batch_size": 8}}
     for module in ("supernets", "judging", "finding"):
         monkeypatch.setattr(f"benchmarks.macro.{module}.read_settings", lambda: settings)
     monkeypatch.setattr("benchmarks.macro.judging.BATCH_SIZE", 16)
@@ -121,20 +120,6 @@ def test_how_well_supernets_rank_is_drawn_over_their_epochs(run, tmp_path):
     assert [row["epochs"] for row in report["ranking"]["each"]] == [2.0, 4.0]
     assert report["ranking"]["epochs"] == 4.0
     assert Image.open(tmp_path / "curve.png").size[0] > 500
-
-
-def test_paths_are_judged_after_training_of_their_own(run, tmp_path):
-    asked = ["--stages", "ranking", "found", "cost", "--arms", "uniform", "--budgets", "60", "--estimators"]
-    report, plain = run(*asked, "--finetuned"), run(*asked)
-    (row,) = report["ranking"]["each"]
-    assert row["finetuned"]
-    assert not plain["ranking"]["each"][0]["finetuned"]
-    assert -1 <= row["tau"] <= 1
-    assert "tau_loss" not in row  # no other network was judged
-    assert report["cost"][0]["pool"] > plain["cost"][0]["pool"]
-    pools = [json.loads(file.read_text())["judged"] for file in sorted((tmp_path / "runs").rglob("pool.json"))]
-    assert [found["path"] for found in pools[0]] == [found["path"] for found in pools[1]]
-    assert [found["loss"] for found in pools[0]] != [found["loss"] for found in pools[1]]
 
 
 def test_a_derivation_that_was_not_known_when_a_search_was_kept_is_made(run, tmp_path):
