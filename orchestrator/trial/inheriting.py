@@ -11,6 +11,7 @@ from orchestrator.data.storage import Storage
 from orchestrator.plan.inherited import inherited
 from orchestrator.plan.trials import WARMUP_FILE, Job
 from orchestrator.trial.records import read_beside
+from supernet.errors import InputError
 from supernet.network import Supernet
 from supernet.space import Space
 
@@ -28,6 +29,12 @@ def first_supernet(job: Job) -> Supernet:
     if source is not None:
         weights = stored_weights(source.store)
         if source.space.num_classes != job.space.num_classes:
+            if run.mode == "shared" and not run.warmup.num_steps:
+                raise InputError(
+                    f"warmup.num_steps: 0: {source.store.uri} tells {source.space.num_classes} classes apart, these "
+                    f"images have {job.space.num_classes}: the classifier begins afresh, and in `shared` mode nothing "
+                    "else trains it; give it steps"
+                )
             classifiers = _classifiers(job.space)
             weights |= {name: new for name, new in supernet.state_dict().items() if name.startswith(classifiers)}
         supernet.load_state_dict(weights)

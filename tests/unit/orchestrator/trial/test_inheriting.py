@@ -17,7 +17,7 @@ from orchestrator.trial.inheriting import first_supernet
 from orchestrator.trial.place import Place
 from orchestrator.trial.records import write_beside
 from orchestrator.trial.stages import load_warm_supernet, run_warmup
-from supernet.errors import RunError
+from supernet.errors import InputError, RunError
 from supernet.network import Supernet
 from supernet.sync import Alone
 
@@ -46,9 +46,9 @@ class Memory:
             raise Cut
 
 
-def job_of(root: Path, name: str, data: str, num_classes: int, **warmup: object) -> Job:
+def job_of(root: Path, name: str, data: str, num_classes: int, mode: str = "independent", **warmup: object) -> Job:
     run = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
-    run |= {"name": name, "storage": str(root), "workers": 1}
+    run |= {"name": name, "storage": str(root), "workers": 1, "mode": mode}
     run["warmup"] = {"num_steps": 6, "batch_size": 16, "arch_every": 0, **warmup}
     run["space"] = {**run["space"], "num_classes": num_classes}
     job = Job(resolved(check_run(run, name)), data)
@@ -90,6 +90,12 @@ def test_a_warm_up_of_no_steps_takes_them_as_they_are(root: Path, data: str) -> 
     job = job_of(root, "taken", data, 10, **{"from": "ten", "num_steps": 0})
     run_warmup(job, place(Memory()))
     assert job.store.read(WARMUP_FILE) == job_of(root, "ten", data, 10).store.read(WARMUP_FILE)
+
+
+def test_a_fresh_classifier_that_nothing_would_train_is_refused(root: Path, data: str) -> None:
+    job = job_of(root, "untrained", data, 10, "shared", **{"from": "four", "num_steps": 0})
+    with pytest.raises(InputError, match=r"warmup\.num_steps: 0: .*tells 4 classes apart, these images have 10"):
+        run_warmup(job, place(Memory()))
 
 
 @pytest.mark.parametrize("zeroed", [True, False])
