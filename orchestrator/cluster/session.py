@@ -142,7 +142,7 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
         }
     try:
         context = ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # the last: no token
         what = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
         raise RunError(f"cannot {what}: {error}") from error
     try:

@@ -1,6 +1,7 @@
 """How Ray's environment is set: loopback for oneself, tokens on purpose, and storage that a cluster can share."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -61,3 +62,12 @@ def test_a_cluster_refuses_a_relative_storage(monkeypatch):
         require_shared("onepath-runs")
     monkeypatch.delenv("RAY_ADDRESS")
     require_shared("onepath-runs")
+
+
+def test_a_cluster_without_a_token_is_refused_in_a_sentence(tmp_path):
+    """Seen: a traceback of Ray's."""
+    script = "from orchestrator.cluster.session import connect\nwith connect([]): pass"
+    around = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    around |= {"RAY_ADDRESS": "127.0.0.1:9", "HOME": str(tmp_path)}
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=around)
+    assert "RunError: cannot join the Ray cluster at 127.0.0.1:9: Token authentication is enabled" in found.stderr
