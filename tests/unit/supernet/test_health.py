@@ -1,6 +1,7 @@
-"""Searches that learnt nothing say so: on made-up numbers, and on tiny searches that really failed."""
+"""Searches that learnt nothing, or break down, say so: on made-up numbers, and on tiny searches that really failed."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from scipy.stats import chi2
 from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
 
 from supernet.derive import Derivation, DeriveSettings, pick
+from supernet.errors import RunError
 from supernet.health import alike_within_error, unlearnt
 from supernet.judging import PathJudge
 from supernet.loop import Search, SearchSettings
@@ -23,6 +25,7 @@ HEALTHY = {
     "num_images": 1000,
     "num_classes": 10,
 }
+SETTINGS = SearchSettings(num_steps=8, batch_size=8, arch_every=2, arch_learning_rate=0.05, num_samples=3)
 ALIKE = [0.90, 0.905, 0.895, 0.90]
 NOTHING, HARDLY, BUDGET, GUESS = "learnt nothing: ", "hardly chose: ", "did not reach its budget", "than guessing"
 
@@ -139,3 +142,53 @@ def test_a_budget_that_was_never_reached_is_told():
 def test_labels_without_meaning_are_told():
     found = verdict(Shuffled(SPACE))
     assert any(GUESS in text for text in found)
+
+
+def run(search):
+    while not search.done:
+        search.step()
+
+
+class Broken(TinyData):
+    """Images that are not numbers from batch 3 on."""
+
+    def batches(self, split, batch_size, *, start=0, rank=0, num_ranks=1, shuffle=True):
+        for number, (images, labels) in enumerate(super().batches(split, batch_size, start=start), start):
+            yield images + (float("nan") if number >= 3 else 0.0), labels
+
+
+@pytest.mark.parametrize("train_weights", [True, False])
+def test_a_loss_that_is_not_a_number_ends_the_search(train_weights):
+    space = tiny_space(blocks=2)
+    costs = tiny_costs(space)
+    budget = ObjectiveSettings(kind="budget", reference=0.6 * costs.maximum, dual_rate=0.5)
+    settings = replace(SETTINGS, objective=budget, num_steps=20, train_weights=train_weights, check_every=5)
+    search = Search(tiny_supernet(space), costs, settings, Broken(space), seed=0)
+    with pytest.raises(RunError, match=r"step \d+: (the loss is nan|alpha is not finite)"):
+        run(search)
+    assert 3 <= search.step_index <= 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "blocks", "reference", "collapsed"),
+    [
+        ("budget", 3, 0.9, True),
+        ("budget", 3, 0.0, False),  # the budget asks for it
+        ("budget", 2, 0.9, False),  # two blocks of no use
+        ("add_linear", 3, 0.9, False),  # the weight may ask for it
+        ("mul_log", 3, 0.9, False),
+    ],
+)
+def test_a_collapse_to_skips_is_said_unless_it_may_be_right(kind, blocks, reference, collapsed):
+    space = tiny_space(blocks=blocks)
+    costs = tiny_costs(space)
+    asked = ObjectiveSettings(kind, reference=costs.minimum + reference * (costs.maximum - costs.minimum))
+    search = Search(tiny_supernet(space), costs, replace(SETTINGS, objective=asked), TinyData(space), seed=0)
+    with torch.no_grad():
+        search.alpha.logits[1:, 2] = 30.0
+        search.alpha.logits[0, costs.candidates[0].index(min(costs.candidates[0]))] = 30.0
+    if collapsed:
+        with pytest.raises(RunError, match="collapsed to skips"):
+            search.step()
+    else:
+        assert search.step().skip_share > 0.98

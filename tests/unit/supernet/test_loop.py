@@ -1,4 +1,4 @@
-"""The search as a step machine: what a step changes, resuming bit for bit, pruning, collapse, refusals."""
+"""The search as a step machine: what a step changes, resuming bit for bit, pruning, refusals."""
 
 import copy
 import gc
@@ -12,7 +12,7 @@ import torch
 from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
 from torch.nn import functional as F
 
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError
 from supernet.gates import sample_path
 from supernet.loop import Search, SearchSettings
 from supernet.network import build_network, inherit_weights
@@ -274,48 +274,6 @@ def test_the_expected_cost_meets_the_budget(share):
     search = search_of(settings)
     costs = [search.step().expected_cost for _ in range(200)]
     assert sum(costs[-100:]) / 100 <= 1.03 * budget
-
-
-class Broken(TinyData):
-    """Images that are not numbers from batch 3 on."""
-
-    def batches(self, split, batch_size, *, start=0, rank=0, num_ranks=1, shuffle=True):
-        for number, (images, labels) in enumerate(super().batches(split, batch_size, start=start), start):
-            yield images + (float("nan") if number >= 3 else 0.0), labels
-
-
-@pytest.mark.parametrize("train_weights", [True, False])
-def test_a_loss_that_is_not_a_number_ends_the_search(train_weights):
-    settings = replace(SETTINGS, num_steps=20, train_weights=train_weights, check_every=5)
-    search = Search(tiny_supernet(SPACE), COSTS, settings, Broken(SPACE), seed=0)
-    with pytest.raises(RunError, match=r"step \d+: (the loss is nan|alpha is not finite)"):
-        run(search)
-    assert 3 <= search.step_index <= 8
-
-
-@pytest.mark.parametrize(
-    ("kind", "blocks", "reference", "collapsed"),
-    [
-        ("budget", 3, 0.9, True),
-        ("budget", 3, 0.0, False),  # the budget asks for it
-        ("budget", 2, 0.9, False),  # two blocks of no use
-        ("add_linear", 3, 0.9, False),  # the weight may ask for it
-        ("mul_log", 3, 0.9, False),
-    ],
-)
-def test_a_collapse_to_skips_is_said_unless_it_may_be_right(kind, blocks, reference, collapsed):
-    space = tiny_space(blocks=blocks)
-    costs = tiny_costs(space)
-    asked = ObjectiveSettings(kind, reference=costs.minimum + reference * (costs.maximum - costs.minimum))
-    search = Search(tiny_supernet(space), costs, replace(SETTINGS, objective=asked), TinyData(space), seed=0)
-    with torch.no_grad():
-        search.alpha.logits[1:, 2] = 30.0
-        search.alpha.logits[0, costs.candidates[0].index(min(costs.candidates[0]))] = 30.0
-    if collapsed:
-        with pytest.raises(RunError, match="collapsed to skips"):
-            search.step()
-    else:
-        assert search.step().skip_share > 0.98
 
 
 @pytest.mark.parametrize(
