@@ -12,6 +12,7 @@ from pydantic import Field
 
 from latency.errors import NotRunnable
 from latency.graphs.model import Choice
+from latency.graphs.quantise import DEFAULT, Quantisation
 from latency.measuring.machine import not_installed
 from latency.measuring.sentinels import SentinelStats
 from latency.measuring.summary import MAX_MOVED, Stats
@@ -44,6 +45,7 @@ class Item:
             delivered, for a torch export of a small network takes longer than its module.
         stream_bytes: Memory to read through before each timed call, as the rest of a network would.
         check: Compare the outputs with those of the module of `choices` in fp32.
+        int8: How it becomes int8 on targets of that precision.
     """
 
     key: str
@@ -55,6 +57,7 @@ class Item:
     whole: bool = False
     stream_bytes: int = 0
     check: bool = False
+    int8: Quantisation = DEFAULT
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from latency.graphs.quantise import DEFAULT, Quantisation
 from latency.measuring.job import Item, Job, JobResult, Progress, noise_reason, plan_for
 from latency.measuring.process import run_job
 from latency.measuring.summary import MAX_MOVED
@@ -126,6 +127,7 @@ def measure_network(
     *,
     weights: Mapping[str, Tensor] | None = None,
     images: NDArray[np.float32] | None = None,
+    int8: Quantisation = DEFAULT,
     seconds: float = 3.0,
     references: References | None = None,
     progress: Progress = lambda text, share: None,
@@ -140,6 +142,7 @@ def measure_network(
         weights: `state_dict` of `build_network`; random ones if None (latency does not depend on them, int8
             outputs do).
         images: To calibrate int8 quantisation with, float32, shape (M, C, H, W), normalised as in training.
+        int8: How it becomes int8 on targets of that precision; references do so as in tables.
         seconds: Measuring time wanted; up to three times as much is spent in all if phases do not agree, and with
             references twice as much.
         references: Of the same space, to be timed in the same rounds.
@@ -158,7 +161,8 @@ def measure_network(
             file = str(FilePath(name) / "weights.safetensors")
             save_file({key: value.detach().cpu().contiguous() for key, value in weights.items()}, file)
         choices = space.kept(space.path(architecture))
-        item = Item("model", choices=choices, input_shape=space.input_size, weights=file, whole=True, check=True)
+        shape = space.input_size
+        item = Item("model", choices=choices, input_shape=shape, weights=file, whole=True, check=True, int8=int8)
         return _measure([item], space, target, images, FilePath(name), seconds, references, progress, run)["model"]
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import ray
 
 from latency.errors import MachineTooNoisy
+from latency.graphs.quantise import Quantisation
 from latency.measuring.measure import Measurement, measure_network
 from latency.measuring.process import MeasuringProcess
 from latency.tables.build import build_table
@@ -30,6 +31,7 @@ from orchestrator.plan.news import News
 from orchestrator.plan.trials import TABLES_FOLDER, Job
 from supernet.cost import CostTable
 from supernet.errors import RunError
+from supernet.plain import read, to_plain
 from supernet.space import Architecture, read_space
 
 _kept: list[MeasuringProcess] = []
@@ -60,6 +62,7 @@ def _measure(
     seconds: float,
     key: str,
     beside: Beside | None,
+    int8: Mapping[str, Any],
 ) -> Measurement:
     """Measure a network with random weights; runs on the node of the target."""
     where, goal, tell = read_space(space, "space"), read_target(target, "target"), teller(poster(), key, "measure")
@@ -70,6 +73,7 @@ def _measure(
             where,
             Architecture.parse(architecture),
             goal,
+            int8=read(Quantisation, int8, "int8"),
             seconds=seconds,
             references=references,
             progress=tell,
@@ -115,7 +119,8 @@ def measure_on_target(
     """
     key, network = key or target, (job.space.to_dict(), architecture.id)
     beside = known_near(job, target, near_ms)
-    plain = *network, job.target(target).to_dict(), job.run.measure.network_seconds, key, beside
+    int8 = to_plain(job.run.deliver.int8)
+    plain = *network, job.target(target).to_dict(), job.run.measure.network_seconds, key, beside, int8
     found: Measurement = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found
 

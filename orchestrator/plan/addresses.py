@@ -71,6 +71,7 @@ def registry_address(uri: str) -> str:
     Raises:
         InputError: If it is another one, with what to give instead, or there is a secret in it.
     """
+    _refuse_secret(uri, REGISTRY_VARIABLES)
     scheme = urlparse(uri).scheme.partition("+")[0]
     if scheme in DATABASES:  # by itself MLflow would leave the networks' files in the working directory
         raise InputError(
@@ -82,5 +83,4 @@ def registry_address(uri: str) -> str:
             f"unknown scheme {scheme!r}{nearest(scheme, REGISTRIES)}; give the http address of a tracking server, or "
             "sqlite:////absolute/path/mlflow.db"
         )
-    _refuse_secret(uri, REGISTRY_VARIABLES)
     return uri

@@ -21,12 +21,16 @@ from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
 from orchestrator.plan.trials import CONFIG_FILE, Job, longest_key, plan_trials, short_name
 from supernet.errors import InputError
+from supernet.loop import SearchSettings
 from supernet.objective import OBJECTIVES, ObjectiveSettings
 from supernet.plain import read
 from supernet.presets import load_space, read_preset, space_definition
 
 CONVERTED = ("source", "validation_fraction", "test_fraction")
 """Keys under `data` that the converted images hang on; the rest is what is made of them."""
+
+SEARCHING = ("estimator", "num_samples", "objective", "arch_batch_size", "arch_learning_rate", "arch_paths", "prune")
+"""Settings of a search that no warm-up goes by."""
 
 SHORT_SOURCE = 40
 """Characters of a source that a folder's name shows."""
@@ -65,6 +69,10 @@ def _check_parts(config: RunConfig, place: str) -> None:
     check_limits(config, place)
     if config.warmup.arch_every or not config.warmup.train_weights:
         raise InputError(f"{place}.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0' there")
+    defaults = SearchSettings(num_steps=1, batch_size=1, learning_rate=0.1)
+    for name in SEARCHING:
+        if getattr(config.warmup, name) != getattr(defaults, name):
+            raise InputError(f"{place}.warmup.{name}: a warm-up trains weights and nothing else; remove this key")
     if not config.search.train_weights:
         raise InputError(f"{place}.search.train_weights: 'mode' decides whether trials train weights; remove this key")
     if config.mode == "independent" and not config.search.arch_every:
@@ -117,6 +125,11 @@ def _check_objective(config: RunConfig, place: str) -> None:
         )
     if reference and limited:
         raise InputError(f"{place}.search.objective.reference: budgets stand under 'sweep'; remove this key")
+    if kind == "mul_log" and 0 < reference <= 1:
+        raise InputError(
+            f"{place}.search.objective.reference: {reference:g}; mul_log takes its logarithm, which changes sign at 1: "
+            "give more, or use kind add_linear"
+        )
     units = {"milliseconds" if target.unit == "ms" else "counts" for target in config.load_targets()}
     if reference and len(units) > 1:
         raise InputError(

@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
+from latency.graphs.quantise import Quantisation
 from latency.measuring.job import Item, Job
 from latency.measuring.phases import Phases, SharedPhases
 from latency.measuring.timing import HostClock
@@ -41,6 +43,17 @@ def test_what_is_exported_in_a_low_precision_is_compared_with_fp32(tmp_path: Pat
 def test_the_graph_of_an_item_is_made_once(tmp_path: Path) -> None:
     phases = phases_of(load_target("ort-cpu-1t"), tmp_path)
     assert phases.forms(ITEM).onnx() is phases.forms(ITEM).onnx()
+
+
+def test_an_item_becomes_int8_by_its_own_settings(tmp_path: Path) -> None:
+    """Beside one another in one folder: what is searched as its file will be, and references as in their table."""
+    phases = phases_of(load_target("ort-cpu-int8-1t"), tmp_path)
+    with_ends = replace(ITEM, int8=Quantisation(float_ends=True))
+    counts = [
+        sum(node.op_type == "QuantizeLinear" for node in onnx.load_from_string(phases.forms(item).int8()).graph.node)
+        for item in (ITEM, with_ends, ITEM)
+    ]
+    assert counts[0] == counts[2] > counts[1]
 
 
 @pytest.mark.parametrize(("name", "exported"), [("torch-cpu-1t", True), ("ort-cpu-1t", False)])

@@ -80,6 +80,10 @@ def quickstart(**changes):
         ({"seed": -1}, "mine.seed: -1"),
         ({"mode": "independent", "search": {"num_steps": 9, "arch_every": 0}}, "mine.search.arch_every: 0 means that"),
         ({"warmup": {"num_steps": 9}}, "mine.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0'"),
+        *[
+            ({"warmup": {"num_steps": 9, "arch_every": 0, key: value}}, f"mine.warmup.{key}: a warm-up trains weights")
+            for key, value in {"objective": {"kind": "add_linear"}, "estimator": "two-path", "prune": {}}.items()
+        ],
         (
             {"warmup": {"num_steps": 0, "arch_every": 0}},
             "mine.warmup: num_steps 0 takes an earlier sweep's supernet as",
@@ -109,6 +113,13 @@ def quickstart(**changes):
         ),
         (
             {
+                "sweep": {"latency_weights": [0.1]},
+                "search": {"num_steps": 9, "objective": {"kind": "mul_log", "reference": 0.5}},
+            },
+            "mine.search.objective.reference: 0.5; mul_log takes its logarithm, which changes sign at 1: give more",
+        ),
+        (
+            {
                 "targets": ["macs", "ort-cpu-1t"],
                 "sweep": {"latency_weights": [0.1]},
                 "search": {"num_steps": 9, "objective": {"kind": "add_linear", "reference": 80.0}},
@@ -127,7 +138,10 @@ def test_wrong_input_is_refused_with_its_place(changes, message):
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({"mlflow": {"tracking_uri": "http://user:hunter2@host"}}, "mine.mlflow.tracking_uri: a user, key or password"),
+        *[
+            ({"mlflow": {"tracking_uri": f"{scheme}://user:hunter2@host/x"}}, "mine.mlflow.tracking_uri: a user")
+            for scheme in ("http", "postgresql+psycopg2")
+        ],
         ({"storage": "s3://key:hunter2@bucket/x"}, "mine.storage: "),
         ({"data": {"source": "s3://key:hunter2@bucket/x"}}, "mine.data.source: "),
         ({"warmup": {"num_steps": 9, "from": "s3://key:hunter2@bucket/x"}}, "mine.warmup.from: "),
