@@ -76,7 +76,8 @@ def baselines_of(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
 def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
     """Return a job of a known network at some width, for the images of a sweep, and the network's path in its space.
 
-    It has no limits: known networks are there to compare with at equal cost, whatever else they take.
+    It has no limits, and int8 may cost it any accuracy: known networks are there to compare with at equal cost,
+    whatever else they take or lose.
 
     Args:
         job: The sweep.
@@ -95,6 +96,7 @@ def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
         "num_classes": images.num_classes,
     }
     own = {"storage": job.store.uri, "name": FOLDER, "space": definition, "baselines": [], "limits": {}}
+    own["gate"] = {**job.config["gate"], "max_top1_loss": 1.0}
     return Job({**job.config, **own}, job.data_root, outer=job.config), path
 
 

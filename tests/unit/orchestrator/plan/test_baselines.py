@@ -120,10 +120,12 @@ def test_a_known_network_is_scaled_in_width_and_takes_the_sweeps_images(tmp_path
     assert 4 < sizes[1] / sizes[0] < 16
 
 
-def test_a_known_network_keeps_no_limits(tmp_path):
-    """Said before: rejected, after it was trained; its width is chosen by cost alone."""
-    inner, _ = scaled(job_in(tmp_path, limits={"params": 1e5}), "mobilenet-v2", 1.0)
+def test_a_known_network_is_not_rejected_for_what_it_takes_or_loses_besides(tmp_path):
+    """It was, after it was trained; its width is chosen by cost alone, and what int8 loses it is what it is worth."""
+    job = job_in(tmp_path, limits={"params": 1e5}, gate={"max_top1_loss": 0.02, "prediction_error": 0.2})
+    inner, _ = scaled(job, "mobilenet-v2", 1.0)
     assert inner.run.limits == LimitsConfig()
+    assert inner.run.gate == job.run.gate.model_copy(update={"max_top1_loss": 1.0})
 
 
 @pytest.mark.parametrize(
