@@ -15,13 +15,12 @@ from orchestrator.data.format import MANIFEST_NAME
 from orchestrator.data.sources.registry import check_source
 from orchestrator.data.storage import Storage
 from orchestrator.plan.baselines import WIDTHS, Baseline, made_from
-from orchestrator.plan.config import RunConfig
+from orchestrator.plan.config import RunConfig, WarmupConfig
 from orchestrator.plan.continued import stored_config
 from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
 from orchestrator.plan.trials import CONFIG_FILE, Job, longest_key, plan_trials, short_name
 from supernet.errors import InputError
-from supernet.loop import SearchSettings
 from supernet.objective import OBJECTIVES, ObjectiveSettings
 from supernet.plain import read
 from supernet.presets import load_space, read_preset, space_definition
@@ -29,8 +28,11 @@ from supernet.presets import load_space, read_preset, space_definition
 CONVERTED = ("source", "validation_fraction", "test_fraction")
 """Keys under `data` that the converted images hang on; the rest is what is made of them."""
 
-SEARCHING = ("estimator", "num_samples", "objective", "arch_batch_size", "arch_learning_rate", "arch_paths", "prune")
-"""Settings of a search that no warm-up goes by."""
+SEARCHING = (
+    *("train_weights", "arch_every", "arch_batch_size", "arch_learning_rate", "arch_paths"),
+    *("estimator", "num_samples", "objective", "prune"),
+)
+"""Settings of a search that a warm-up cannot have."""
 
 SHORT_SOURCE = 40
 """Characters of a source that a folder's name shows."""
@@ -67,11 +69,8 @@ def _check_parts(config: RunConfig, place: str) -> None:
     _check_baselines(config, f"{place}.baselines")
     _check_objective(config, place)
     check_limits(config, place)
-    if config.warmup.arch_every or not config.warmup.train_weights:
-        raise InputError(f"{place}.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0' there")
-    defaults = SearchSettings(num_steps=1, batch_size=1, learning_rate=0.1)
     for name in SEARCHING:
-        if getattr(config.warmup, name) != getattr(defaults, name):
+        if getattr(config.warmup, name) != getattr(WarmupConfig(num_steps=1), name):
             raise InputError(f"{place}.warmup.{name}: a warm-up trains weights and nothing else; remove this key")
     if not config.search.train_weights:
         raise InputError(f"{place}.search.train_weights: 'mode' decides whether trials train weights; remove this key")

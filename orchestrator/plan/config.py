@@ -216,6 +216,7 @@ class WarmupConfig(SearchSettings):
     """
 
     num_steps: CountOrNone
+    arch_every: CountOrNone = 0
     origin: Annotated[Annotated[Text, AfterValidator(files_address)] | None, Field(alias="from")] = None
 
     @model_validator(mode="after")

@@ -79,15 +79,14 @@ def quickstart(**changes):
         ({"max_concurrent": 0}, "mine.max_concurrent: 0"),
         ({"seed": -1}, "mine.seed: -1"),
         ({"mode": "independent", "search": {"num_steps": 9, "arch_every": 0}}, "mine.search.arch_every: 0 means that"),
-        ({"warmup": {"num_steps": 9}}, "mine.warmup: a warm-up trains weights and nothing else; write 'arch_every: 0'"),
         *[
-            ({"warmup": {"num_steps": 9, "arch_every": 0, key: value}}, f"mine.warmup.{key}: a warm-up trains weights")
-            for key, value in {"objective": {"kind": "add_linear"}, "estimator": "two-path", "prune": {}}.items()
+            ({"warmup": {"num_steps": 9, key: value}}, f"mine.warmup.{key}: a warm-up trains weights and nothing else")
+            for key, value in [
+                *[("arch_every", 5), ("train_weights", False), ("estimator", "two-path"), ("prune", {})],
+                ("objective", {"kind": "add_linear"}),
+            ]
         ],
-        (
-            {"warmup": {"num_steps": 0, "arch_every": 0}},
-            "mine.warmup: num_steps 0 takes an earlier sweep's supernet as",
-        ),
+        ({"warmup": {"num_steps": 0}}, "mine.warmup: num_steps 0 takes an earlier sweep's supernet as"),
         ({"search": {"num_steps": 9, "train_weights": False}}, "mine.search.train_weights: 'mode' decides"),
         (
             {"targets": ["macs"], "sweep": {"budgets_ms": [40e6]}},

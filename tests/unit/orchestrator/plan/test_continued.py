@@ -101,7 +101,7 @@ def test_a_refusal_says_how_to_keep_a_supernet_that_is_trained(tmp_path):
     job_of(tmp_path).store.write(WARMUP_FILE, b"")
     with pytest.raises(InputError, match=r"\(--name\) \(with `from: quickstart` and `num_steps: 0` under `warmup` it"):
         check_continued(stored, job_of(tmp_path, **TRAIN))
-    warmup = {"from": "quickstart", "num_steps": 0, "arch_every": 0}
+    warmup = {"from": "quickstart", "num_steps": 0}
     assert inherited(job_of(tmp_path, name="other", warmup=warmup, **TRAIN).run)
 
 

@@ -23,7 +23,7 @@ def run_of(root: Path, name: str, **changes: object) -> RunConfig:
 
 
 def warmup(**changes: object) -> dict[str, object]:
-    return {"num_steps": 10, "batch_size": 32, "arch_every": 0, **changes}
+    return {"num_steps": 10, "batch_size": 32, **changes}
 
 
 def sweep(root: Path, name: str, *, warm: bool = True, **changes: object) -> Storage:

@@ -49,7 +49,7 @@ class Memory:
 def job_of(root: Path, name: str, data: str, num_classes: int, mode: str = "independent", **warmup: object) -> Job:
     run = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
     run |= {"name": name, "storage": str(root), "workers": 1, "mode": mode}
-    run["warmup"] = {"num_steps": 6, "batch_size": 16, "arch_every": 0, **warmup}
+    run["warmup"] = {"num_steps": 6, "batch_size": 16, **warmup}
     run["space"] = {**run["space"], "num_classes": num_classes}
     job = Job(resolved(check_run(run, name)), data)
     job.store.write_json(CONFIG_FILE, dict(job.config))
