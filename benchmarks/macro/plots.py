@@ -23,10 +23,14 @@ CURVES = {
 """What is drawn over epochs, by the keys of `ranking`."""
 
 COLOURS = ("#1f6f8b", "#e07a5f", "#3d9970", "#8e6bbf", "#c9a227")
+MARKERS = {"none": "o", "one-path": "s", "two-path": "^", "reinforce": "D"}
 
 
 def draw_found(found: Sequence[Mapping[str, Any]], truth: Mapping[Path, Truth], file: FilePath) -> None:
     """Write a picture: true accuracy over budget; the best there is and chance as lines, what was found as points.
+
+    A point is the mean over the seeds, its bar goes from the worst to the best. Colours tell derivations, markers
+    estimators.
 
     Args:
         found: Rows of stage `found`.
@@ -47,13 +51,27 @@ def draw_found(found: Sequence[Mapping[str, Any]], truth: Mapping[Path, Truth], 
     axes.plot(millions, best, color="#22303c", linewidth=2, label="best there is")
     axes.plot(millions, mean, color="#9aa5b1", linestyle="--", label="mean of those within 10 % under")
     kinds = list(dict.fromkeys((row["estimator"], row["derivation"]) for row in found))
-    for number, kind in enumerate(kinds):
-        rows = [row for row in found if (row["estimator"], row["derivation"]) == kind]
-        places = [row["budget_macs"] / 1e6 + 0.35 * (number - (len(kinds) - 1) / 2) for row in rows]
-        name = kind[1] if kind[0] == "none" else f"{kind[0]}, {kind[1]}"
-        name = "random paths, judged" if kind == ("none", "judged") else name
-        accuracies = [row["true_accuracy"] for row in rows]
-        axes.scatter(places, accuracies, s=26, color=COLOURS[number % len(COLOURS)], label=name, zorder=3)
+    colours = dict(zip(dict.fromkeys(derivation for _, derivation in kinds), COLOURS, strict=False))
+    for number, (estimator, derivation) in enumerate(kinds):
+        name = derivation if estimator == "none" else f"{estimator}, {derivation}"
+        name = "random paths, judged" if (estimator, derivation) == ("none", "judged") else name
+        rows = [row for row in found if (row["estimator"], row["derivation"]) == (estimator, derivation)]
+        places = sorted({row["budget_macs"] for row in rows})
+        seeds = [[row["true_accuracy"] for row in rows if row["budget_macs"] == place] for place in places]
+        means = [sum(accuracies) / len(accuracies) for accuracies in seeds]
+        axes.errorbar(
+            [place / 1e6 + 6 * ((number + 0.5) / len(kinds) - 0.5) for place in places],
+            means,
+            [
+                [mean - min(accuracies) for mean, accuracies in zip(means, seeds, strict=True)],
+                [max(accuracies) - mean for mean, accuracies in zip(means, seeds, strict=True)],
+            ],
+            fmt=MARKERS[estimator],
+            markersize=4.5,
+            linewidth=1,
+            color=colours[derivation],
+            label=name,
+        )
     axes.set(xlabel="budget (M multiply-adds)", ylabel="accuracy trained alone (%)", ylim=(87.5, 93.4), xlim=(30, 85))
     _save(figure, file)
 
@@ -87,7 +105,7 @@ def _axes() -> tuple["Figure", "Axes"]:
     mpl.use("agg")
     from matplotlib import pyplot as plt
 
-    return plt.subplots(figsize=(7.2, 4.4), layout="constrained")
+    return plt.subplots(figsize=(9.2, 4.4), layout="constrained")
 
 
 def _save(figure: "Figure", file: FilePath) -> None:
@@ -95,6 +113,6 @@ def _save(figure: "Figure", file: FilePath) -> None:
 
     for axes in figure.axes:
         axes.grid(color="#e6e9ed")
-        axes.legend(frameon=False, fontsize=9)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     figure.savefig(file, dpi=130)
     plt.close(figure)
