@@ -120,20 +120,6 @@ def _unbeaten(
     return front_cost, front_score, history
 
 
-def draw_uniform(usable: Tensor, count: int, draws: torch.Generator) -> list[Path]:
-    """Return distinct paths, each candidate in use as probable as the others of its position.
-
-    Args:
-        usable: Bool, shape (num_positions, max_candidates).
-        count: How many; fewer where the space has hardly as many. The first of a longer list are those of a shorter.
-        draws: Source of the draws.
-    """
-    places = torch.rand(4 * count, len(usable), generator=draws) * usable.sum(1)
-    rows = [row.nonzero().flatten().tolist() for row in usable]
-    drawn = [tuple(row[int(place)] for row, place in zip(rows, line, strict=True)) for line in places.tolist()]
-    return list(dict.fromkeys(drawn))[:count]
-
-
 def draw_close(
     probs: Tensor, costs: CostTable, low: float, high: float, count: int, generator: torch.Generator
 ) -> list[Path]:

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 
 from benchmarks.common import say
-from benchmarks.macro.finding import Found, Pool, find, stored_pool
+from benchmarks.macro.finding import Found, Pool, fill_pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
-from benchmarks.macro.judging import derive_settings, judge
+from benchmarks.macro.judging import judge, judge_of
 from benchmarks.macro.plots import draw_epochs, draw_found
 from benchmarks.macro.ranking import FEWEST, mean_ranking, ranking
 from benchmarks.macro.results import tell
@@ -47,11 +47,11 @@ def rank(run: Run, data: MacroImages, asked: argparse.Namespace) -> dict[str, ob
     supernet = train(run, data, say)
     judged = judge(run, supernet, data, asked.networks, say)
     shared = judge(run, supernet, data, asked.without_refit, say, refit=False) if asked.without_refit else []
-    truth, pool_size = read_truth(asked.truth), derive_settings().pool_size
-    found: dict[str, object] = {**_named(run), **ranking(judged, truth, pool_size)}
-    if shared:
-        found["without_refit"] = ranking(shared, truth, pool_size)
-        found["with_refit_on_the_same"] = ranking(judged[: len(shared)], truth, pool_size)
+    pool, truth = fill_pool(run, supernet, judge_of(supernet, data)), read_truth(asked.truth)
+    found: dict[str, object] = {**_named(run), **ranking(judged, truth, pool.judged)}
+    if shared:  # nothing of the pool was judged without: each is predicted by the others
+        found["without_refit"] = ranking(shared, truth, shared)
+        found["with_refit_on_the_same"] = ranking(judged[: len(shared)], truth, judged[: len(shared)])
     return found
 
 

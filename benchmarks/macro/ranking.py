@@ -15,16 +15,17 @@ NUM_BINS, FEWEST = 8, 8
 SUMMARY = ("tau", "tau_upper_half")
 
 
-def ranking(judged: Sequence[Judged], truth: Mapping[Path, Truth], pool_size: int) -> dict[str, float | int]:
+def ranking(judged: Sequence[Judged], truth: Mapping[Path, Truth], pool: Sequence[Judged]) -> dict[str, float | int]:
     """Return Kendall's tau of numbers against true accuracy, over all networks judged and over their upper half.
 
     The upper half are the networks whose true accuracy is at least the median. Names with `within_macs` are means
     over `NUM_BINS` groups of about equal multiply-adds: what is told beyond size. `tau` itself is of what derivation
-    goes by, the additive model of the first `pool_size` losses; it never knows a network's own: what it was fitted to
+    goes by, the additive model of a pool of judged paths; it never knows a network's own loss: what it was fitted to
     is predicted by the others.
     """
-    model = fit_losses(judged[:pool_size], [3] * len(judged[0].path))
-    predicted = [*model.left_out, *(model.loss(found.path) for found in judged[pool_size:])]
+    model = fit_losses(pool, [3] * len(judged[0].path))
+    left_out = {found.path: loss for found, loss in zip(pool, model.left_out, strict=True)}
+    predicted = [left_out.get(found.path, model.loss(found.path)) for found in judged]
     true = [truth[found.path] for found in judged]
     kinds: dict[str, list[float]] = {
         "tau": [-loss for loss in predicted],

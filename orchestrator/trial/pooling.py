@@ -22,8 +22,6 @@ from supernet.network import Supernet
 from supernet.plain import read
 from supernet.pool import Judged, pool_paths
 from supernet.presets import load_space
-from supernet.proposals import draw_uniform
-from supernet.rng import generator
 from supernet.space import Path
 
 PART = 50
@@ -77,7 +75,7 @@ def whole_pool(job: Job, judge: RankedJudge, alive: Tensor) -> tuple[Judged, ...
         DamagedFile: If the sweep's is; where its file is missing the same paths are judged again.
     """
     if job.run.mode != "shared":
-        return tuple(judge(draw_uniform(alive, job.run.derive.pool_size, generator(job.run.seed, "pool"))))
+        return tuple(judge(pool_paths(job.space, job.run.derive.pool_size, job.run.seed, alive)))
     known = read_pool(job.store)
     left = [path for path in _missing(job, known) if all(row[choice] for row, choice in zip(alive, path, strict=True))]
     return (*known, *judge(left))

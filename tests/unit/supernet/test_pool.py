@@ -6,7 +6,9 @@ import random
 import pytest
 import torch
 
-from supernet.pool import Judged, fit_losses
+from supernet.cost import count_cost
+from supernet.pool import Judged, drops_last, fit_losses, pool_paths
+from supernet.presets import load_space
 from supernet.rng import generator
 
 COUNTS = (3, 2, 3, 4)
@@ -68,6 +70,52 @@ def test_a_choice_that_was_never_seen_is_the_least_sure():
     drawn = torch.stack([model.draw(generator("unseen", i)) for i in range(300)])[:, 3]
     drawn = drawn - drawn[:, :3].mean(1, keepdim=True)
     assert drawn[:, 3].std() > 2 * drawn[:, 0].std()
+
+
+def test_a_pool_holds_nearly_whole_and_nearly_empty_networks_as_often_as_mixed_ones():
+    space = load_space("nas-bench-macro")
+    paths = pool_paths(space, 400, seed=0)
+    assert len(set(paths)) == len(paths) == 400
+    assert pool_paths(space, 100, seed=0) == paths[:100]
+    assert pool_paths(space, 100, seed=1) != paths[:100]
+    layers = [sum(choice != 2 for choice in path) for path in paths]
+    assert layers.count(1) >= 6, "of 400 paths drawn evenly 1 has a single layer"
+    assert layers.count(8) >= 40, "of 400 paths drawn evenly 16 have all eight"
+
+
+@pytest.mark.parametrize(
+    ("path", "same"),
+    [
+        ((0, 2, 2, 2, 1, 0, 2, 1), (0, 2, 2, 1, 2, 0, 1, 2)),
+        ((2, 2, 2, 2, 2, 2, 2, 2), (2, 2, 2, 2, 2, 2, 2, 2)),
+        ((0, 1, 0, 1, 0, 1, 0, 1), (0, 1, 0, 1, 0, 1, 0, 1)),
+    ],
+)
+def test_a_row_drops_its_last_blocks(path, same):
+    """Rows of NAS-Bench-Macro: 0; 1; 2; 3 and 4; 5; 6 and 7. The first layers of its stages cannot be dropped."""
+    space = load_space("nas-bench-macro")
+    assert drops_last(space, path) == same
+    first, second = (space.architecture(p) for p in (path, same))
+    assert count_cost(space, first) == count_cost(space, second)
+
+
+def test_a_pool_leaves_out_candidates_that_were_dropped():
+    space = load_space("digits")
+    counts = [len(position.candidates) for position in space.positions]
+    alive = torch.arange(max(counts)) < torch.tensor(counts)[:, None]
+    alive[:, 0] = False
+    for path in pool_paths(space, 20, 0, alive):
+        assert all(0 < choice < count for choice, count in zip(path, counts, strict=True)), path
+
+
+def test_what_poor_paths_say_of_a_choice_counts_more_than_what_good_ones_do():
+    """The last choice helps where the second position holds its worse candidate, and does nothing elsewhere."""
+    pool = [
+        Judged((i, j, k, m), 0.5, 1.0 + j + 0.05 * i + 0.05 * k - 0.3 * j * (m > 0))
+        for i, j, k, m in itertools.product(range(3), range(2), range(3), range(2))
+    ]
+    effects = fit_losses(pool, COUNTS).effects[3]
+    assert 0.2 < effects[0] - effects[1] < 0.3, "0.15 is the mean, 0.3 what the poor ones say"
 
 
 def test_a_single_path_says_only_its_own_loss():

@@ -17,7 +17,6 @@ from supernet.proposals import (
     best_front,
     candidates_within,
     draw_close,
-    draw_uniform,
     most_cost,
     most_probable,
     most_probable_within,
@@ -245,15 +244,3 @@ def test_draws_are_the_same_for_the_same_generator():
     probs, costs = problem(4)
     first, second = (candidates_within(probs, costs, 14.0, 6, generator("same")) for _ in range(2))
     assert first == second
-
-
-def test_even_draws_are_distinct_use_all_that_is_usable_and_extend_shorter_lists():
-    usable = torch.tensor([[True, False, True], [True, True, False], [True, True, True]])
-    paths = draw_uniform(usable, 12, generator("even"))
-    assert len(set(paths)) == len(paths) == 12 == 2 * 2 * 3
-    assert {path[0] for path in paths} == {0, 2}
-    assert draw_uniform(usable, 5, generator("even")) == paths[:5]
-    counts = torch.zeros(3)
-    for number in range(300):
-        counts[draw_uniform(usable, 1, generator("even", number))[0][2]] += 1
-    assert counts.min() > 70

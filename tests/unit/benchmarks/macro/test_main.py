@@ -160,12 +160,12 @@ def test_ranking_of_planted_numbers():
     paths = networks(80)
     truth = {path: Truth(90 + number / 100, 1000 - number, number) for number, path in enumerate(paths)}
     judged = [Judged(path, 0.5 + number / 1000, 2.0 - number / 100) for number, path in enumerate(paths)]
-    found = ranking(judged, truth, 30)
+    found = ranking(judged, truth, judged[:30])
     assert (found["tau_loss"], found["tau_loss_upper_half"], found["tau_top1"]) == (pytest.approx(1.0),) * 3
     assert (found["tau_macs"], found["tau_params"]) == (pytest.approx(1.0), pytest.approx(-1.0))
     assert found["tau_loss_within_macs"] == pytest.approx(1.0)
     worst = [Judged(found.path, found.top1, -found.loss) for found in judged]
-    assert ranking(worst, truth, 30)["tau_loss"] == pytest.approx(-1.0)
+    assert ranking(worst, truth, worst[:30])["tau_loss"] == pytest.approx(-1.0)
 
 
 def test_the_model_ranks_what_it_was_fitted_to_by_the_others_and_the_rest_as_unseen():
@@ -173,9 +173,9 @@ def test_the_model_ranks_what_it_was_fitted_to_by_the_others_and_the_rest_as_uns
     macs, draws = macs_table(space), random.Random(0)
     truth = {path: Truth(macs.total(path) / 1e6, 1, int(macs.total(path))) for path in networks(120)}
     judged = [Judged(path, 0.5, 2 - macs.total(path) / 1e8) for path in truth]
-    assert ranking(judged, truth, 60)["tau"] > 0.99
+    assert ranking(judged, truth, judged[:60])["tau"] > 0.99
     noisy = [replace(found, loss=draws.random()) for found in judged[:60]] + judged[60:]
-    assert ranking(noisy, truth, 60)["tau"] < 0.4  # its own judgements are not what it ranks the others by
+    assert ranking(noisy, truth, noisy[:60])["tau"] < 0.4  # its own judgements are not what it ranks the others by
 
 
 def test_seeds_are_summed_up_for_the_longest_warm_up_of_the_first_arm():
