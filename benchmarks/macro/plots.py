@@ -60,7 +60,7 @@ def draw_found(found: Sequence[Mapping[str, Any]], truth: Mapping[Path, Truth], 
         seeds = [[row["true_accuracy"] for row in rows if row["budget_macs"] == place] for place in places]
         means = [sum(accuracies) / len(accuracies) for accuracies in seeds]
         axes.errorbar(
-            [place / 1e6 + 6 * ((number + 0.5) / len(kinds) - 0.5) for place in places],
+            [place / 1e6 + 0.55 * (number - (len(kinds) - 1) / 2) for place in places],
             means,
             [
                 [mean - min(accuracies) for mean, accuracies in zip(means, seeds, strict=True)],
