@@ -48,7 +48,7 @@ class DeriveSettings:
             `judged` draws paths by probability close under the budget and takes the one with the least validation
             loss; `most-probable` takes the most probable path within the budget and judges none.
         num_candidates: Paths that are judged for a budget.
-        pool_size: Paths of any cost that are judged once for all budgets, `pool.pool_paths`; for strategies with a pool.
+        pool_size: Paths of all sizes that are judged once for all budgets (`pool`); for strategies with a pool.
         slack: Judged paths cost between (1 - slack) and 1 times the budget.
         recalibration_batches: Training batches for batch-norm statistics before a path is judged.
         max_validation_images: At most this many images judge a path. More tell little: what one path's loss misses is
