@@ -88,8 +88,13 @@ def pool_paths(space: Space, count: int, seed: int, alive: Tensor | None = None)
     counts = torch.tensor([[len(position.candidates)] for position in space.positions])
     usable = torch.arange(macs.shape[1]) < counts if alive is None else alive
     even = usable.double() / usable.sum(1, keepdim=True)
-    drawn = dict.fromkeys(drops_last(space, sample_path(tasteful(even, macs, draws), draws)) for _ in range(4 * count))
-    return [path for path in drawn if all(row[choice] for row, choice in zip(usable, path, strict=True))][:count]
+
+    def standing_for(path: Path) -> Path:
+        moved = drops_last(space, path)
+        return moved if all(row[choice] for row, choice in zip(usable, moved, strict=True)) else path
+
+    drawn = dict.fromkeys(standing_for(sample_path(tasteful(even, macs, draws), draws)) for _ in range(4 * count))
+    return list(drawn)[:count]
 
 
 def drops_last(space: Space, path: Path) -> Path:

@@ -108,6 +108,15 @@ def test_a_pool_leaves_out_candidates_that_were_dropped():
         assert all(0 < choice < count for choice, count in zip(path, counts, strict=True)), path
 
 
+def test_a_pool_keeps_paths_whose_blocks_cannot_move_for_dropped_candidates():
+    space = load_space("nas-bench-macro")
+    alive = torch.ones(8, 3, dtype=torch.bool)
+    alive[3], alive[4, 2] = torch.tensor([False, False, True]), False  # of this row only the last block is left
+    paths = pool_paths(space, 50, 0, alive)
+    assert len(paths) == 50
+    assert all(path[3] == 2 and path[4] != 2 for path in paths)
+
+
 def test_what_poor_paths_say_of_a_choice_counts_more_than_what_good_ones_do():
     """The last choice helps where the second position holds its worse candidate, and does nothing elsewhere."""
     pool = [
