@@ -6,12 +6,13 @@ Only the last step of a stage reads it, to compare: nothing that trains, judges 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path as FilePath
 
-from supernet.space import Path
-
-STAGES = ((0, 1), (2, 3, 4), (5, 6, 7))
-"""Positions by stage. The first of each changes the shape; what is skipped behind it may be skipped anywhere there."""
+from benchmarks.macro.supernets import SPACE
+from supernet.pool import drops_last
+from supernet.presets import load_space
+from supernet.space import Path, Space
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,13 @@ def path_of(key: str) -> Path:
 
 
 def distinct(path: Path) -> Path:
-    """Return the path that stands for all of the same network: skips moved to the end of their stage."""
-    moved: list[int] = []
-    for first, *rest in STAGES:
-        moved += [path[first], *sorted((path[i] for i in rest), key=lambda choice: choice == 2)]
-    return tuple(moved)
+    """Return the path that stands for all of the same network: the one that skips the last layers of its stages."""
+    return drops_last(_space(), path)
+
+
+@cache
+def _space() -> Space:
+    return load_space(SPACE)
 
 
 def read_truth(file: FilePath) -> dict[Path, Truth]:
