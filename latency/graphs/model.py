@@ -39,7 +39,7 @@ class ModelForms:
         make_images: Makes images to calibrate quantisation with, shape (M, C, H, W).
         quantised: Whether the graph is int8 already.
         cache: Folder to keep quantised graphs in: quantising takes seconds.
-        settings: How it becomes int8.
+        quantisation: How it becomes int8.
     """
 
     example: NDArray[np.float32]
@@ -48,7 +48,7 @@ class ModelForms:
     make_images: Callable[[], NDArray[np.float32]]
     quantised: bool = False
     cache: FilePath | None = None
-    settings: Quantisation = DEFAULT
+    quantisation: Quantisation = DEFAULT
 
     def module(self) -> nn.Module:
         """Return it as a module in eval mode."""
@@ -59,16 +59,16 @@ class ModelForms:
         return self.make_onnx()
 
     def int8(self) -> bytes:
-        """Return it as an int8 ONNX model, made once for its images and settings if there is a folder to keep it in."""
+        """Return it as an int8 ONNX model, made once if there is a folder to keep it in."""
         if self.quantised:
             return self.onnx()
         serialised, images = self.onnx(), self.make_images()
         if self.cache is None:
-            return quantise(serialised, images, self.settings)
-        name = hashlib.sha256(serialised + images.tobytes() + to_json(self.settings).encode()).hexdigest()[:24]
+            return quantise(serialised, images, self.quantisation)
+        name = hashlib.sha256(serialised + images.tobytes() + to_json(self.quantisation).encode()).hexdigest()[:24]
         file = self.cache / f"int8-{name}.onnx"
         if not file.is_file():
-            write_whole(file, quantise(serialised, images, self.settings))
+            write_whole(file, quantise(serialised, images, self.quantisation))
         return file.read_bytes()
 
 

@@ -75,7 +75,7 @@ class Phases:
 
     def forms(self, item: Item) -> ModelForms:
         """Return the forms of an item; the graph is made at once if the runtime takes it."""
-        forms = replace(self._forms(item), settings=item.int8)
+        forms = replace(self._forms(item), quantisation=item.int8)
         if not self.target.traits.takes_onnx:
             return forms
         if item.key not in self.graphs:
