@@ -69,8 +69,9 @@ def _check_parts(config: RunConfig, place: str) -> None:
     _check_baselines(config, f"{place}.baselines")
     _check_objective(config, place)
     check_limits(config, place)
+    plain_warmup = WarmupConfig(num_steps=1)
     for name in SEARCHING:
-        if getattr(config.warmup, name) != getattr(WarmupConfig(num_steps=1), name):
+        if getattr(config.warmup, name) != getattr(plain_warmup, name):
             raise InputError(f"{place}.warmup.{name}: a warm-up trains weights and nothing else; remove this key")
     if not config.search.train_weights:
         raise InputError(f"{place}.search.train_weights: 'mode' decides whether trials train weights; remove this key")

@@ -21,7 +21,6 @@ from supernet.judging import PathJudge, RankedJudge
 from supernet.network import Supernet
 from supernet.plain import read
 from supernet.pool import Judged, pool_paths
-from supernet.presets import load_space
 from supernet.space import Path
 
 PART = 50
@@ -82,7 +81,7 @@ def whole_pool(job: Job, judge: RankedJudge, alive: Tensor) -> tuple[Judged, ...
 
 
 def _missing(job: Job, known: Sequence[Judged]) -> list[Path]:
-    wanted = pool_paths(load_space(job.run.space), job.run.derive.pool_size, job.run.seed)
+    wanted = pool_paths(job.space, job.run.derive.pool_size, job.run.seed)
     there = {found.path for found in known}
     return [path for path in wanted if path not in there]
 
