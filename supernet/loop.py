@@ -36,9 +36,12 @@ class SearchSettings(WeightSettings):
         train_weights: False searches alpha on frozen weights: every step is an architecture step.
         arch_every: Weight steps per architecture step; 0 for none (a warm-up: paths are drawn uniformly).
         arch_batch_size: Images per architecture step over all ranks; None for `batch_size`.
-        arch_learning_rate: Adam's, with beta1 = 0 so that a logit without gradient does not drift.
+        arch_learning_rate: Of alpha: Adam's, with beta1 = 0 so that a logit without gradient does not drift.
+        estimator: Of alpha's gradient; what each promises and costs stands in docs/search.md.
         num_samples: Paths per step of the `reinforce` estimator.
         arch_paths: Whether ranks draw their own paths in architecture steps or all the same one.
+        objective: What alpha minimises.
+        prune: When improbable candidates are dropped; None for never.
         recompute: Recompute inside blocks in the backward pass of weight steps: less memory, more time.
         compile: Compile every candidate on its own at its first use; pays on long runs on GPUs.
         check_every: Steps between checks for NaN (each waits for the device once).

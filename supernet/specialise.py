@@ -51,11 +51,17 @@ class TrainSettings:
         batch_size: Images per step over all ranks.
         optimiser: Nesterov SGD, or AdamW (which leaves `momentum` aside).
         learning_rate: Peak of a cosine that ends at zero.
+        warmup_steps: Steps in which the learning rate rises to its peak.
+        momentum: Nesterov's.
+        weight_decay: Of convolutions and linear layers, and of the rest with `decay_norms`.
         inherit: Start from the supernet's weights; False starts afresh, as the paper does.
         decay_norms: Whether batch norm and biases decay (the paper: no).
+        label_smoothing: Share of the target that is spread over all classes.
         mixup: Images are mixed in pairs with shares of a Beta distribution of this parameter; 0 for not.
         cutmix: The same by rectangles; with both, a step takes one or the other. See `supernet.mixing`.
         average: Decay per step of an exponential average of the weights, which replaces them at the end; 0 for none.
+        precision: `auto` is bf16 autocast on GPUs and float32 on CPUs.
+        recalibration_batches: Training batches that batch-norm statistics are taken from once more at the end.
     """
 
     num_steps: Count

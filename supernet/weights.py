@@ -46,6 +46,9 @@ class WeightSettings:
         batch_size: Images per weight step over all ranks.
         learning_rate: Peak of the schedule.
         schedule: Of the learning rate over the steps; `cosine` and `linear` end at zero.
+        momentum: Nesterov's.
+        weight_decay: Of all weights that a step's paths use.
+        label_smoothing: Share of the target that is spread over all classes.
         sharing: How paths share the weights.
         precision: `auto` is bf16 autocast on GPUs and float32 on CPUs.
     """

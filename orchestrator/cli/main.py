@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator.cli import arch, data, device, front, latency, models, pull, register, sweep
+from orchestrator.cli import arch, data, device, front, latency, models, pull, register, settings, sweep
 from supernet.errors import InputError, RunError, away
 
 
@@ -56,7 +56,15 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for command in (sweep.sweep, front.front, models.models, pull.pull, models.promote, register.register):
+for command in (
+    sweep.sweep,
+    settings.settings,
+    front.front,
+    models.models,
+    pull.pull,
+    models.promote,
+    register.register,
+):
     app.command()(command)
 for name, group in {"arch": arch, "data": data, "latency": latency, "device": device}.items():
     app.add_typer(group.app, name=name)

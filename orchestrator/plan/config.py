@@ -42,10 +42,14 @@ class DataConfig(Strict):
     """Where the images are, and how they are split and augmented.
 
     Attributes:
-        source: `digits`, `scattered-digits`, a folder of images or of Parquet files, `torchvision:NAME:ROOT`, or a
-            folder of prepared shards.
-        augment: Preset of training images, see `orchestrator.data.augment`.
-        final_augment: The same of the final training; None for `augment`.
+        source: `digits`, `scattered-digits`, a folder of images or of Parquet files, a CSV, Parquet or tar file,
+            `torchvision:NAME:ROOT`, `hf:NAME`, or a folder of prepared shards.
+        augment: Preset of how training images are varied, see docs/data.md: `none`, `flip-crop`, `shift`, ...
+        final_augment: The same for the final training; null for `augment`.
+        validation_fraction: Share of each class that searches and derivations judge by, where the source brings no
+            such split.
+        test_fraction: Share of each class that nothing but the delivered files is judged on, likewise.
+        num_loader_workers: Processes of each worker that prepare batches; 0 prepares them in the worker.
     """
 
     source: Annotated[Text, AfterValidator(files_address)]
@@ -211,7 +215,7 @@ class WarmupConfig(SearchSettings):
 
     Attributes:
         num_steps: 0 takes the earlier sweep's supernet as it is.
-        origin: As `from`: an earlier sweep of the same space, by its name in the storage or its folder, whose
+        origin: Written `from`: an earlier sweep of the same space, by its name in the storage or its folder, whose
             warmed-up supernet is trained on; the number of classes may differ. None begins with fresh weights.
     """
 
@@ -243,21 +247,30 @@ class RunConfig(Strict):
 
     Attributes:
         name: Sweeps are continued by name.
+        data: Where the images are, and how they are split and varied.
         space: Preset name, YAML path, or `{base: ..., overrides}`.
         targets: Preset names, YAML paths, or whole targets.
+        sweep: What every target is searched for; exactly one of these.
         mode: `shared` searches every trial on frozen weights of one supernet; `independent` trains each
             trial's own weights on, from the shared warm-up.
-        limits: What every network must keep besides its budget.
+        limits: What every network must keep besides its budget; any of these.
         warmup: Weight steps on uniformly drawn paths, made once for all trials.
-        search: Each trial's search. Its objective's `weight` is set per trial, and so is its `reference`: to the
-            budget, or where it is 0 to the middle of the space's range.
-        train: Final training of each network.
+        search: Each trial's search. Beside these it takes what `warmup` takes (but `from`), which is of use where
+            weights are trained: with `mode: independent`. `objective.weight` and, with a budget, `objective.reference`
+            are set per trial.
+        derive: How a network is picked at the end of a search.
+        train: Final training of each network; the defaults are the paper's recipe, steps aside.
+        workers: Data-parallel workers of one Ray Train run; a number alone is `min` and `max`.
+        checkpoint: How often a search or training is saved, and what failures it survives.
+        measure: Time for measurements, and how long a device is waited for.
         deliver: The file of each network that is judged, measured and registered.
-        gate: What its figures must agree in, or it is rejected.
+        gate: How far what is known of a network may disagree before it is rejected; shares, so 0.1 is 10 %.
+        mlflow: Where results are registered.
         storage: Folder or object store for everything the sweep keeps.
         max_concurrent: Trials in progress at once, at most: fewer while the cluster has no room for their workers.
         baselines: Known networks (`onepath arch list`) or their YAML files, scaled in width to the latencies of the
             fronts and trained as their networks are, but from fresh weights.
+        seed: Of all random draws.
     """
 
     name: Annotated[Name, AfterValidator(_of_its_own)]

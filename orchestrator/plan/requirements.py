@@ -39,6 +39,11 @@ class ParityConfig(Strict):
     """How far a file's outputs may be from the fp32 network's, as a share of the largest, by its precision.
 
     int8 is judged by its accuracy.
+
+    Attributes:
+        fp32: Of fp32 files.
+        fp16: Of fp16 files.
+        bf16: Of bf16 files.
     """
 
     fp32: Positive = 1e-3

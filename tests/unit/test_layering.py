@@ -103,6 +103,7 @@ TESTED_BY = {
     "latency/runtimes/torch_compiled": "integration/test_latency_flow.py",
     "orchestrator/cli/models": "integration/test_registry_commands.py",
     "orchestrator/cli/pull": "integration/test_registry_commands.py",
+    "orchestrator/cli/settings": "unit/orchestrator/cli/test_main.py",
     "orchestrator/cli/device": "unit/orchestrator/cluster/test_devices.py",
     "orchestrator/cluster/leftovers": "integration/test_resume.py",
     "orchestrator/data/augment": "unit/orchestrator/data/test_batches.py",

@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, and how fast it answers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -98,6 +99,13 @@ def test_unknown_things_end_with_exit_code_2(here, tmp_path, arguments, message)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_settings_are_listed(here, tmp_path):
+    done = here("settings", "gate", cwd=tmp_path)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "## gate")
+    told = json.loads(here("settings", "gate", "--json", cwd=tmp_path).stdout)
+    assert all(set(one) == {"key", "default", "choices", "meaning"} for one in told)
 
 
 def test_storage_that_is_away_is_one_line_and_exit_code_1(here, tmp_path):
