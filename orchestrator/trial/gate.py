@@ -68,12 +68,15 @@ class Verdict:
         doubts: What is said of it and rejects nothing.
         too_slow: Whether it is rejected as slower than predicted or than its budget allows: the device may have been
             disturbed, and measuring once more tells, in seconds.
+        disturbed: Where it is too slow by a measurement that cannot be believed, why not; empty otherwise. It says
+            nothing of the network then, and less of another one.
     """
 
     over_budget: str
     others: tuple[str, ...]
     doubts: tuple[str, ...]
     too_slow: bool
+    disturbed: str
 
     @property
     def reason(self) -> str:
@@ -83,7 +86,7 @@ class Verdict:
     @property
     def correctable(self) -> bool:
         """Whether a network of a lower limit may pass: a table that is off by more than it may is off for all."""
-        return bool(self.over_budget) and not self.others
+        return bool(self.over_budget) and not self.others and not self.disturbed
 
 
 def judge(figures: Figures, gate: GateConfig) -> Verdict:
@@ -102,7 +105,8 @@ def judge(figures: Figures, gate: GateConfig) -> Verdict:
         doubts.append(f"noisy measurement: {noise}")
     over_budget = _over_budget(figures, gate)
     slower = prediction is not None and prediction[1] and figures.cost.value > figures.predicted
-    return Verdict(over_budget, tuple(rejections), tuple(doubts), slower or bool(over_budget))
+    too_slow = slower or bool(over_budget)
+    return Verdict(over_budget, tuple(rejections), tuple(doubts), too_slow, figures.cost.disturbed if too_slow else "")
 
 
 def _over_budget(figures: Figures, gate: GateConfig) -> str:

@@ -150,6 +150,11 @@ class NetworkCost:
     moved: str = ""
     slowed: bool = False
 
+    @property
+    def disturbed(self) -> str:
+        """Why the value may be more than the network takes, or empty: disturbances only add."""
+        return "; ".join(filter(None, (self.noise, self.moved if self.slowed else "")))
+
     @classmethod
     def measured(cls, found: Measurement) -> Self:
         """Return what was measured, in milliseconds."""

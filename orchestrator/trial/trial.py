@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from latency.tables.file import table_path
+from latency.target import Target
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.cluster.progress import poster
 from orchestrator.data.storage import Storage
@@ -160,7 +161,11 @@ def _deliver(
     bench: Bench,
     post: Post,
 ) -> tuple[Delivered, Verdict]:
-    """Export the trial's network, measure it on its target, and hold everything that is known of it together."""
+    """Export the trial's network, measure it on its target, and hold everything that is known of it together.
+
+    Raises:
+        RunError: If a step fails, or the network is too slow by a measurement that cannot be believed: it is dropped.
+    """
     store, target, space = job.trial_store(trial), job.target(trial.target), job.space
     describe_network(job, trial, outcome)
     network = network_of(job, outcome, weights)
@@ -182,15 +187,18 @@ def _deliver(
     if verdict.too_slow:
         delivered = deliver(job, trial, lambda: network, predicted, bench, post, MEASURED_AGAIN)
         verdict = judge(replace(figures, cost=delivered.cost), job.run.gate)
-    if verdict.too_slow and delivered.cost.slowed:  # another network would be as slow, and this one may be good
+    if verdict.disturbed:  # another network would seem as slow, and this one may be good
         store.remove(MEASUREMENT_FILE)
-        known = job.with_tables
-        table = f"{known.root.child(TABLES_FOLDER).uri}/{table_path('', known.space, target).name}"
-        raise RunError(
-            f"{verdict.reason}; but {delivered.cost.moved}; the same command measures it again. If the machine stays "
-            f"so, remove {table}, and a new table is measured first"
-        )
+        remedy = _new_table(job, target) if delivered.cost.slowed else ""
+        raise RunError(f"{verdict.reason}; but {verdict.disturbed}; the same command measures it again{remedy}")
     return delivered, verdict
+
+
+def _new_table(job: Job, target: Target) -> str:
+    """Return what to do about a machine that stays slower than its table knows it."""
+    known = job.with_tables
+    table = f"{known.root.child(TABLES_FOLDER).uri}/{table_path('', known.space, target).name}"
+    return f". If the machine stays so, remove {table}, and a new table is measured first"
 
 
 def _counted(job: Job, outcome: Outcome, delivered: Delivered) -> dict[str, tuple[float, float]]:

@@ -191,6 +191,17 @@ def test_a_figure_of_a_machine_that_slowed_down_is_waited_for_and_never_counts()
     assert len(waited) == 1 + NUM_WAITS - 1
 
 
+def test_a_noisy_figure_over_the_budget_corrects_nothing():
+    class Noisy(MadeUp):
+        def deliver(self, path):
+            return replace(super().deliver(path), noise="a neighbour")
+
+    bench, budget = Noisy(again=0.05), COSTS.maximum
+    attempts, reason, after = try_budget(bench, lambda table, number: max(PATHS, key=COSTS.total), budget, GateConfig())
+    assert (len(attempts), len(attempts[0].costs), after) == (1, 2, None)
+    assert "over the budget" in reason
+
+
 def test_noisy_figures_are_counted():
     cost = NetworkCost(1.0, 0.1, 1.0, "a neighbour")
     attempts, _, _ = try_budget(MadeUp(0.0), lambda table, number: PATHS[0], COSTS.maximum, GateConfig())

@@ -94,6 +94,19 @@ def test_over_the_budget_alone_is_worth_a_lower_limit():
     assert "measured 5 M, 2.0% over the budget of 4.9 M" in judge(counted, GATE).reason
 
 
+@pytest.mark.parametrize("cost", [measured(1.11), measured(1.3), measured(1.11, error=None)])
+def test_what_is_too_slow_by_a_figure_that_cannot_be_believed_corrects_nothing(cost):
+    """Said before: another network of a lower limit may pass, and hours went into it."""
+    for disturbed in (replace(cost, noise="load 3"), replace(cost, moved="30% slower", slowed=True)):
+        verdict = judge(replace(SOUND, cost=disturbed), GATE)
+        assert verdict.over_budget
+        assert verdict.disturbed in ("load 3", "30% slower")
+        assert not verdict.correctable
+    kept = judge(replace(SOUND, cost=measured(1.0, noise="load 3")), GATE)
+    assert (kept.disturbed, kept.too_slow) == ("", False)
+    assert judge(replace(SOUND, cost=replace(cost, noise="", moved="30% faster")), GATE).disturbed == ""
+
+
 def test_tolerances_are_the_users():
     off = replace(SOUND, cost=measured(1.5), budget=1.0, top1=0.5, differences={"model.pt2": Difference("bf16", 0.3)})
     assert len(judge(off, GATE).others) == 3
