@@ -47,7 +47,7 @@ def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> N
     for line in (
         *front_notes(rows),
         *speedups(results, known, columns),
-        *cross_notes(columns, results),
+        *cross_notes(columns, results, job.quantised),
         *trust.sentences,
         *_report(job, results),
         *_next(job, [result for result in results if result.done]),

@@ -5,7 +5,7 @@ for), and holds known networks against them. It must not know how anything is me
 """
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot, sqrt
 
@@ -107,7 +107,8 @@ class Home:
     Attributes:
         target: Name of the target.
         num_own: Networks that were searched for it.
-        num_others: Networks that were searched for other targets.
+        num_others: Networks that were searched for other targets, and whose accuracy on this one is known.
+        num_unjudged: Networks of other targets whose accuracy on this one is not known.
         beaten: By trial of the target, the fastest of the others that are at least as accurate, where it is faster than
             every own network that is; accuracies and latencies within two standard errors are equal.
     """
@@ -115,41 +116,56 @@ class Home:
     target: str
     num_own: int
     num_others: int
+    num_unjudged: int
     beaten: dict[str, str]
 
     @property
     def sentence(self) -> str:
         """The same in words."""
+        return f"{self.target}: {self._verdict}{self._left_out}"
+
+    @property
+    def _verdict(self) -> str:
         others = f"{self.num_others} network{'s' * (self.num_others != 1)} of other targets"
         if not self.num_own or not self.num_others:
-            return f"{self.target}: has no network of {'its own' if not self.num_own else 'another target'} to compare"
+            return f"has no network of {'its own' if not self.num_own else 'another target'} to compare"
         if not self.beaten:
-            return f"{self.target}: at home its own are the fastest at their accuracy ({self.num_own} against {others})"
+            return f"at home its own are the fastest at their accuracy ({self.num_own} against {others})"
         pairs = ", ".join(f"{other} beats {own}" for own, other in self.beaten.items())
-        return f"{self.target}: {self.num_own - len(self.beaten)} of {self.num_own} are the fastest at home ({pairs})"
+        return f"{self.num_own - len(self.beaten)} of {self.num_own} are the fastest at home ({pairs})"
+
+    @property
+    def _left_out(self) -> str:
+        one = self.num_unjudged == 1
+        said = f"{self.num_unjudged} network{'s' * (not one)} of other targets {'is' if one else 'are'} left out"
+        return f"; {said}: judged in another precision" if self.num_unjudged else ""
 
 
-def at_home(column: Column, results: Sequence[TrialResult]) -> Home:
+def at_home(column: Column, results: Sequence[TrialResult], quantised: Collection[str]) -> Home:
     """Return whether the own networks of a column's target are the fastest on it at their accuracy.
 
-    Each accuracy is that of the file which was delivered for the network's own target.
+    Each accuracy is that of the file which was delivered for the network's own target. It holds for the file that was
+    timed here where both are int8 or neither is: what quantisation costs differs from network to network, while files
+    in fp32, fp16 and bf16 compute what the trained network does.
 
     Args:
         column: Of the target.
         results: Of the networks; those that the column lacks or has no error of are left out, and so are baselines.
+        quantised: Targets whose networks are int8.
     """
     searched = [result for result in results if not result.baseline]
     figures = {result.trial: figure_in(column, result) for result in searched}
     known = [r for r in searched if (f := figures[r.trial]) and f.error_ms is not None and r.top1 is not None]
     own = [result for result in known if result.target == column.target]
-    others = [result for result in known if result.target != column.target]
+    foreign = [result for result in known if result.target != column.target]
+    others = [result for result in foreign if (result.target in quantised) == (column.target in quantised)]
     beaten = {}
     for mine in own:
         rivals = [column.figures[r.trial] for r in own if _as_accurate(r, mine)]
         faster = [r for r in others if _as_accurate(r, mine) and _faster(column.figures[r.trial], rivals)]
         if faster:
             beaten[mine.trial] = min(faster, key=lambda result: column.figures[result.trial].latency_ms).trial
-    return Home(column.target, len(own), len(others), beaten)
+    return Home(column.target, len(own), len(others), len(foreign) - len(others), beaten)
 
 
 def _as_accurate(result: TrialResult, other: TrialResult) -> bool:

@@ -210,6 +210,11 @@ class Job:
         """Names of the sweep's targets that have a latency to measure."""
         return [name for name, target in self.targets.items() if target.measured]
 
+    @property
+    def quantised(self) -> list[str]:
+        """Names of the sweep's targets that run int8 networks."""
+        return [name for name, target in self.targets.items() if target.precision == "int8"]
+
     @cached_property
     def space(self) -> Space:
         """The sweep's space with the data's classes."""

@@ -3,7 +3,7 @@
 Why here: all of them say the same. Made from results and columns alone; it must not know where these are kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from orchestrator.plan.cross import Column, Figure, at_home, row_of
@@ -17,11 +17,13 @@ TITLE = "Every network on every target (ms)"
 def cross_grid(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> list[list[str]]:
     """Return a row per network and a column per target, in milliseconds; the heading first.
 
+    The top-1 is of the file that was delivered for the network's own target.
+
     Args:
         columns: By target.
         results: Of all trials; those without a figure have no row.
     """
-    grid = [["network", "top-1", *columns]]
+    grid = [["network", "top-1 at home", *columns]]
     for result in rows_of(columns, results):
         row = row_of(columns, result)
         cells = [_cell(row[t]) if t in row else "-" for t in columns]
@@ -47,17 +49,23 @@ def rows_of(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> li
     return sorted(known, key=lambda result: (result.target, result.baseline, result.cost or 0.0))
 
 
-def cross_notes(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> list[str]:
-    """Return what the table says: whether each target's own networks are the fastest on it, and what is in doubt."""
-    if not columns:
-        return []
-    said = [at_home(column, results).sentence for column in columns.values()]
+def cross_notes(columns: Mapping[str, Column], results: Sequence[TrialResult], quantised: Collection[str]) -> list[str]:
+    """Return what the table says: whether each target's own networks are the fastest on it, and what is in doubt.
+
+    Args:
+        columns: By target.
+        results: Of all trials.
+        quantised: Targets whose networks are int8.
+    """
+    said = [at_home(column, results, quantised).sentence for column in columns.values()]
     noisy = [f"{name}: noisy measurement: {column.noise}" for name, column in columns.items() if column.noise]
     return [*said, *noisy]
 
 
-def cross_plain(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> dict[str, Any]:
-    """Return what `cross_table.json` holds."""
+def cross_plain(
+    columns: Mapping[str, Column], results: Sequence[TrialResult], quantised: Collection[str]
+) -> dict[str, Any]:
+    """Return what `cross_table.json` holds; arguments as `cross_notes`."""
     return {
         "targets": list(columns),
         "noise": {name: column.noise for name, column in columns.items()},
@@ -71,8 +79,8 @@ def cross_plain(columns: Mapping[str, Column], results: Sequence[TrialResult]) -
             }
             for result in rows_of(columns, results)
         ],
-        "home": [to_plain(at_home(column, results)) for column in columns.values()],
-        "sentences": cross_notes(columns, results),
+        "home": [to_plain(at_home(column, results, quantised)) for column in columns.values()],
+        "sentences": cross_notes(columns, results, quantised),
     }
 
 

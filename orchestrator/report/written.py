@@ -5,7 +5,7 @@ somebody looks. It must not know MLflow or Ray.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -62,13 +62,13 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
     known = stored_baselines(job, results)
     against = speedups(results, known, columns)
     if columns:
-        files["cross_table.json"] = to_json(cross_plain(columns, [*results, *known])).encode()
+        files["cross_table.json"] = to_json(cross_plain(columns, [*results, *known], job.quantised)).encode()
     if any(result.finished for result in results):
         rows, settings = front_rows([*results, *known]), yaml.safe_dump(dict(job.config), sort_keys=False, width=110)
         trust = trust_of(results, shared=job.run.mode == "shared")
         files["trust.json"] = to_json({**to_plain(trust), "sentences": trust.sentences}).encode()
         spent = PageTable("Where the time went", ledger_grid(ledger), ledger_notes(ledger, [r.trial for r in results]))
-        cross = [_cross(columns, [*results, *known])] if columns else []
+        cross = [_cross(columns, [*results, *known], job.quantised)] if columns else []
         with tempfile.TemporaryDirectory(prefix="onepath-report-") as folder:
             page = report_html(
                 rows,
@@ -90,9 +90,9 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
     return files
 
 
-def _cross(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> PageTable:
-    marked = home_cells(columns, results)
-    return PageTable(TITLE, cross_grid(columns, results), cross_notes(columns, results), marked)
+def _cross(columns: Mapping[str, Column], results: Sequence[TrialResult], quantised: Collection[str]) -> PageTable:
+    marked, notes = home_cells(columns, results), cross_notes(columns, results, quantised)
+    return PageTable(TITLE, cross_grid(columns, results), notes, marked)
 
 
 def _drawings(job: Job, results: Sequence[TrialResult]) -> dict[str, str]:

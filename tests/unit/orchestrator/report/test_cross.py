@@ -20,7 +20,7 @@ COLUMNS = {"torch": column("torch", t1=9.0, o1=12.0), "ort": column("ort", noise
 
 def test_a_row_per_network_a_column_per_target_and_the_home_of_each_marked():
     assert cross_grid(COLUMNS, RESULTS) == [
-        ["network", "top-1", "torch", "ort"],
+        ["network", "top-1 at home", "torch", "ort"],
         ["o1", "80.0 %", "12.0 ± 0.120", "1.000 ± 0.010"],
         ["t1", "70.0 %", "9.000 ± 0.090", "1.500 ± 0.015"],
     ]
@@ -33,7 +33,7 @@ def test_a_baseline_stands_after_the_networks_of_its_target_and_is_nobodys_home(
     results = [known, *RESULTS]
     assert [row[0] for row in cross_grid(columns, results)] == ["network", "o1", "o1-mobilenet-v2"]
     assert home_cells(columns, results) == {(1, 2)}
-    assert cross_plain(columns, results)["home"][0]["num_others"] == 0
+    assert cross_plain(columns, results, [])["home"][0]["num_others"] == 0
 
 
 def test_an_unknown_error_is_not_written():
@@ -43,19 +43,25 @@ def test_an_unknown_error_is_not_written():
 
 
 def test_what_it_says_of_each_target_and_of_noise():
-    torch, ort, noise = cross_notes(COLUMNS, RESULTS)
+    torch, ort, noise = cross_notes(COLUMNS, RESULTS, [])
     assert torch.startswith("torch: at home its own are the fastest")
     assert ort.startswith("ort: at home its own are the fastest")
     assert noise == "ort: noisy measurement: too busy"
-    assert cross_notes({}, RESULTS) == []
+    assert cross_notes({}, RESULTS, []) == []
+
+
+def test_networks_that_were_judged_in_another_precision_are_left_out():
+    _, ort, _ = cross_notes(COLUMNS, RESULTS, ["ort"])
+    assert ort.startswith("ort: has no network of another target to compare; 1 network of other targets is left out")
+    assert cross_plain(COLUMNS, RESULTS, ["ort"])["home"][1]["num_unjudged"] == 1
 
 
 def test_plain_data_holds_every_figure():
-    plain = cross_plain(COLUMNS, RESULTS)
+    plain = cross_plain(COLUMNS, RESULTS, [])
     assert json.loads(json.dumps(plain)) == plain
     assert plain["targets"] == ["torch", "ort"]
     assert [network["trial"] for network in plain["networks"]] == ["o1", "t1"]
     assert plain["networks"][0]["on"]["torch"]["latency_ms"] == 12.0
-    assert plain["home"][0] == {"target": "torch", "num_own": 1, "num_others": 1, "beaten": {}}
+    assert plain["home"][0] == {"target": "torch", "num_own": 1, "num_others": 1, "num_unjudged": 0, "beaten": {}}
     assert latencies_on(COLUMNS, RESULTS[0]) == {"torch": 9.0, "ort": 1.5}
     assert latencies_on(COLUMNS, RESULTS[3]) == {}
