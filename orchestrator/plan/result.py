@@ -76,6 +76,7 @@ class TrialResult:
             what trust in the supernet is judged by (`orchestrator.report.trust`).
         random_loss: Least such loss of random paths close under the budget, as many as were judged to find the network.
         num_random: How many these are.
+        trained_top1: As `top1`, of the trained network in fp32, that the file is made of and held against.
         torch_top1: As `top1`, of the torch export that is registered beside the delivered file, or is it.
         num_params: Parameters of the standalone network.
         num_macs: Multiply-accumulates of one image.
@@ -118,6 +119,7 @@ class TrialResult:
     shared_loss: float | None = _shown(mlflow="metric")
     random_loss: float | None = _shown(mlflow="metric")
     num_random: Count | None = _shown()
+    trained_top1: Share | None = _shown(mlflow="metric")
     torch_top1: Share | None = _shown(mlflow="metric")
     num_params: Count | None = _shown(mlflow="metric", column="parameters", reads="count", wide=True)
     num_macs: Count | None = _shown(mlflow="metric", column="MACs", reads="count")

@@ -20,8 +20,9 @@ class Trust:
 
     Attributes:
         num_networks: Different architectures behind `tau`.
-        tau: Kendall's tau between the loss on shared weights (negative) and the accuracy of the standalone network on
-            the validation split; 1 where the shared weights rank all networks rightly. None where it says nothing.
+        tau: Kendall's tau between the loss on shared weights (negative) and the accuracy of the trained network in
+            fp32, whatever file is delivered of it; 1 where the shared weights rank all networks rightly. None where it
+            says nothing.
         tau_interval: Its 95 % interval.
         num_trials: Trials with random paths of their budget beside them.
         num_better: Those whose network has a lower loss on shared weights than the best of the random paths.
@@ -72,8 +73,8 @@ def trust_of(results: Iterable[TrialResult], *, shared: bool) -> Trust:
     accuracies: dict[str, list[float]] = {}
     losses: dict[str, float] = {}
     for result in done:
-        if shared and result.validation_top1 is not None and result.shared_loss is not None:
-            accuracies.setdefault(result.architecture, []).append(result.validation_top1)
+        if shared and result.trained_top1 is not None and result.shared_loss is not None:
+            accuracies.setdefault(result.architecture, []).append(result.trained_top1)
             losses[result.architecture] = result.shared_loss
     tau, interval = _tau([-losses[name] for name in accuracies], [fmean(top1s) for top1s in accuracies.values()])
     pairs = [(r.shared_loss, r.random_loss) for r in done if r.shared_loss is not None and r.random_loss is not None]

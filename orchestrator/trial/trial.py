@@ -244,6 +244,7 @@ def _result(
         shared_loss=findings.chosen.loss if findings else None,
         random_loss=min((found.loss for found in findings.chance), default=None) if findings else None,
         num_random=len(findings.chance) if findings else None,
+        trained_top1=outcome.top1,
         torch_top1=evaluation.torch_top1,
         num_params=counts["num_params"],
         num_macs=counts["num_macs"],

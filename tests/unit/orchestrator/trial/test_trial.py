@@ -158,6 +158,7 @@ def test_a_network_over_its_budget_is_replaced_and_killed_anywhere_it_ends_alike
     quiet = scene("quiet", [1.04, 1.03])
     result = quiet.finish()
     assert (result.status, result.num_corrections, result.reason) == ("done", 1, "")
+    assert result.trained_top1 == read_record(quiet.store, OUTCOME_FILE, Outcome).top1
     assert result.cost <= result.budget
     (over,) = corrections_of(quiet.store)
     assert over.measured_cost > result.budget >= over.predicted_cost
