@@ -28,6 +28,10 @@ def done(trial: str, target: str, cost: float, top1: float, **more: Any) -> Tria
     )
 
 
+def weighted(trial: str, weight: float, cost: float, top1: float) -> TrialResult:
+    return replace(done(trial, "ort", cost, top1), objective="add_linear", budget=None, latency_weight=weight)
+
+
 FAILED = TrialResult(
     sweep="night",
     trial="lost",

@@ -46,15 +46,16 @@ def _show(networks: "list[Registered]") -> None:
     from orchestrator.report.rows import CELLS
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    shown = {column.name: column for column in columns(wide=True) if column.name in COLUMNS}
+    known = {column.name: column for column in columns([network.result for network in networks], wide=True)}
+    shown = [known[name] for name in COLUMNS if name in known]
     for heading in ("model", "version", "aliases"):
         table.add_column(heading, overflow="fold")
-    for name in COLUMNS:
-        table.add_column(shown[name].metadata["column"], justify="right", no_wrap=True)
+    for column in shown:
+        table.add_column(column.metadata["column"], justify="right", no_wrap=True)
     for network in networks:
         aliases = ", ".join(network.aliases) or ("-" if network.result.done else "rejected")
         named = (network.model, str(network.version), aliases)
-        cells = [CELLS[shown[name].metadata["reads"]](network.result, name) for name in COLUMNS]
+        cells = [CELLS[column.metadata["reads"]](network.result, column.name) for column in shown]
         table.add_row(*(Text(cell) for cell in (*named, *cells)))
     console_for(table).print(table)
 

@@ -4,6 +4,7 @@ Why here: trials make it, the registry stores it, the report draws it. It must k
 or mlflow. Its fields are the one table that JSON, MLflow and the reports are made from: a new one is added here alone.
 """
 
+from collections.abc import Collection
 from dataclasses import Field, field, fields
 from math import sqrt
 from typing import Annotated, Any, Literal
@@ -23,8 +24,9 @@ def _shown(
     mlflow: Literal["", "metric", "param"] = "",
     in_ms: str = "",
     column: str = "",
-    reads: Literal["text", "cost", "count", "bytes", "accuracy"] = "text",
+    reads: Literal["text", "number", "cost", "count", "bytes", "accuracy"] = "text",
     wide: bool = False,
+    sparse: bool = False,
 ) -> Any:
     """Return a field with what is made of it outside.
 
@@ -35,8 +37,9 @@ def _shown(
         column: Its heading in the reports; it has no column without.
         reads: How a report writes it.
         wide: Whether its column is too much for a terminal.
+        sparse: Whether it has a column only where some trial has a value.
     """
-    looks = {"mlflow": mlflow, "in_ms": in_ms, "column": column, "reads": reads, "wide": wide}
+    looks = {"mlflow": mlflow, "in_ms": in_ms, "column": column, "reads": reads, "wide": wide, "sparse": sparse}
     return field(default=default, metadata=looks)
 
 
@@ -99,12 +102,12 @@ class TrialResult:
     """
 
     sweep: Name
-    trial: Name
+    trial: Name = _given(column="trial", wide=True)
     target: Name = _given(mlflow="param", column="target")
     objective: Name = _given(mlflow="param")
     seed: int = _given(mlflow="param")
-    budget: float | None = _shown(mlflow="param", in_ms="budget_ms", column="budget", reads="cost")
-    latency_weight: float | None = _shown(mlflow="param")
+    budget: float | None = _shown(mlflow="param", in_ms="budget_ms", column="budget", reads="cost", sparse=True)
+    latency_weight: float | None = _shown(mlflow="param", column="weight", reads="number", sparse=True)
     predicted_cost: float | None = _shown(
         mlflow="metric", in_ms="predicted_ms", column="predicted", reads="cost", wide=True
     )
@@ -186,6 +189,13 @@ def outward_name(column: Field[Any], unit: str) -> str:
     return in_ms if in_ms and unit == "ms" else column.name
 
 
-def columns(*, wide: bool) -> list[Field[Any]]:
-    """Return the fields that have a column in reports, in the order of the class; for a terminal without the wide."""
-    return [f for f in fields(TrialResult) if f.metadata.get("column") and (wide or not f.metadata["wide"])]
+def columns(results: Collection[TrialResult], *, wide: bool) -> list[Field[Any]]:
+    """Return the fields that have a column in a report of these results, in the order of the class.
+
+    Args:
+        results: What trials are asked for differs from sweep to sweep: what none of them has is left out.
+        wide: Whether there is room for all; a terminal has none for the wide.
+    """
+    shown = [f for f in fields(TrialResult) if f.metadata.get("column") and (wide or not f.metadata["wide"])]
+    asked = {f.name for f in shown if any(getattr(result, f.name) is not None for result in results)}
+    return [f for f in shown if f.name in asked or not f.metadata["sparse"]]

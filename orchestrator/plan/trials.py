@@ -65,10 +65,15 @@ class Trial:
     path: tuple[int, ...] = ()
     baseline: str = ""
 
-    @property
-    def limited(self) -> bool:
-        """Whether its network must not exceed a budget."""
-        return self.kind not in ("weight", "baseline")
+    def budget(self, costs: CostTable | None) -> float | None:
+        """Return what its network must not exceed, in the target's unit; None where there is no such limit.
+
+        Args:
+            costs: By the table of the target; None where it is not at hand, and a fraction of its range is not known.
+        """
+        if self.kind in ("ms", "count"):
+            return self.value
+        return _within(costs, self.value) if costs and self.kind == "fraction" else None
 
     def reference(self, costs: CostTable, given: float = 0.0) -> float:
         """Return the budget of this trial in the cost table's unit, or the reference of a weighted objective.
@@ -80,10 +85,12 @@ class Trial:
         """
         if self.kind == "weight" and given:
             return given
-        if self.kind in ("ms", "count"):
-            return self.value
-        fraction = self.value if self.kind == "fraction" else 0.5
-        return costs.minimum + fraction * (costs.maximum - costs.minimum)
+        budget = self.budget(costs)
+        return _within(costs, 0.5) if budget is None else budget
+
+
+def _within(costs: CostTable, fraction: float) -> float:
+    return costs.minimum + fraction * (costs.maximum - costs.minimum)
 
 
 def trial_key(target: str, kind: str, value: float, place: str) -> str:
@@ -268,6 +275,7 @@ class Job:
             "seed": self.run.seed,
             "unit": self.target(trial.target).unit,
             "baseline": trial.baseline,
+            "budget": trial.budget(None),
             "latency_weight": trial.value if trial.kind == "weight" else None,
         }
         result: TrialResult = read(TrialResult, known | values, f"result of trial {trial.key}")

@@ -29,7 +29,7 @@ def front_table(rows: Sequence[Row]) -> "Table":
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    target, *numbers = columns(wide=False)
+    target, *numbers = columns([row.result for row in rows], wide=False)
     table.add_column(target.metadata["column"], overflow="fold")  # the one that gives way; a long name takes two lines
     for column in numbers:
         table.add_column(column.metadata["column"], justify="right", no_wrap=True)

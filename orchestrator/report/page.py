@@ -19,6 +19,7 @@ from orchestrator.report.rows import (
     OTHER_COLOUR,
     Row,
     accuracy_text,
+    asked_text,
     cost_label,
     cost_text,
     count_text,
@@ -110,7 +111,7 @@ def report_html(
         drawings=drawings,
         networks={target: [row for row in drawn_rows if row.result.target == target] for target in targets},
         caption=_caption,
-        columns=columns(wide=True),
+        columns=columns([row.result for row in rows], wide=True),
         rows=rows,
         tables=tables,
         sections=sections,
@@ -216,7 +217,7 @@ def _search_figures(rows: Sequence[Row], curves: Mapping[str, Sequence[Point]]) 
     for result in drawn:
         points, colour = curves[result.trial], TARGET_COLOURS[targets.index(result.target) % len(TARGET_COLOURS)]
         whole = result.budget if limited else points[0].expected_cost
-        shares = [(costs, [point.expected_cost / whole for point in points])] if whole else []  # a failed one has none
+        shares = [(costs, [point.expected_cost / whole for point in points])] if whole else []  # not where it failed
         for figure, values in (*shares, (entropies, [point.entropy for point in points])):
             figure.add_scatter(
                 x=[point.step for point in points],
@@ -237,9 +238,11 @@ def _search_figures(rows: Sequence[Row], curves: Mapping[str, Sequence[Point]]) 
 
 
 def _caption(row: Row) -> str:
-    result = row.result
-    budget = f", budget {cost_text(result.budget, result.unit)}" if result.budget else ""
-    return f"{percent_text(result.top1)} at {found_text(result)}{budget}"
+    return _listed(f"{percent_text(row.result.top1)} at {found_text(row.result)}", asked_text(row.result))
+
+
+def _listed(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
 
 
 def _named(result: TrialResult) -> str:
@@ -268,8 +271,9 @@ def _hover(row: Row) -> str:
     spread = f" ± {cost_text(result.cost_error, result.unit)}" if result.cost_error else ""  # a count has none
     images = f" on {result.num_test_images} images" if result.num_test_images else ""
     lines = [
+        escape(result.trial),
         f"<b>{accuracy_text(result, 'top1')}</b>{images} at <b>{found_text(result)}</b>{spread}",
-        f"predicted {cost_text(result.predicted_cost, result.unit)}, budget {cost_text(result.budget, result.unit)}",
+        _listed(f"predicted {cost_text(result.predicted_cost, result.unit)}", asked_text(result)),
         f"{count_text(result.num_params)} parameters, {count_text(result.num_macs)} MACs",
         _named(result),
         "" if result.baseline else escape(result.model_uri or "not registered"),

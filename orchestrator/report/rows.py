@@ -96,6 +96,13 @@ def found_text(result: TrialResult) -> str:
     return text if result.measured or result.unit == "1" else f"{text} (published)"
 
 
+def asked_text(result: TrialResult) -> str:
+    """Return what was asked of a trial: `budget 1.234 ms`, or `weight 0.1`; nothing of a baseline."""
+    if result.latency_weight is not None:
+        return f"weight {result.latency_weight:g}"
+    return "" if result.budget is None else f"budget {cost_text(result.budget, result.unit)}"
+
+
 def count_text(value: float | None, digits: int = 3) -> str:
     """Return a count in so many digits with k, M or G, such as `1.23 M`."""
     if value is None:
@@ -137,6 +144,7 @@ def accuracy_text(result: TrialResult, name: str) -> str:
 
 CELLS: dict[str, Callable[[TrialResult, str], str]] = {
     "text": lambda result, name: getattr(result, name) or "-",
+    "number": lambda result, name: "-" if getattr(result, name) is None else f"{getattr(result, name):g}",
     "cost": lambda result, name: (
         found_text(result) if name == "cost" else cost_text(getattr(result, name), result.unit)
     ),

@@ -59,7 +59,7 @@ def derive_path(
     judge = judge_of(job, trial.key, search.supernet, data, place)
     if place.sync.rank == 0:
         alone = job.target(trial.target).traits.external  # nothing runs beside it that would tell a disturbance
-        known = remembered(measure, job.trial_store(trial), _budget(trial, search) if alone else None)
+        known = remembered(measure, job.trial_store(trial), trial.budget(search.costs) if alone else None)
         chosen = torch.tensor(_pick(job, trial, costs, search, data, place, judge, known), dtype=torch.int64)
         judge.stop()
     else:
@@ -81,7 +81,7 @@ def _pick(
 ) -> Path:
     """Say how paths are judged and measured, and let `supernet.derive` pick one."""
     settings, space, run = job.run.derive, search.supernet.space, job.run
-    budget = _budget(trial, search)
+    budget = trial.budget(search.costs)
     question = Derivation(
         search.alpha.probs(),
         costs,
@@ -111,10 +111,6 @@ def _pick(
     )
     write_record(job.trial_store(trial), FINDINGS_FILE, findings)
     return derived.path
-
-
-def _budget(trial: Trial, search: Search) -> float | None:
-    return None if trial.kind == "weight" else trial.reference(search.costs)
 
 
 def within_reach(question: Derivation) -> float | None:

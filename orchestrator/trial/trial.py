@@ -65,9 +65,9 @@ def run_trial(job: Job, trial: Trial, costs: CostTable, *, here: bool = False) -
         result = finish(job, trial, costs, lambda: _train(job, trial, costs, post, here=here), bench, post)
         write_record(job.trial_store(trial), RESULT_FILE, result)
     except (InputError, RunError) as error:
-        return job.result(trial, status="failed", reason=str(error))
+        return job.result(trial, budget=trial.budget(costs), status="failed", reason=str(error))
     except OSError as error:  # what was stored until then is kept
-        return job.result(trial, status="failed", reason=away(error))
+        return job.result(trial, budget=trial.budget(costs), status="failed", reason=away(error))
     return result
 
 
@@ -98,7 +98,7 @@ def finish(
         InputError, RunError: If a step fails.
     """
     store = job.trial_store(trial)
-    budget = trial.reference(costs) if trial.limited else None
+    budget = trial.budget(costs)
     while True:
         corrections = corrections_of(store)
         outcome, weights = _outcome(store, len(corrections), train, lambda: post(News(trial.key, "repair")))

@@ -62,8 +62,8 @@ class OneByOne(Searcher):  # type: ignore[misc]
 class HandOver(tune.Callback):  # type: ignore[misc]
     """Passes results on in the driver's process; Ray stores callbacks, and this one has nothing to store."""
 
-    def __init__(self, take: Take) -> None:
-        self.take = take
+    def __init__(self, job: Job, take: Take) -> None:
+        self.job, self.take = job, take
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: the receiver lives in this process only."""
@@ -75,11 +75,9 @@ class HandOver(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Make a result of a trial whose process is gone."""
-        known = read(Trial, trial.config["trial"], "trial")
+        known, costs = read(Trial, trial.config["trial"], "trial"), read(CostTable, trial.config["costs"], "costs")
         reason = f"the trial's process ended; see {trial.error_file or trial.local_path}"
-        plain = {name: trial.config[name] for name in ("sweep", "objective", "seed")}
-        plain["unit"] = trial.config["units"][known.target]
-        self.take(known, TrialResult(trial=known.key, target=known.target, status="failed", reason=reason, **plain))
+        self.take(known, self.job.result(known, budget=known.budget(costs), status="failed", reason=reason))
 
 
 def tune_trials(job: Job, turns: Iterator[Turn | None], take: Take, *, here: bool) -> None:
@@ -101,12 +99,6 @@ def tune_trials(job: Job, turns: Iterator[Turn | None], take: Take, *, here: boo
 
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"CPU": run.workers.cpus if here else 0, HEAD_RESOURCE: 0.001}),
-        param_space={
-            "sweep": run.name,
-            "objective": run.search.objective.kind,
-            "seed": run.seed,
-            "units": {target.name: target.unit for target in run.load_targets()},
-        },
         tune_config=tune.TuneConfig(
             search_alg=OneByOne(turns),
             num_samples=-1,  # until there is no further one
@@ -120,7 +112,7 @@ def tune_trials(job: Job, turns: Iterator[Turn | None], take: Take, *, here: boo
             storage_path=job.store.child("ray").uri,
             # Only a process that dies is tried again: what fails in it is a result with a reason.
             failure_config=tune.FailureConfig(max_failures=run.checkpoint.max_failures),
-            callbacks=[HandOver(take)],
+            callbacks=[HandOver(job, take)],
             verbose=0,
         ),
     )

@@ -147,7 +147,7 @@ def test_finished_ones_are_found_again_and_others_are_missing(tmp_path):
     (first, *_) = baselines_of(job, RESULTS)
     inner, trial = made_from(job, first, 0.1)
     assert inner.result(trial).sweep == job.run.name, "who asks for the sweep's networks finds its baselines too"
-    assert (trial.limited, trial.key, trial.baseline) == (False, "fast-mobilenet-v2-x0.1", "mobilenet-v2")
+    assert (trial.budget(None), trial.key, trial.baseline) == (None, "fast-mobilenet-v2-x0.1", "mobilenet-v2")
     result = done(trial.key, "ort-cpu-1t", 1.0, 0.75, baseline="mobilenet-v2")
     store = job.store.child("baselines", "trials", trial.key)
     store.write(RESULT_FILE, to_sealed(result).encode())

@@ -75,6 +75,17 @@ def test_same_value_twice_is_refused():
 def test_budget_of_a_trial(kind, value, budget):
     assert Trial("k", "t", kind, value).reference(COSTS) == pytest.approx(budget)
     assert Trial("k", "t", kind, value).reference(COSTS, 7.0) == pytest.approx(7.0 if kind == "weight" else budget)
+    assert Trial("k", "t", kind, value).budget(COSTS) == (None if kind == "weight" else pytest.approx(budget))
+
+
+def test_a_result_has_what_was_asked_of_its_trial_also_where_it_failed():
+    """Said before: no budget, where nothing else came of it."""
+    job, failed = Job(resolved(config()), ""), {"status": "failed", "reason": "not finished"}
+    asked = {}
+    for kind, value in (("ms", 3.3), ("fraction", 0.25), ("weight", 0.1), ("baseline", 4.0)):
+        result = job.result(Trial("k", "ort-cpu-1t", kind, value), **failed)
+        asked[kind] = (result.budget, result.latency_weight)
+    assert asked == {"ms": (3.3, None), "fraction": (None, None), "weight": (None, 0.1), "baseline": (None, None)}
 
 
 def test_unknown_target_of_a_job():

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_cases import COUNTED, PUBLISHED, REJECTED, RESULTS, Page, done, figures
+from report_cases import COUNTED, PUBLISHED, REJECTED, RESULTS, Page, done, figures, weighted
 from rich.console import Console
 
 from latency.target import target_names
@@ -30,6 +30,16 @@ def test_table_shows_every_number_with_its_unit_from_80_columns_on(width: int) -
     assert lines[8] == "4.000 ms - failed -"
     assert sum("*" in line for line in lines) == 4
     assert "88.0 ms 80.0 ms (published) 75.0 %" in " ".join(" ".join(table_text([PUBLISHED], width)).split())
+
+
+def test_trials_of_weights_are_told_apart() -> None:
+    """Said before: a budget of - in every row, and nothing else of what was asked."""
+    lost = replace(weighted("ort-w0.3", 0.3, 1.5, 0.85), status="failed", cost=None, top1=None, num_macs=None)
+    results = [weighted("ort-w0.05", 0.05, 2.0, 0.95), weighted("ort-w1", 1.0, 1.0, 0.8), lost]
+    lines = [" ".join(line.split()) for line in table_text(results, 80)]
+    assert lines[1] == "target weight measured top-1 MACs"
+    assert lines[3:6] == ["ort 1 1.000 ms 80.0 % 7.89 M *", "0.05 2.000 ms 95.0 % 7.89 M *", "0.3 - failed -"]
+    assert "weight" not in " ".join(table_text(RESULTS, 80))
 
 
 def test_no_name_of_a_target_is_cut_at_80_columns() -> None:

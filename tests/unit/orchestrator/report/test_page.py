@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from report_cases import COUNTED, PUBLISHED, RESULTS, Page, done, figures
+from report_cases import COUNTED, PUBLISHED, RESULTS, Page, done, figures, weighted
 
 from orchestrator.plan.curves import Point
 from orchestrator.report.front import front_rows, report_html
@@ -31,6 +31,23 @@ def test_page_is_self_contained_and_says_everything(tmp_path: Path) -> None:
     assert len(calls) == 3  # two fronts, one comparison
     assert "models:\\u002fnight-ort\\u002f1" in calls[0] or "models:/night-ort/1" in calls[0]
     assert "k5e6-k3e3-skip" in calls[0]
+
+
+def test_page_names_trials_and_what_was_asked_of_them(tmp_path: Path) -> None:
+    results = [weighted("ort-w0.05", 0.05, 2.0, 0.95), weighted("ort-w1", 1.0, 1.0, 0.8)]
+    html = report_html(front_rows(results), tmp_path / "w.html").read_text()
+    assert all(f'<td class="text">{result.trial}</td>' in html for result in results)
+    assert '<th class="text">trial</th>' in html
+    assert "<th>weight</th>" in html
+    assert "<th>budget</th>" not in html
+    front, comparison = figures(html)
+    for drawn in (front, comparison):
+        assert "ort-w0.05\\u003cbr\\u003e" in drawn
+        assert "ms, weight 0.05\\u003cbr" in drawn
+    limited = report_html(front_rows(RESULTS), tmp_path / "b.html").read_text()
+    assert "<th>budget</th>" in limited
+    assert "<th>weight</th>" not in limited
+    assert "ms, budget 1.100 ms\\u003cbr" in figures(limited)[0]
 
 
 def test_page_shows_counts_as_counts_and_compares_only_what_was_predicted(tmp_path: Path) -> None:

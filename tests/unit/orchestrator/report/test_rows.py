@@ -1,12 +1,14 @@
 """Rows of a report, and numbers as text."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
-from report_cases import COUNTED, PUBLISHED, RESULTS, done
+from report_cases import COUNTED, PUBLISHED, RESULTS, done, weighted
 
 from orchestrator.report.front import front_rows
 from orchestrator.report.rows import (
+    asked_text,
     bytes_text,
     cost_label,
     cost_text,
@@ -44,6 +46,12 @@ def test_costs_as_text() -> None:
     assert labels == ["macs, counted", "measured latency (ms)", "published latency (ms)"]
     assert [found_text(result) for result in (COUNTED, RESULTS[1])] == ["4.5 M", "3.000 ms"]
     assert found_text(PUBLISHED) == "80.0 ms (published)"
+
+
+def test_what_was_asked_as_text() -> None:
+    asked = [asked_text(result) for result in (COUNTED, RESULTS[1], weighted("w", 0.05, 1.0, 0.9))]
+    assert asked == ["budget 5 M", "budget 3.300 ms", "weight 0.05"]
+    assert asked_text(replace(COUNTED, budget=None)) == ""
 
 
 def test_a_typed_limit_is_kept_by_the_network_it_is_made_for() -> None:

@@ -269,6 +269,7 @@ def test_a_trial_whose_storage_is_away_fails_with_a_reason(scene) -> None:
     (Path(away.store.root) / WEIGHTS_FILE).symlink_to("/proc/self/mem")  # EIO, as on a mount that is gone
     result = run_trial(away.job, away.trial, params_table(away.job.space), here=True)
     assert result.status == "failed"
+    assert result.budget == away.trial.reference(params_table(away.job.space))
     assert "Input/output error" in result.reason
     assert result.reason.endswith("; the same command tries again")
 
