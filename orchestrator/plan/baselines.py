@@ -6,6 +6,7 @@ anything is run.
 """
 
 import contextlib
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -16,8 +17,8 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import RESULT_FILE, Job, Trial, short_name
 from orchestrator.report.rows import cost_text, front_rows
 from supernet.errors import InputError, RunError
-from supernet.plain import check_name, read_sealed, to_sealed
-from supernet.presets import load_network
+from supernet.plain import check_name, read_sealed, to_json, to_sealed
+from supernet.presets import load_network, preset_names
 from supernet.space import Path
 
 FOLDER = "baselines"
@@ -55,6 +56,19 @@ class Baseline:
     def short(self) -> str:
         """The known network's name without its folder."""
         return short_name(self.name)
+
+    @property
+    def network(self) -> str:
+        """What its costs and trials are kept by: the short name, and of a user's file what the file now holds.
+
+        Raises:
+            InputError: If there is no such network.
+        """
+        if self.name in preset_names("networks"):
+            return self.short
+        space, architecture = load_network(self.name)
+        content = to_json([space.to_dict(), space.path(architecture)])
+        return f"{self.short}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def baselines_of(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
@@ -120,7 +134,9 @@ def made_from(job: Job, baseline: Baseline, width: float) -> tuple[Job, Trial]:
         InputError: If the known network does not take the sweep's images.
     """
     inner, path = scaled(job, baseline.name, width)
-    key = check_name(f"{baseline.key}-x{width:g}", f"baselines, {baseline.name}: the name of its trial")
+    key = check_name(
+        f"{baseline.beside}-{baseline.network}-x{width:g}", f"baselines, {baseline.name}: the name of its trial"
+    )
     return inner, Trial(key, baseline.target, KIND, baseline.cost, path, baseline.short)
 
 
@@ -175,7 +191,8 @@ def known_costs(job: Job, baseline: Baseline) -> dict[str, float]:
     """Return what a known network costs on a target at the widths that were tried; none where that is damaged."""
     found: dict[str, float] = {}
     with contextlib.suppress(InputError, OSError):
-        found = read_sealed(dict[str, float], _widths(job).read(_file(baseline)), _file(baseline))
+        file = _file(baseline)
+        found = read_sealed(dict[str, float], _widths(job).read(file), file)
     return found
 
 
@@ -189,7 +206,7 @@ def _widths(job: Job) -> Storage:
 
 
 def _file(baseline: Baseline) -> str:
-    return f"{baseline.target}-{baseline.short}.json"
+    return f"{baseline.target}-{baseline.network}.json"
 
 
 def speedups(

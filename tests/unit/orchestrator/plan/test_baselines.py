@@ -13,6 +13,7 @@ from orchestrator.plan.baselines import (
     baselines_of,
     chosen_width,
     keep_cost,
+    known_costs,
     made_from,
     missing_baselines,
     scaled,
@@ -160,6 +161,34 @@ def test_finished_ones_are_found_again_and_others_are_missing(tmp_path):
     assert [b.key for b in missing_baselines(job, RESULTS)] == ["best-mobilenet-v2", "only-mobilenet-v2"]
     store.write(RESULT_FILE, b"damaged")
     assert stored_baselines(job, RESULTS) == []
+
+
+def test_an_edited_file_is_another_network_wherever_it_lies(tmp_path, monkeypatch):
+    """Reported before: the numbers of the network that the file held first."""
+    monkeypatch.chdir(tmp_path)
+    for folder, name in (
+        ("old", "mobilenet-v2-32px"),
+        ("new", "mobilenet-v3-small-32px"),
+        ("copy", "mobilenet-v2-32px"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.yaml").write_text(f"space: {name}\nstages: []\n")
+
+    def known(folder):
+        job = job_in(tmp_path, baselines=[f"{folder}/net.yaml"])
+        return job, baselines_of(job, RESULTS)[0]
+
+    job, first = known("old")
+    keep_cost(job, first, 0.1, 2.0)
+    _, trial = made_from(job, first, 0.1)
+    assert (trial.baseline, first.key) == ("net", "fast-net"), "as a user named it"
+    for folder, same in (("copy", True), ("new", False)):
+        job, other = known(folder)
+        assert (known_costs(job, other) == {"0.1": 2.0}) is same
+        assert (made_from(job, other, 0.1)[1].key == trial.key) is same
+    (tmp_path / "old" / "net.yaml").write_text("space: mobilenet-v3-small-32px\nstages: []\n")
+    assert known_costs(job, first) == {}
+    assert made_from(job, first, 0.1)[1].key != trial.key
 
 
 def test_a_baseline_is_on_no_front_and_keeps_none_off():
