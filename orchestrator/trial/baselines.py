@@ -83,7 +83,7 @@ def prepared(job: Job, baseline: Baseline) -> tuple[Job, Trial, CostTable]:
 
 
 def twins_of(job: Job, inner: Job, trial: Trial, results: Sequence[TrialResult]) -> list[Trial]:
-    """Return the trials of the same known network at the same width, which stand beside other networks of the fronts.
+    """Return the trials of the same network at the same width, which stand beside other networks of the fronts.
 
     Args:
         job: The sweep.
@@ -92,7 +92,7 @@ def twins_of(job: Job, inner: Job, trial: Trial, results: Sequence[TrialResult])
         results: Of the searched networks.
     """
     made = filter(None, (chosen(job, other) for other in baselines_of(job, results)))
-    return [twin for own, twin in made if own.space == inner.space and twin.key != trial.key]
+    return [twin for own, twin in made if (own.space, twin.path) == (inner.space, trial.path) and twin.key != trial.key]
 
 
 def take_training(job: Job, trial: Trial, twin: Trial) -> None:

@@ -3,20 +3,21 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 from repository import ROOT
 
 from latency.measuring.measure import Measurement
 from orchestrator.data.build import build
-from orchestrator.plan.baselines import WIDTHS, baselines_of, known_costs, scaled
+from orchestrator.plan.baselines import WIDTHS, baselines_of, chosen, keep_cost, known_costs, scaled
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, RESULT_FILE, WEIGHTS_FILE, Job, plan_trials
-from orchestrator.trial.baselines import prepared, run_baselines, take_training
+from orchestrator.trial.baselines import prepared, run_baselines, take_training, twins_of
 from orchestrator.trial.files import stored_outcome
 from orchestrator.trial.records import Outcome, checksum, write_record
 from supernet.cost import count_cost
 from supernet.errors import RunError
 from supernet.plain import to_sealed
-from supernet.presets import read_preset
+from supernet.presets import load_space, read_preset
 
 
 @pytest.fixture
@@ -119,6 +120,28 @@ def test_the_same_network_at_the_same_width_is_trained_once(tmp_path):
     assert len(trained) == 1
     assert weights == others == b"weights"
     assert one == other
+
+
+def test_another_path_of_the_same_space_is_no_twin(tmp_path, monkeypatch):
+    """Its weights were taken over before, and its numbers reported for both."""
+    monkeypatch.chdir(tmp_path)
+    for path in ((0,) * 6, (1,) * 6):
+        architecture = load_space("digits").architecture(path)
+        text = yaml.safe_dump({"space": "digits", "stages": [list(stage) for stage in architecture.stages]})
+        (tmp_path / f"net{path[0]}.yaml").write_text(text)
+    definition, _ = read_preset("runs", "quickstart")
+    changes = {"targets": ["macs"], "sweep": {"budget_counts": [2e5]}, "storage": str(tmp_path)}
+    known = ["net0.yaml", "net1.yaml"]
+    job = Job(resolved(check_run({**definition, **changes, "baselines": known}, "mine")), "")
+    results = [stored(job, 2e5)]
+    for baseline in baselines_of(job, results):
+        for width in WIDTHS:
+            keep_cost(job, baseline, width, 1e5 * width)
+    made = [chosen(job, baseline) for baseline in baselines_of(job, results)]
+    (inner, first), (other, second) = filter(None, made)
+    assert inner.space == other.space
+    assert first.path != second.path
+    assert twins_of(job, inner, first, results) == []
 
 
 def test_a_damaged_twin_is_not_taken(job):
