@@ -139,8 +139,8 @@ class OnTarget:
     def __init__(self, job: Job, target: str, function: Callable[..., Any], *arguments: object, news: News) -> None:
         self.job, self.target = job, target
         self._patience = Patience(job.run.measure.wait_minutes)
+        poster()(replace(news, waits_for=f"the device of {target}"))  # before it can begin, and post in its turn
         self._remote = _remote(function, target).remote(*arguments)
-        poster()(replace(news, waits_for=f"the device of {target}"))
 
     def ended(self, seconds: float, *, patient: bool = False) -> bool:
         """Return whether it ended, after so many seconds at most.

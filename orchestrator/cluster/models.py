@@ -47,7 +47,7 @@ def ask_model(
     job: Job, target: str, name: str, content: bytes, images: NDArray[np.float32], key: str
 ) -> NDArray[np.float32]:
     """Return what a model file answers for images on its target, shape (M, num_classes); as `measure_model`."""
-    plain = name, content, job.target(target).to_dict(), images
+    plain = name, content, job.target(target).to_dict(), images, key
     found: NDArray[np.float32] = on_target(job, target, _ask, *plain, news=News(key, "evaluate"))
     return found
 
@@ -113,7 +113,10 @@ def first_noise(found: Mapping[str, Measurement]) -> str:
     return next((one.noise for one in found.values() if one.noise), "")
 
 
-def _ask(name: str, content: bytes, target: Mapping[str, Any], images: NDArray[np.float32]) -> NDArray[np.float32]:
+def _ask(
+    name: str, content: bytes, target: Mapping[str, Any], images: NDArray[np.float32], key: str
+) -> NDArray[np.float32]:
+    poster()(News(key, "evaluate"))  # the device is no longer waited for
     with tempfile.TemporaryDirectory(prefix="onepath-file-") as folder:
         file = Path(folder) / name
         file.write_bytes(content)
