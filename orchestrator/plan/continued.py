@@ -1,14 +1,17 @@
 """What may change when a sweep is continued: one rule, and the difference said. It must not know how a sweep runs.
 
 The rule: what has begun keeps its settings. Keys that alter no result may always change; the rest of a stage may change
-until the stage has begun; targets and limits may be added, and taken away as long as no trial of theirs has begun.
+until the stage has begun; targets and limits may be added, and taken away as long as no trial of theirs has begun. Keys
+that the stored configuration lacks, because there were none such yet, have their defaults.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.data.storage import Storage
+from orchestrator.plan.config import RunConfig
 from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import CONFIG_FILE, IMAGES_FILE, POOL_FILE, STARTS_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
 from supernet.errors import InputError
@@ -60,7 +63,7 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
     planned = {trial.key for trial in known_trials(job)}
     found: list[str] = []
     refused: list[str] = []
-    asked = json.loads(json.dumps(job.config))
+    stored, asked = _completed(stored), json.loads(json.dumps(job.config))
     for key, old, new in _differences(stored, asked):
         section, line = key.partition(".")[0], f"{key}: {_short(old)} -> {_short(new)}"
         if section in FREE or key in FREE:
@@ -87,6 +90,16 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
             f"if it never had the old ones, {job.store.uri}/{CONFIG_FILE} is damaged: remove it alone"
         )
     return found
+
+
+def _completed(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a stored configuration with the defaults of the keys that it lacks; as it is where it does not read."""
+    with contextlib.suppress(InputError):
+        run: RunConfig = read(RunConfig, stored, CONFIG_FILE)
+        targets = [target.to_dict() for target in run.load_targets()]
+        whole: dict[str, Any] = json.loads(json.dumps({**run.model_dump(mode="json"), "targets": targets}))
+        return whole
+    return stored
 
 
 def begun(job: Job) -> set[str]:

@@ -60,6 +60,28 @@ def test_the_same_sweep_has_no_difference(tmp_path):
     assert check_continued(begin(job, warmup=True, trial=True), job) == []
 
 
+def without(config, keys):
+    """Return a configuration as a version would have stored it that did not know some keys yet."""
+    plain = json.loads(json.dumps(config))
+    for key in keys:
+        *sections, last = key.split(".")
+        inner = plain
+        for section in sections:
+            inner = inner[int(section) if section.isdigit() else section]
+        del inner[last]
+    return plain
+
+
+def test_a_setting_that_was_not_there_yet_has_its_default(tmp_path):
+    """Refused before, with `train.average: None -> 0.0 ... put them back`, which nobody could."""
+    job = job_of(tmp_path)
+    begin(job, warmup=True, trial=True)
+    stored = without(job.config, ["train.average", "warmup.sharing", "gate", "limits", "targets.0.threads"])
+    assert check_continued(stored, job) == []
+    with pytest.raises(InputError, match=r"\n  train\.average: 0\.0 -> 0\.5\n"):
+        check_continued(stored, job_of(tmp_path, train={**DEFINITION["train"], "average": 0.5}))
+
+
 @pytest.mark.parametrize("change", [*ALWAYS, MORE], ids=str)
 def test_what_alters_no_finished_result_may_always_change_and_is_said(change, tmp_path):
     stored = begin(job_of(tmp_path), warmup=True, trial=True)
