@@ -83,8 +83,13 @@ def baselines_of(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
         Baseline(name, result.trial, result.target, result.cost)
         for name in job.run.baselines
         for result in front
-        if result.cost is not None and job.target(result.target).runtime != "published"
+        if result.cost is not None and name in known_beside(job, result.target)
     ]
+
+
+def known_beside(job: Job, target: str) -> list[str]:
+    """Return the known networks that stand beside those of a target; none where its costs are of one space alone."""
+    return [] if job.target(target).runtime == "published" else job.run.baselines
 
 
 def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:

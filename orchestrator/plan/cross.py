@@ -82,11 +82,19 @@ def missing_columns(job: Job, results: Sequence[TrialResult]) -> list[str]:
         results: Of its trials and baselines.
     """
     networks = crossed(results)
-    fewest = 1 if any(network.baseline for network in networks) else 2
-    if not job.run.measure.cross_table or len(job.measured) < fewest or len(networks) < 2:
-        return []
-    columns = stored_columns(job)
-    return [target for target in job.measured if not is_of(columns.get(target), networks)]
+    wanted = columns_of(job, len(networks), baselines=any(network.baseline for network in networks))
+    columns = stored_columns(job) if wanted else {}
+    return [target for target in wanted if not is_of(columns.get(target), networks)]
+
+
+def columns_of(job: Job, num_networks: int, *, baselines: bool) -> list[str]:
+    """Return the targets that a cross table of so many networks, baselines among them or not, has a column of.
+
+    None where a sweep has no such table, or there is nothing to compare.
+    """
+    fewest = 1 if baselines else 2
+    wanted = job.run.measure.cross_table and len(job.measured) >= fewest and num_networks >= 2
+    return job.measured if wanted else []
 
 
 def row_of(columns: Mapping[str, Column], result: TrialResult) -> dict[str, Figure]:

@@ -1,11 +1,10 @@
 """What a sweep would do, or what is left of it, take and cost, before anything is started.
 
 Why here: a night on a cluster is planned from this. Counts come from the configuration and the space, memory from the
-shapes of a step's tensors; speeds are measured for a few seconds on this machine, and the page says so.
+shapes of a step's tensors; speeds are measured for a few seconds on this machine, and the page says so. What follows of
+them for each phase stands in `times`.
 """
 
-import math
-import os
 import time
 from typing import Any
 
@@ -17,29 +16,16 @@ from torch.nn import functional as F
 from orchestrator.plan.activations import arch_step_bytes, weight_step_bytes
 from orchestrator.plan.check import not_here
 from orchestrator.plan.config import RunConfig
-from orchestrator.plan.inherited import still_inherited
-from orchestrator.plan.left import Left, left_of
+from orchestrator.plan.left import left_of
+from orchestrator.plan.times import times_of
 from orchestrator.report.live import clock
 from supernet.cost import macs_table, params_table
-from supernet.estimators import EstimatorName, make_estimator
+from supernet.estimators import make_estimator
 from supernet.loop import SearchSettings
 from supernet.network import Supernet
 from supernet.presets import load_space
 from supernet.space import Space
 from supernet.training import resolved
-
-# Seconds around a sweep, a training job with ranks or in the trial's own process, a table, and a measurement: process
-# starts, making models ready, export, registration.
-SWEEP_SECONDS, JOB_SECONDS, HERE_SECONDS, TABLE_SECONDS, MEASURE_SECONDS = 15.0, 15.0, 3.0, 15.0, 6.0
-WIDTHS_TRIED = 5
-"""Widths of a baseline that are measured until that which is as fast as its rival is found, see `baselines.widest`."""
-
-FORWARD = 0.19
-"""What an image that only goes forward takes, of one of a weight step: `benchmarks/step.py` measured 1.9 for ten
-paths of `reinforce`, see docs/performance.md. Judged paths share their beginnings: judging takes no more."""
-
-ARCH_STEP: dict[EstimatorName, float] = {"two-path": 0.62, "one-path": 1.36, "reinforce": FORWARD}
-"""What an image of an architecture step takes, of one of a weight step, measured there too; of `reinforce` per path."""
 
 REST_BYTES = 16 * 2**20
 """Networks, registry and records of a small sweep."""
@@ -52,7 +38,7 @@ def forecast(run: RunConfig) -> dict[str, Any]:
     """Return trials, sizes and times of what is left of a sweep as plain data; units stand in the names.
 
     Times are for this machine's processor at the configured number of workers; tables and a warm-up that has begun
-    count as a whole.
+    count as a whole. Judging files takes as long as there are images: it counts once these are prepared.
 
     Raises:
         InputError: If what has begun of it has other settings.
@@ -60,7 +46,7 @@ def forecast(run: RunConfig) -> dict[str, Any]:
     space, left = load_space(run.space), left_of(run)
     params, macs, supernet = params_table(space), macs_table(space), Supernet(space).train()
     image_seconds = _image_seconds(supernet)
-    times = _times(run, left, image_seconds)
+    times = times_of(run, left, image_seconds)
     return {
         "name": run.name,
         "space": space.name,
@@ -91,76 +77,8 @@ def forecast_seconds(run: RunConfig) -> dict[str, float]:
     """
     if run.workers.gpus:
         return {}
-    times = _times(run, left_of(run), _image_seconds(Supernet(load_space(run.space)).train(), seconds=1.0))
+    times = times_of(run, left_of(run), _image_seconds(Supernet(load_space(run.space)).train(), seconds=1.0))
     return {**times["phase_seconds"], "wall": times["total_seconds"]}
-
-
-def _times(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]:
-    """Return how long what is left of a sweep takes where a weight step takes so long per image and core."""
-    num_trials, num_baselines, source = left.num_trials, left.num_baselines, still_inherited(run)
-    cores = os.cpu_count() or 1
-    share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
-    warmup = run.warmup.num_steps * run.warmup.batch_size * share * left.warmup
-    saved = source.warmup.num_steps * source.warmup.batch_size * share if source else 0.0
-    arch_every = run.search.arch_every if run.search_settings.train_weights else 1
-    arch_batch = run.search.arch_batch_size or run.search.batch_size
-    weights = run.search.batch_size if run.search_settings.train_weights else 0
-    num_paths = run.search.num_samples if run.search.estimator == "reinforce" else 1
-    arch = ARCH_STEP[run.search.estimator] * num_paths * arch_batch / max(arch_every, 1)
-    search = run.search.num_steps * (weights + arch) * share
-    pool, judged = (count * _path_images(run) * FORWARD * share for count in _num_judged(run))
-    pool *= left.pool
-    train = run.train.num_steps * run.train.batch_size * share
-    once = MEASURE_SECONDS + 2 * run.measure.network_seconds  # half of it for the networks beside
-    measure = 2 * once  # when derived and as a file
-    around = HERE_SECONDS if run.workers.is_one and not os.environ.get("RAY_ADDRESS") else JOB_SECONDS
-    trial = search + judged + train + around + measure
-    widths = WIDTHS_TRIED * once
-    baseline = widths + train + around + measure
-    room = run.max_concurrent if run.workers.gpus else max(1, int(cores // (run.workers.max * run.workers.cpus)))
-    timed = [target for target in run.load_targets() if target.measured and target.name in left.by_target]
-    tables = len(timed) * (run.measure.table_seconds + TABLE_SECONDS)
-    rounds = math.ceil(num_trials / min(run.max_concurrent, room))
-    shared = around * (left.warmup or left.pool)
-    total = SWEEP_SECONDS + tables + warmup + pool + shared + trial * rounds + baseline * num_baselines
-    phases = {
-        "latency table": tables,
-        "warm-up": warmup,
-        "judge paths": pool + judged * num_trials,
-        "search": search * num_trials,
-        "train": train * (num_trials + num_baselines),
-        "measure": measure * num_trials + (measure + widths) * num_baselines,
-        "workers": shared + around * (num_trials + num_baselines),
-    }
-    return {
-        "table_seconds": round(tables, 1),
-        "warmup_seconds": round(warmup, 1),
-        "warmup_from": source.store.uri if source else None,
-        "warmup_saved_seconds": round(saved, 1),
-        "trial_seconds": round(trial, 1),
-        "baseline_seconds": round(baseline, 1),
-        "total_seconds": round(total, 1),
-        "phase_seconds": {phase: round(seconds, 1) for phase, seconds in phases.items()},
-    }
-
-
-def _num_judged(run: RunConfig) -> tuple[int, int]:
-    """Return how many paths are judged once for all trials, and how many by each: proposed ones, and a pool of its own.
-
-    Where there is no pool, as many random paths of the budget as were proposed are judged to compare with.
-    """
-    settings = run.derive
-    proposed = settings.num_candidates if settings.strategy != "most-probable" else 1
-    if run.weighted:
-        return settings.pool_size * run.fills_pool, proposed
-    if not settings.uses_pool:
-        return 0, 2 * proposed
-    return (settings.pool_size, proposed) if run.fills_pool else (0, settings.pool_size + proposed)
-
-
-def _path_images(run: RunConfig) -> int:
-    """Return the images that judge a path, at most: those that refit its batch norm, and of validation."""
-    return run.derive.recalibration_batches * run.search.batch_size + run.derive.max_validation_images
 
 
 def _placed_by(run: RunConfig) -> str:
@@ -227,9 +145,10 @@ def _trials(found: dict[str, Any]) -> str:
     return f"{number}: {names}" if left else number
 
 
-def _baselines_row(found: dict[str, Any]) -> dict[str, str]:
-    number = found["num_baselines"]
-    return {"baselines": f"{number} at most, each {clock(found['baseline_seconds'])}"} if number else {}
+def _rows_after(found: dict[str, Any]) -> dict[str, str]:
+    number, cross = found["num_baselines"], found["cross_seconds"]
+    baselines = {"baselines": f"{number} at most, each {clock(found['baseline_seconds'])}"} if number else {}
+    return baselines | ({"cross table": f"{clock(cross)} at most"} if cross else {})
 
 
 def _saving(found: dict[str, Any]) -> str:
@@ -237,6 +156,11 @@ def _saving(found: dict[str, Any]) -> str:
         return ""
     saved = clock(found["warmup_saved_seconds"])
     return f", on the supernet of {escape(found['warmup_from'])}: saves the {saved} that its own would take here"
+
+
+def _unjudged(found: dict[str, Any]) -> str:
+    known = found["num_test_images"] is not None
+    return "" if known else ", without judging its file: the images are not prepared yet"
 
 
 def _mib(size: int) -> float:
@@ -281,8 +205,8 @@ def forecast_table(found: dict[str, Any]) -> Table:
         "speed here": f"{found['images_per_second_per_core']} images a second and core (weight steps)",
         "tables": clock(found["table_seconds"]),
         "warm-up": clock(found["warmup_seconds"]) + _saving(found),
-        "each trial": clock(found["trial_seconds"]),
-        **_baselines_row(found),
+        "each trial": clock(found["trial_seconds"]) + _unjudged(found),
+        **_rows_after(found),
         "in all": f"{clock(found['total_seconds'])} on this machine's cores, {found['worker_hours']} worker-hours",
     }
     for target, reason in found["not_here"].items():

@@ -3,12 +3,16 @@
 Why here: a forecast is of what the same command would do now, or refuse. It must not know how long anything takes.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.plan.baselines import missing_baselines
+from orchestrator.plan.baselines import known_beside, missing_baselines, stored_baselines
 from orchestrator.plan.check import resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
+from orchestrator.plan.cross import columns_of, crossed, missing_columns
+from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
 from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, WARMUP_FILE, Job, Trial
 from supernet.presets import load_space
@@ -22,7 +26,8 @@ class Left:
         trials: Those that are known by name and not finished.
         by_target: How many trials each target has left, where any are; of points, how many there may be at most.
         num_finished: Trials that are finished.
-        num_baselines: At most: one of each name beside every network of a front.
+        baselines: How many each target has left at most: one of each name beside every network of its front.
+        num_crossed: Measurements of the cross table, at most: each network of a front and each baseline on each target.
         warmup: Whether its supernet is not trained yet.
         pool: Whether its pool is not filled yet, if it has one.
     """
@@ -30,7 +35,8 @@ class Left:
     trials: tuple[Trial, ...]
     by_target: dict[str, int]
     num_finished: int
-    num_baselines: int
+    baselines: dict[str, int]
+    num_crossed: int
     warmup: bool
     pool: bool
 
@@ -38,6 +44,11 @@ class Left:
     def num_trials(self) -> int:
         """How many trials are left, of all targets."""
         return sum(self.by_target.values())
+
+    @property
+    def num_baselines(self) -> int:
+        """How many baselines are left at most, of all targets."""
+        return sum(self.baselines.values())
 
 
 def left_of(run: RunConfig) -> Left:
@@ -50,14 +61,29 @@ def left_of(run: RunConfig) -> Left:
     done = {key: result for key, result in stored_results(job).items() if result.finished}
     by_target = num_left(job, done)
     passed = [result for result in done.values() if result.done]
+    baselines = Counter(baseline.target for baseline in missing_baselines(job, passed))
+    for name, number in by_target.items():
+        baselines[name] += len(known_beside(job, name)) * number
     return Left(
         tuple(trial for trial in known_trials(job) if trial.key not in done),
         by_target,
         len(done),
-        len(missing_baselines(job, passed)) + len(run.baselines) * sum(by_target.values()),
+        dict(baselines),
+        _num_crossed(job, passed, sum(by_target.values()), sum(baselines.values())),
         warmup=bool(by_target) and not job.store.exists(WARMUP_FILE),
         pool=bool(by_target) and run.fills_pool and not job.store.exists(POOL_FILE),
     )
+
+
+def _num_crossed(job: Job, passed: Sequence[TrialResult], num_trials: int, num_baselines: int) -> int:
+    """Return how many measurements the cross table still takes, at most: one more network, and it is measured anew."""
+    results = [*passed, *stored_baselines(job, passed)]
+    networks = crossed(results)
+    if not (num_trials or num_baselines):
+        return len(networks) * len(missing_columns(job, results))
+    baselines = bool(num_baselines) or any(network.baseline for network in networks)
+    num_networks = len(networks) + num_trials + num_baselines
+    return num_networks * len(columns_of(job, num_networks, baselines=baselines))
 
 
 def _continued(run: RunConfig) -> Job:

@@ -6,10 +6,8 @@ import pytest
 from rich.console import Console
 
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.forecast import ARCH_STEP, FORWARD, _image_seconds, forecast, forecast_table
-from orchestrator.plan.ledger import PROPER
+from orchestrator.plan.forecast import _image_seconds, forecast, forecast_table
 from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, WARMUP_FILE, Job, plan_trials
-from supernet.estimators import ESTIMATORS
 from supernet.network import Supernet
 from supernet.plain import to_sealed
 from supernet.presets import load_space, read_preset
@@ -19,7 +17,8 @@ BOARD = {"name": "board", "runtime": "command", "device": "x", "options": {"comm
 
 def definition(**changes):
     base = read_preset("runs", "quickstart")[0]
-    return {**base, "mode": "shared", "space": "digits", "targets": ["macs", "ort-cpu-1t", BOARD], **changes}
+    own = {"mode": "shared", "space": "digits", "targets": ["macs", "ort-cpu-1t", BOARD], "storage": "no-such-folder"}
+    return {**base, **own, **changes}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -114,46 +113,9 @@ def test_baselines_are_counted_with_their_widths_and_training(found, no_steps):
     assert "12 at most, each" in captured.get()
 
 
-@pytest.mark.parametrize(("search", "weight_steps"), [
-    ({"estimator": "two-path"}, 0.62),
-    ({"estimator": "one-path"}, 1.36),
-    ({"estimator": "reinforce"}, 1.9),
-    ({"estimator": "reinforce", "num_samples": 20}, 3.8),
-])  # fmt: skip
-def test_an_architecture_step_takes_what_was_measured_of_its_estimator(search, weight_steps, no_steps):
-    base = definition(mode="independent")
-    every = base["search"]["arch_every"]
-    seconds = forecast(check_run({**base, "search": base["search"] | search}, "mine"))["phase_seconds"]["search"]
-    images = base["search"]["num_steps"] * base["search"]["batch_size"]
-    assert seconds == pytest.approx(6 * images * (1 + weight_steps / every) * 1e-3, abs=0.1)
-    assert set(ARCH_STEP) == set(ESTIMATORS)
-
-
-@pytest.mark.parametrize(("mode", "derive", "num_paths"), [
-    ("shared", {"strategy": "judged-pool", "pool_size": 50}, 50 + 6 * 7),
-    ("independent", {"strategy": "judged-pool", "pool_size": 50}, 6 * (50 + 7)),
-    ("shared", {"strategy": "judged"}, 6 * 2 * 7),
-    ("shared", {"strategy": "most-probable"}, 6 * 2),
-])  # fmt: skip
-def test_judging_is_forward_passes_of_a_pool_once_and_of_each_trials_paths(mode, derive, num_paths, no_steps):
-    settings = {"num_candidates": 7, "recalibration_batches": 4, "max_validation_images": 1000, **derive}
-    base = definition(mode=mode, derive=settings)
-    found = forecast(check_run(base, "mine"))
-    images = 4 * base["search"]["batch_size"] + 1000
-    assert found["phase_seconds"]["judge paths"] == pytest.approx(num_paths * images * FORWARD * 1e-3, abs=0.1)
-    assert set(found["phase_seconds"]) - {"workers"} <= set(PROPER)
-
-
-def test_no_sweep_is_shorter_than_one_of_its_trials(no_steps):
-    alone = forecast(
-        check_run(definition(targets=["macs"], sweep={"budget_fractions": [0.5]}, max_concurrent=64), "mine")
-    )
-    assert alone["total_seconds"] > alone["warmup_seconds"] + alone["trial_seconds"]
-
-
-def test_trials_run_at_once_where_there_is_room_for_their_workers(monkeypatch, no_steps):
-    monkeypatch.setattr("orchestrator.plan.forecast.os.cpu_count", lambda: 4)
-    runs = {at_once: forecast(check_run(definition(workers=2, max_concurrent=at_once), "mine")) for at_once in (1, 8)}
-    one, many = ((found["total_seconds"] - found["warmup_seconds"]) / found["trial_seconds"] for found in runs.values())
-    assert one > 6
-    assert 3 < many < 0.8 * one, "three rounds of two at once, and what is done once"
+def test_a_file_is_not_judged_in_a_forecast_before_its_images_are_prepared(found):
+    assert found["num_test_images"] is None
+    table = Console(width=200)
+    with table.capture() as captured:
+        table.print(forecast_table(found))
+    assert "without judging its file: the images are not prepared yet" in captured.get()

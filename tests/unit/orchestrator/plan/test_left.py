@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.cross import Column, store_column
 from orchestrator.plan.left import left_of
 from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, RESULT_FILE, WARMUP_FILE, Job, plan_trials
 from supernet.errors import InputError
@@ -42,3 +43,27 @@ def test_what_is_stored_is_done_and_other_settings_are_refused(tmp_path):
     assert not left_of(run).pool
     with pytest.raises(InputError, match=r"has begun with other settings:\n  seed: 0 -> 5"):
         left_of(run_of(tmp_path, seed=5))
+
+
+def test_targets_with_the_costs_of_one_space_have_no_baselines(tmp_path):
+    """Counted before, and none is ever made."""
+    changes = {"space": "proxyless-imagenet", "baselines": ["mobilenet-v2"], "sweep": {"points": 2}}
+    left = left_of(run_of(tmp_path, targets=["pixel1-published", "ort-cpu-1t"], **changes))
+    assert left.by_target == {"pixel1-published": 2, "ort-cpu-1t": 2}
+    assert (left.baselines, left.num_baselines) == ({"pixel1-published": 0, "ort-cpu-1t": 2}, 2)
+
+
+def test_the_cross_table_is_measured_anew_for_one_more_network(tmp_path):
+    run = run_of(tmp_path, baselines=[], measure={"cross_table": True})
+    job = Job(resolved(run), "")
+    trials = plan_trials(run)
+    assert left_of(run).num_crossed == 2 * 4
+    for number, trial in enumerate(trials[:-1]):
+        result = job.result(trial, cost=1.0 + number, top1=0.8 + number / 100, architecture=f"some{number}")
+        job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
+    networks = {trial.key: f"some{number}" for number, trial in enumerate(trials[:-1])}
+    store_column(job, Column("ort-cpu-1t", networks, {}, ""))
+    assert left_of(run).num_crossed == 2 * 4, "a column is of all its networks, in the same rounds"
+    last = job.result(trials[-1], status="rejected", reason="too slow")
+    job.trial_store(trials[-1]).write(RESULT_FILE, to_sealed(last).encode())
+    assert left_of(run).num_crossed == 3, "no network more: the other target's column"
