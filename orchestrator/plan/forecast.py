@@ -28,7 +28,11 @@ from supernet.space import Space
 from supernet.training import resolved
 
 REST_BYTES = 16 * 2**20
-"""Networks, registry and records of a small sweep."""
+"""Registry and records of a small sweep."""
+
+KEPT_BYTES = 2 * 2 * 4 + 3 * 4
+"""What a finished trial keeps, per parameter of its network: two checkpoints of weights and momentum, its weights, and
+two files of them."""
 
 WEIGHT_COPIES = 4
 """Weights, gradients and momentum of a supernet, and a copy while a checkpoint is written."""
@@ -93,9 +97,16 @@ def _placed_by(run: RunConfig) -> str:
 
 
 def storage_bytes(run: RunConfig) -> int:
-    """Return about how much a sweep writes at once: three checkpoints of weights and momentum per running job."""
-    num_params = sum(p.numel() for p in _meta(load_space(run.space)).parameters())
-    return 3 * 2 * 4 * num_params * run.max_concurrent + REST_BYTES
+    """Return about how much what is left of a sweep writes.
+
+    Three checkpoints of the supernet, with momentum, per running job and for the warm-up; and what every trial and
+    baseline keeps, as if its network were the largest.
+    """
+    space, left = load_space(run.space), left_of(run)
+    num_params = sum(p.numel() for p in _meta(space).parameters())
+    working = 3 * 2 * 4 * num_params * (run.max_concurrent + left.warmup)
+    kept = KEPT_BYTES * int(params_table(space).maximum) * (left.num_trials + left.num_baselines)
+    return working + kept + REST_BYTES
 
 
 def _meta(space: Space) -> Supernet:

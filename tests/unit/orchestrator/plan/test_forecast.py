@@ -6,8 +6,9 @@ import pytest
 from rich.console import Console
 
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.forecast import _image_seconds, forecast, forecast_table
+from orchestrator.plan.forecast import KEPT_BYTES, _image_seconds, forecast, forecast_table, storage_bytes
 from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, WARMUP_FILE, Job, plan_trials
+from supernet.cost import params_table
 from supernet.network import Supernet
 from supernet.plain import to_sealed
 from supernet.presets import load_space, read_preset
@@ -119,3 +120,15 @@ def test_a_file_is_not_judged_in_a_forecast_before_its_images_are_prepared(found
     with table.capture() as captured:
         table.print(forecast_table(found))
     assert "without judging its file: the images are not prepared yet" in captured.get()
+
+
+def test_room_is_asked_for_what_the_trials_that_are_left_keep(tmp_path):
+    """Left out before: checkpoints and files of a finished trial stay."""
+    run = check_run(definition(storage=str(tmp_path), sweep={"points": 2}), "mine")
+    more = check_run(definition(storage=str(tmp_path), sweep={"points": 9}), "mine")
+    largest = params_table(load_space("digits")).maximum
+    assert storage_bytes(more) - storage_bytes(run) == pytest.approx((3 * 9 - 3 * 2) * KEPT_BYTES * largest, rel=1e-3)
+    beside = check_run(definition(storage=str(tmp_path), sweep={"points": 2}, baselines=["mobilenet-v2-32px"]), "mine")
+    assert storage_bytes(beside) - storage_bytes(run) == pytest.approx(6 * KEPT_BYTES * largest, rel=1e-3)
+    at_once = run.model_copy(update={"max_concurrent": run.max_concurrent + 1})
+    assert storage_bytes(at_once) > storage_bytes(run)
