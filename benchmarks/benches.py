@@ -18,8 +18,8 @@ from latency.measuring.process import MeasuringProcess
 from latency.tables.estimate import cost_table
 from latency.target import Target
 from orchestrator.cluster.devices import quietest
+from orchestrator.trial.costs import NetworkCost
 from orchestrator.trial.files import delivered_file, makers_of
-from orchestrator.trial.records import NetworkCost
 from supernet.cost import CostTable
 from supernet.errors import RunError
 from supernet.space import Path as Choices

@@ -40,9 +40,9 @@ from latency.measuring.process import MeasuringProcess
 from latency.target import Target, load_target
 from orchestrator.plan.requirements import GateConfig
 from orchestrator.trial.corrections import Correction, corrected
+from orchestrator.trial.costs import NetworkCost
 from orchestrator.trial.gate import Figures, Verdict
 from orchestrator.trial.gate import judge as through_gate
-from orchestrator.trial.records import NetworkCost
 from supernet.cost import CostTable
 from supernet.derive import Derivation, pick
 from supernet.errors import InputError

@@ -30,13 +30,12 @@ from orchestrator.plan.trials import (
     Job,
     Trial,
 )
+from orchestrator.trial.costs import NetworkCost, Timing
 from orchestrator.trial.files import delivered_file, kept_precision, make_files
 from orchestrator.trial.gate import Difference
 from orchestrator.trial.place import Post
 from orchestrator.trial.records import (
     Evaluation,
-    NetworkCost,
-    Timing,
     checksum,
     known_evaluation,
     read_beside,

@@ -11,7 +11,7 @@ from math import inf, sqrt
 from latency.measuring.measure import SURE
 from orchestrator.plan.requirements import GateConfig
 from orchestrator.report.rows import cost_text
-from orchestrator.trial.records import NetworkCost
+from orchestrator.trial.costs import NetworkCost
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ def judge(figures: Figures, gate: GateConfig) -> Verdict:
     for noise in filter(None, (figures.cost.noise, figures.cost.moved)):
         doubts.append(f"noisy measurement: {noise}")
     over_budget = _over_budget(figures, gate)
+    doubts += [] if over_budget else _hardly_within(figures, gate)
     slower = prediction is not None and prediction[1] and figures.cost.value > figures.predicted
     too_slow = slower or bool(over_budget)
     return Verdict(over_budget, tuple(rejections), tuple(doubts), too_slow, figures.cost.disturbed if too_slow else "")
@@ -117,6 +118,17 @@ def _over_budget(figures: Figures, gate: GateConfig) -> str:
         f"measured {cost_text(cost, figures.unit)}, {cost / budget - 1:.1%} over the budget of "
         f"{cost_text(budget, figures.unit)} ({gate.over_budget:.0%} allowed, gate.over_budget)"
     )
+
+
+def _hardly_within(figures: Figures, gate: GateConfig) -> list[str]:
+    """Return what is said where a budget is kept by the measurement, but not beyond its error."""
+    budget, cost, error = figures.budget, figures.cost.value, figures.cost.error
+    if budget is None or not error or cost + SURE * error <= budget * (1 + gate.over_budget):
+        return []
+    return [
+        f"measured {cost_text(cost, figures.unit)}, with a standard error of {error / cost:.1%}: the budget of "
+        f"{cost_text(budget, figures.unit)} is kept by less than {SURE:g} of them"
+    ]
 
 
 def _prediction(figures: Figures, gate: GateConfig) -> tuple[str, bool] | None:

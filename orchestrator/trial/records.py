@@ -7,9 +7,8 @@ never another number. It must not know how the files are made, nor Ray.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-from latency.measuring.measure import Measurement
 from orchestrator.data.storage import Storage
 from orchestrator.plan.confusion import Confusion
 from orchestrator.plan.trials import (
@@ -126,63 +125,6 @@ class Evaluation:
     validation_top1: float
     torch_top1: float
     confusion: Confusion
-
-
-@dataclass(frozen=True)
-class NetworkCost:
-    """What a network takes on its target, in the unit of the target's table.
-
-    Attributes:
-        value: Fastest undisturbed call, or what was counted. Beside networks of the table, as on the machine that it
-            was measured on, unless that has become slower by too much to be so for all alike: the higher figure counts
-            where it is not known. So are error and median.
-        error: Its standard error; 0 for a count, None if not known.
-        median: Median of all calls, or what was counted.
-        noise: Why the machine was too disturbed for the figures to be believed, or empty.
-        moved: By how much it is slower or faster than when its table was measured, where that is too much.
-        slowed: Whether it is slower by that much, and the value what it took then.
-    """
-
-    value: float
-    error: float | None
-    median: float
-    noise: str
-    moved: str = ""
-    slowed: bool = False
-
-    @property
-    def disturbed(self) -> str:
-        """Why the value may be more than the network takes, or empty: disturbances only add."""
-        return "; ".join(filter(None, (self.noise, self.moved if self.slowed else "")))
-
-    @classmethod
-    def measured(cls, found: Measurement) -> Self:
-        """Return what was measured, in milliseconds."""
-        counts = found if found.slowed else found.as_known
-        return cls(counts.latency_ms, counts.error_ms, counts.median_ms, found.noise, found.moved, found.slowed)
-
-    @classmethod
-    def counted(cls, count: float) -> Self:
-        """Return what a target that measures nothing counts."""
-        return cls(count, 0.0, count, "")
-
-
-@dataclass(frozen=True)
-class Timing:
-    """What was measured of the delivered file.
-
-    Attributes:
-        file_sha256: Checksum of that file.
-        costs: What it took, each time that it was measured.
-    """
-
-    file_sha256: str
-    costs: tuple[NetworkCost, ...]
-
-    @property
-    def cost(self) -> NetworkCost:
-        """What it takes: the fastest, for disturbances only add."""
-        return min(self.costs, key=lambda cost: cost.value)
 
 
 LOST = {

@@ -40,7 +40,7 @@ from supernet.proposals import best_within
 from supernet.space import Architecture
 
 MEASURED_AGAIN = 2
-"""Times that a file is measured where the first one says that it is slower than it may be; the faster one counts. That
+"""Times that a file is measured where the first one says that it is slower than it may be; see `Timing`. That
 takes seconds, the training of another network may take hours."""
 
 

@@ -14,7 +14,7 @@ from benchmarks.benches import NUM_WAITS, not_slowed
 from benchmarks.budget_hits import CLOSE, Hit, dearest_within, main, measured_once, summary, try_budget
 from latency.measuring.measure import Measurement
 from orchestrator.plan.requirements import GateConfig
-from orchestrator.trial.records import NetworkCost
+from orchestrator.trial.costs import NetworkCost
 from supernet.cost import CostTable
 from supernet.derive import Derivation, DeriveSettings, pick
 from supernet.errors import RunError

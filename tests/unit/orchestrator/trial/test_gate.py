@@ -6,8 +6,8 @@ from math import nan
 import pytest
 
 from orchestrator.plan.requirements import GateConfig, ParityConfig
+from orchestrator.trial.costs import NetworkCost
 from orchestrator.trial.gate import Difference, Figures, judge
-from orchestrator.trial.records import NetworkCost
 
 GATE = GateConfig()
 SOUND = Figures(
@@ -63,6 +63,7 @@ def test_what_disagrees_is_rejected_and_no_lower_limit_would_mend_it(changes, sa
         ({"cost": measured(0.83)}, "(-17%; 10% allowed"),
         ({"cost": measured(1.15, error=0.05), "budget": 2.0}, "(+15%; 10% allowed"),
         ({"cost": measured(1.15, error=None), "budget": 2.0}, "(+15%; 10% allowed"),
+        ({"cost": measured(1.08, error=0.02)}, "standard error of 1.9%: the budget of 1.100 ms is kept by less than 2"),
         ({"cost": measured(1.0, noise="load 3")}, "noisy measurement: load 3"),
         ({"top1": 0.9 - 1 / 45, "num_images": 45}, "which 45 images do not show for certain"),
     ],

@@ -6,14 +6,12 @@ import json
 
 import pytest
 
-from latency.measuring.measure import Measurement
 from orchestrator.data.storage import Storage
 from orchestrator.plan.trials import FINDINGS_FILE, MEASURED_FILE, OUTCOME_FILE, STARTS_FOLDER, WARMUP_FILE
 from orchestrator.trial.failures import is_final
 from orchestrator.trial.records import (
     DamagedFile,
     Findings,
-    NetworkCost,
     Outcome,
     Start,
     damaged,
@@ -137,17 +135,3 @@ def test_findings_tell_whether_a_search_learnt_anything(store):
     assert found == findings
     assert len(found.doubts(budget=5.0)) == 3
     assert len(found.doubts(budget=None)) == 2
-
-
-@pytest.mark.parametrize(("machine", "taken_out"), [(1.0, 1.0), (1.1, 1.1), (0.9, 0.9), (1.3, 1.0), (0.8, 0.8)])
-def test_a_figure_is_of_the_machine_of_the_table_unless_that_has_slowed_too_far(machine, taken_out):
-    cost = NetworkCost.measured(Measurement(2.2, 0.01, 3.0, 100, None, "", machine))
-    assert (cost.value, cost.error, cost.median) == pytest.approx((2.2 / taken_out, 0.01 / taken_out, 3.0 / taken_out))
-    assert bool(cost.moved) == (machine in (1.3, 0.8))
-    assert cost.slowed == (machine == 1.3)
-
-
-def test_what_references_differ_by_is_part_of_a_figures_error():
-    cost = NetworkCost.measured(Measurement(2.2, 0.03, 3.0, 100, None, "", 1.1, 0.011))
-    assert cost.error == pytest.approx(2.0 * (0.0136363636**2 + 0.01**2) ** 0.5, rel=1e-6)
-    assert NetworkCost.measured(Measurement(2.2, None, 3.0, 100, None, "", 1.1, 0.011)).error is None
