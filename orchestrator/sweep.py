@@ -32,6 +32,7 @@ from orchestrator.plan.forecast import forecast_seconds, storage_bytes
 from orchestrator.plan.images import require_same_images
 from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
+from orchestrator.plan.objectives import require_searchable
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, num_left, stored_results
 from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
@@ -93,8 +94,8 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     """Run what is left of a sweep and register every finished network.
 
     Raises:
-        InputError: If this machine is alone and cannot measure a target of a trial that is left, or what has begun has
-            other settings or other images.
+        InputError: If this machine is alone and cannot measure a target of a trial that is left, what has begun has
+            other settings or other images, or no trial that is left can be searched for.
         RunError: If the cluster or the shared warm-up fails; failed trials are results with a reason.
     """
     from orchestrator.trial.files import files_of
@@ -215,7 +216,7 @@ def _run_trials(
             tables.wait()  # before anything else keeps the machine busy
             failed = {}
             if left:
-                _warm_up(job, view, here=here)
+                _warm_up(job, tables.ready(patient=True), view, here=here)
                 for name in absent:
                     view.say(f"[yellow]{name}: no node measures it yet; its trials wait for one[/yellow]")
                 tables.ask(absent)
@@ -237,14 +238,17 @@ def _run_baseline(job: Job, trial: Trial, costs: CostTable, *, view: LiveView, h
     tune_trials(job, iter([(trial, costs)]), take, here=here)
 
 
-def _warm_up(job: Job, view: LiveView, *, here: bool) -> None:
-    """Train the shared supernet and fill its pool, unless that is done."""
+def _warm_up(job: Job, costs: Mapping[str, CostTable], view: LiveView, *, here: bool) -> None:
+    """Train the shared supernet and fill its pool, unless that is done; refuse to where no trial could use it."""
     from orchestrator.trial.pooling import pool_is_whole
     from orchestrator.trial.records import is_intact
 
     trained = is_intact(job.store, WARMUP_FILE)
     if trained and pool_is_whole(job):
         return
+    if not trained:
+        for key, reason in require_searchable(job, costs).items():
+            view.say(f"[yellow]{key} will fail: {escape(reason)}[/yellow]")
     from orchestrator.cluster.progress import poster
     from orchestrator.trial.search_job import warm_up
 

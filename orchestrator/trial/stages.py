@@ -15,6 +15,7 @@ from safetensors.torch import save
 from orchestrator.cluster.progress import Speed
 from orchestrator.data.batches import ImageData
 from orchestrator.plan.news import SHARED_KEY, News
+from orchestrator.plan.objectives import objective_settings
 from orchestrator.plan.trials import (
     ARCHITECTURE_FILE,
     OUTCOME_FILE,
@@ -213,11 +214,7 @@ def _note_start(job: Job, key: str, phase: str, step: int, place: Place) -> None
 def _trial_search(
     job: Job, trial: Trial, costs: CostTable, supernet: Supernet, data: ImageData, place: Place
 ) -> Search:
-    settings = job.run.search_settings
-    objective = replace(settings.objective, reference=trial.reference(costs, settings.objective.reference))
-    if trial.kind == "weight":
-        objective = replace(objective, weight=trial.value)
-    settings = replace(settings, objective=objective)
+    settings = replace(job.run.search_settings, objective=objective_settings(job, trial, costs))
     limits = job.limits(trial.target)
     return Search(supernet, costs, settings, data, seed=job.run.seed, sync=place.sync, limits=limits)
 

@@ -18,7 +18,7 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE, Job, Trial
 from orchestrator.report.live import LiveView
-from orchestrator.sweep import _run_on_tune, prepare, run_sweep
+from orchestrator.sweep import _run_on_tune, _warm_up, prepare, run_sweep
 from orchestrator.trial.tables import Tables
 from supernet.cost import params_table
 from supernet.errors import InputError, RunError
@@ -87,6 +87,26 @@ def test_a_sweep_that_has_begun_refuses_other_images(tmp_path):
     with pytest.raises(InputError, match=r"has begun with .*--name"):
         run_sweep(job, Console(file=io.StringIO()))
     assert not job.store.exists(CONFIG_FILE)
+
+
+@pytest.mark.parametrize("budgets", [[1.0], [1.0, 1e9]])
+def test_no_supernet_is_trained_for_trials_that_cannot_be_searched_for(tmp_path, monkeypatch, budgets):
+    """Took before: the whole warm-up, after which every trial failed."""
+    definition, _ = read_preset("runs", "quickstart")
+    definition |= {"targets": ["params"], "storage": str(tmp_path), "sweep": {"budget_counts": {"params": budgets}}}
+    job = Job(resolved(check_run(definition, "mine")), "")
+    trained: list[Job] = []
+    monkeypatch.setattr("orchestrator.trial.search_job.warm_up", lambda job, *, here: trained.append(job))
+    said = io.StringIO()
+    view = LiveView(Console(file=said, width=200), dict, total=2)
+    tables = {"params": params_table(job.space)}
+    if len(budgets) == 1:
+        with pytest.raises(InputError, match="params-1: budget 1 "):
+            _warm_up(job, tables, view, here=True)
+    else:
+        _warm_up(job, tables, view, here=True)
+        assert "params-1 will fail: budget 1 " in said.getvalue()
+    assert len(trained) == len(budgets) - 1
 
 
 class Registered:

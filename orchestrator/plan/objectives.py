@@ -1,0 +1,46 @@
+"""What a trial minimises on its target's table, and which trials cannot be searched for on theirs.
+
+Why here: the driver must find before the warm-up, which may take hours, what a trial's search would find after it, by
+the same rule. It must not know how a search runs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from orchestrator.plan.stored import known_trials, stored_results
+from orchestrator.plan.trials import Job, Trial
+from supernet.cost import CostTable
+from supernet.errors import InputError
+from supernet.objective import ObjectiveSettings, make_objective
+
+
+def objective_settings(job: Job, trial: Trial, costs: CostTable) -> ObjectiveSettings:
+    """Return the objective of a trial's search, with its budget or weight, on the table of its target."""
+    given = job.run.search.objective
+    weight = trial.value if trial.kind == "weight" else given.weight
+    return replace(given, reference=trial.reference(costs, given.reference), weight=weight)
+
+
+def require_searchable(job: Job, tables: Mapping[str, CostTable]) -> dict[str, str]:
+    """Return why trials cannot be searched for, by key; one whose target has no table yet may be.
+
+    Args:
+        job: The sweep. Points are placed within their tables, so there is nothing to find of those to come.
+        tables: By target, those that are known.
+
+    Raises:
+        InputError: If trials are left, and none of them can be searched for.
+    """
+    finished = {key for key, result in stored_results(job).items() if result.finished}
+    left = [trial for trial in known_trials(job) if trial.key not in finished]
+    reasons = {}
+    for trial in left:
+        if costs := tables.get(trial.target):
+            try:
+                make_objective(objective_settings(job, trial, costs), costs, job.limits(trial.target))
+            except InputError as error:
+                reasons[trial.key] = str(error)
+    if reasons and len(reasons) == len(left):
+        told = "\n  ".join(f"{key}: {reason}" for key, reason in reasons.items())
+        raise InputError(f"no trial that is left of sweep {job.run.name!r} can be searched for:\n  {told}")
+    return reasons
