@@ -42,7 +42,7 @@ class SearchSettings(WeightSettings):
         arch_paths: Whether ranks draw their own paths in architecture steps or all the same one.
         objective: What alpha minimises.
         prune: When improbable candidates are dropped; None for never.
-        recompute: Recompute inside blocks in the backward pass of weight steps: less memory, more time.
+        recompute: Recompute inside blocks in the backward pass: less memory, more time.
         compile: Compile every candidate on its own at its first use; pays on long runs on GPUs.
         check_every: Steps between checks for NaN (each waits for the device once).
     """

@@ -16,13 +16,14 @@ from orchestrator.data.sources.registry import check_source
 from orchestrator.data.storage import Storage
 from orchestrator.plan.baselines import WIDTHS, Baseline, made_from
 from orchestrator.plan.config import RunConfig, WarmupConfig
-from orchestrator.plan.continued import stored_config
+from orchestrator.plan.continued import differences, stored_config
 from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
 from orchestrator.plan.trials import CONFIG_FILE, Job, longest_key, plan_trials, short_name
 from supernet.errors import InputError
+from supernet.loop import SearchSettings
 from supernet.objective import OBJECTIVES, ObjectiveSettings
-from supernet.plain import read
+from supernet.plain import read, to_plain
 from supernet.presets import load_space, read_preset, space_definition
 
 CONVERTED = ("source", "validation_fraction", "test_fraction")
@@ -33,6 +34,9 @@ SEARCHING = (
     *("estimator", "num_samples", "objective", "prune"),
 )
 """Settings of a search that a warm-up cannot have."""
+
+TRAINING = ("learning_rate", "schedule", "momentum", "weight_decay", "label_smoothing", "sharing", "arch_every")
+"""Settings of a search that frozen weights cannot have: every step is an architecture step, and nothing else moves."""
 
 SHORT_SOURCE = 40
 """Characters of a source that a folder's name shows."""
@@ -69,10 +73,11 @@ def _check_parts(config: RunConfig, place: str) -> None:
     _check_baselines(config, f"{place}.baselines")
     _check_objective(config, place)
     check_limits(config, place)
-    plain_warmup = WarmupConfig(num_steps=1)
-    for name in SEARCHING:
-        if getattr(config.warmup, name) != getattr(plain_warmup, name):
-            raise InputError(f"{place}.warmup.{name}: a warm-up trains weights and nothing else; remove this key")
+    why = "a warm-up trains weights and nothing else; remove this key"
+    _refuse_unused(config.warmup, WarmupConfig(num_steps=1), SEARCHING, f"{place}.warmup", why)
+    if config.mode == "shared":
+        why = "with mode 'shared' a search leaves the weights as they are; remove this key, or set mode: independent"
+        _refuse_unused(config.search, SearchSettings(num_steps=1), TRAINING, f"{place}.search", why)
     if not config.search.train_weights:
         raise InputError(f"{place}.search.train_weights: 'mode' decides whether trials train weights; remove this key")
     if config.mode == "independent" and not config.search.arch_every:
@@ -85,6 +90,13 @@ def _check_parts(config: RunConfig, place: str) -> None:
     for label, size in sizes.items():
         if size < config.workers.max:
             raise InputError(f"{place}.{label}: {size} images are too few for {config.workers.max} workers")
+
+
+def _refuse_unused(asked: SearchSettings, plain: SearchSettings, unused: Iterable[str], place: str, why: str) -> None:
+    """Refuse what is set of settings, or of what is below them, that nothing would read."""
+    for name in unused:
+        for key, _, value in differences(to_plain(getattr(plain, name)), to_plain(getattr(asked, name)), name):
+            raise InputError(f"{place}.{key}: {value!r}; {why}")
 
 
 def _check_baselines(config: RunConfig, place: str) -> None:

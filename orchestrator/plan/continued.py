@@ -64,7 +64,7 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
     found: list[str] = []
     refused: list[str] = []
     stored, asked = _completed(stored), json.loads(json.dumps(job.config))
-    for key, old, new in _differences(stored, asked):
+    for key, old, new in differences(stored, asked):
         section, line = key.partition(".")[0], f"{key}: {_short(old)} -> {_short(new)}"
         if section in FREE or key in FREE:
             fixed = False
@@ -130,11 +130,11 @@ def _defined(stored: Mapping[str, Any], asked: Mapping[str, Any], name: str) -> 
     return old != new
 
 
-def _differences(old: Any, new: Any, key: str = "") -> Iterator[Difference]:
+def differences(old: Any, new: Any, key: str = "") -> Iterator[Difference]:
     """Yield where two plain values differ, as deep as both are mappings."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in [*old, *(name for name in new if name not in old)]:
-            yield from _differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
+            yield from differences(old.get(name), new.get(name), f"{key}.{name}".lstrip("."))
     elif old != new:
         yield key, old, new
 

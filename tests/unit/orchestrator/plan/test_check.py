@@ -4,12 +4,16 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
+import torch
+from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
 
-from orchestrator.plan.check import check_run, converted, load_run, resolved
+from orchestrator.plan.check import TRAINING, check_run, converted, load_run, resolved
 from supernet.errors import InputError
+from supernet.loop import Search, SearchSettings
 from supernet.objective import ObjectiveSettings
 from supernet.presets import preset_names, read_preset
 from supernet.recipes import NUM_SEARCH_IMAGES, fine_tuning, paper_search, paper_training, paper_warmup
+from supernet.sharing import SharingSettings
 
 
 def quickstart(**changes):
@@ -111,3 +115,28 @@ def test_images_are_kept_under_a_name_that_says_what_they_are_made_of():
     names = [folder_of(), *(folder_of(**other) for other in others)]
     assert len(set(names)) == len(names)
     assert all(len(name.rsplit("/", 1)[-1]) < 100 for name in names)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("learning_rate", 0.3),
+    ("schedule", "constant"),
+    ("momentum", 0.0),
+    ("weight_decay", 0.1),
+    ("label_smoothing", 0.5),
+    ("sharing", SharingSettings(num_paths=2, sandwich=True, distillation=0.5, candidate_rate=3.0, average=0.9)),
+    ("arch_every", 2),
+    ("batch_size", 16),
+])  # fmt: skip
+def test_what_a_search_on_frozen_weights_cannot_have_does_nothing_to_one(name, value):
+    space = tiny_space()
+    costs = tiny_costs(space)
+    budget = ObjectiveSettings(reference=0.6 * costs.maximum)
+    plain = SearchSettings(num_steps=3, batch_size=8, train_weights=False, arch_learning_rate=0.05, objective=budget)
+    ends = []
+    for settings in (plain, replace(plain, **{name: value})):
+        search = Search(tiny_supernet(space), costs, settings, TinyData(space), seed=0)
+        while not search.done:
+            search.step()
+        ends.append([search.alpha.logits.detach(), *search.supernet.state_dict().values()])
+    same = all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+    assert same == (name in TRAINING)

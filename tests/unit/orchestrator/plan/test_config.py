@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from shared_mode import in_shared_mode
 
 from orchestrator.plan.check import check_run
 from supernet.errors import InputError
@@ -80,10 +81,28 @@ def quickstart(**changes):
         ({"seed": -1}, "mine.seed: -1"),
         ({"mode": "independent", "search": {"num_steps": 9, "arch_every": 0}}, "mine.search.arch_every: 0 means that"),
         *[
-            ({"warmup": {"num_steps": 9, key: value}}, f"mine.warmup.{key}: a warm-up trains weights and nothing else")
-            for key, value in [
-                *[("arch_every", 5), ("train_weights", False), ("estimator", "two-path"), ("prune", {})],
-                ("objective", {"kind": "add_linear"}),
+            ({"warmup": {"num_steps": 9, key: value}}, f"mine.warmup.{told}; a warm-up trains weights and nothing else")
+            for key, value, told in [
+                ("arch_every", 5, "arch_every: 5"),
+                ("train_weights", False, "train_weights: False"),
+                ("estimator", "two-path", "estimator: 'two-path'"),
+                ("objective", {"kind": "add_linear"}, "objective.kind: 'add_linear'"),
+            ]
+        ],
+        ({"warmup": {"num_steps": 9, "prune": {}}}, "mine.warmup.prune: {"),
+        *[
+            (
+                {"mode": "shared", "search": {"num_steps": 9, key: value}},
+                f"mine.search.{told}; with mode 'shared' a search leaves the weights as they are; remove this key, or",
+            )
+            for key, value, told in [
+                ("learning_rate", 0.1, "learning_rate: 0.1"),
+                ("schedule", "linear", "schedule: 'linear'"),
+                ("momentum", 0.8, "momentum: 0.8"),
+                ("weight_decay", 0.0, "weight_decay: 0.0"),
+                ("label_smoothing", 0.0, "label_smoothing: 0.0"),
+                ("sharing", {"num_paths": 2}, "sharing.num_paths: 2"),
+                ("arch_every", 2, "arch_every: 2"),
             ]
         ],
         ({"warmup": {"num_steps": 0}}, "mine.warmup: num_steps 0 takes an earlier sweep's supernet as"),
@@ -172,5 +191,5 @@ def test_a_pool_is_filled_where_trials_derive_or_are_placed_by_it(mode, sweep, k
 
 
 def test_mode_decides_whether_trials_train_weights():
-    assert check_run(quickstart(mode="shared"), "x").search_settings.train_weights is False
+    assert check_run(in_shared_mode(quickstart()), "x").search_settings.train_weights is False
     assert check_run(quickstart(mode="independent"), "x").search_settings.train_weights is True

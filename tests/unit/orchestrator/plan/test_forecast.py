@@ -4,6 +4,7 @@ import json
 
 import pytest
 from rich.console import Console
+from shared_mode import in_shared_mode
 
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.forecast import KEPT_BYTES, _image_seconds, forecast, forecast_table, storage_bytes
@@ -19,7 +20,8 @@ BOARD = {"name": "board", "runtime": "command", "device": "x", "options": {"comm
 def definition(**changes):
     base = read_preset("runs", "quickstart")[0]
     own = {"mode": "shared", "space": "digits", "targets": ["macs", "ort-cpu-1t", BOARD], "storage": "no-such-folder"}
-    return {**base, **own, **changes}
+    base |= {**own, **changes}
+    return in_shared_mode(base) if base["mode"] == "shared" else base
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,7 @@
 """What is left of a sweep: all of it, less what is stored, and nothing of one that may not be continued so."""
 
 import pytest
+from shared_mode import in_shared_mode
 
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.cross import Column, store_column
@@ -13,8 +14,8 @@ from supernet.presets import read_preset
 
 def run_of(folder, **changes):
     definition, _ = read_preset("runs", "quickstart")
-    changes = {"mode": "shared", "derive": {"strategy": "pool"}, "baselines": ["mobilenet-v2"], **changes}
-    return check_run({**definition, "storage": str(folder), **changes}, "mine")
+    changes = {"derive": {"strategy": "pool"}, "baselines": ["mobilenet-v2"], **changes}
+    return check_run(in_shared_mode({**definition, "storage": str(folder), **changes}), "mine")
 
 
 def test_nothing_is_done_of_a_sweep_that_has_not_begun(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from repository import ROOT
+from shared_mode import in_shared_mode
 
 from orchestrator.cluster.checkpoints import snapshot
 from orchestrator.data.build import build
@@ -48,7 +49,8 @@ class Memory:
 
 def job_of(root: Path, name: str, data: str, num_classes: int, mode: str = "independent", **warmup: object) -> Job:
     run = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
-    run |= {"name": name, "storage": str(root), "workers": 1, "mode": mode}
+    run |= {"name": name, "storage": str(root), "workers": 1}
+    run = in_shared_mode(run) if mode == "shared" else run
     run["warmup"] = {"num_steps": 6, "batch_size": 16, **warmup}
     run["space"] = {**run["space"], "num_classes": num_classes}
     job = Job(resolved(check_run(run, name)), data)

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import yaml
 from repository import ROOT
+from shared_mode import in_shared_mode
 
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.result import TrialResult
@@ -20,11 +21,11 @@ from supernet.plain import to_sealed
 from supernet.pool import Judged, pool_paths
 
 
-def job_of(folder, name="placed", **changes) -> Job:
+def job_of(folder, name="placed", mode="independent", **changes) -> Job:
     run = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
     run |= {"name": name, "storage": str(folder), "targets": ["params", "ort-cpu-1t"], "sweep": {"points": 6}}
     run |= {"derive": {"strategy": "judged-pool", "pool_size": 40}, **changes}
-    return Job(resolved(check_run(run, name)), "")
+    return Job(resolved(check_run(in_shared_mode(run) if mode == "shared" else run, name)), "")
 
 
 def costs_of(job):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from repository import ROOT
+from shared_mode import in_shared_mode
 
 from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
@@ -36,7 +37,8 @@ def folder(tmp_path_factory):
 def scene(folder, name, mode="shared"):
     """Return a job, its supernet, its images and a place that keeps the news."""
     run = yaml.safe_load((ROOT / "benchmarks" / "small_sweep.yaml").read_text())
-    run |= {"name": name, "storage": str(folder), "workers": 1, "mode": mode}
+    run |= {"name": name, "storage": str(folder), "workers": 1}
+    run = in_shared_mode(run) if mode == "shared" else run
     run["derive"] = {**run.get("derive", {}), "strategy": "pool", "pool_size": 7, "recalibration_batches": 1}
     job, told = Job(resolved(check_run(run, name)), str(folder / "digits")), []
     place = Place(sync=Alone(), device=torch.device("cpu"), saver=None, post=told.append)
