@@ -29,7 +29,7 @@ from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.cross import CROSS_KEY, missing_columns, stored_columns
 from orchestrator.plan.forecast import forecast_seconds, storage_bytes
-from orchestrator.plan.images import require_same_images
+from orchestrator.plan.images import require_own_split, require_same_images
 from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.objectives import require_searchable
@@ -73,7 +73,9 @@ def _prepare_data(config: RunConfig, console: Console) -> tuple[str, int]:
     source = config.data.source
     given = Storage(source)
     if given.exists(MANIFEST_NAME):
-        return given.uri, read_manifest(given).num_classes
+        manifest = read_manifest(given)
+        require_own_split(config, manifest)
+        return given.uri, manifest.num_classes
     store = converted(config)
     if is_converted(config) and not is_there(source):
         console.print(f"[dim]data[/dim] {escape(source)} is gone; {escape(store.uri)} was made of it", soft_wrap=True)

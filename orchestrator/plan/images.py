@@ -1,18 +1,38 @@
 """On which images a sweep goes: noted when it starts, so that figures of two data sets do not meet on one front.
 
-Why here: shards can be built anew at the same place, and nothing in the configuration tells. It must not know how
-images are read.
+Why here: shards can be built anew at the same place, or otherwise than the configuration says, and nothing in it tells.
+It must not know how images are read.
 """
 
-from orchestrator.data.format import read_manifest
+from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION, Manifest, read_manifest
 from orchestrator.data.storage import Storage
+from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import has_begun
 from orchestrator.plan.trials import IMAGES_FILE, Job
 from supernet.errors import InputError
 from supernet.plain import read_sealed, to_sealed
 
+FRACTIONS = {"validation_fraction": VALIDATION_FRACTION, "test_fraction": TEST_FRACTION}
+"""Keys under `data` that say how a source is split, with what stands there where nothing was written."""
+
 SHOWN = 8
 """Of a fingerprint's digits: enough to tell two apart."""
+
+
+def require_own_split(run: RunConfig, manifest: Manifest) -> None:
+    """Refuse fractions by which the prepared shards that a sweep takes as they are were not split.
+
+    Raises:
+        InputError: Naming the key, what the shards have, and the remedies.
+    """
+    for key, default in FRACTIONS.items():
+        asked, found = getattr(run.data, key), getattr(manifest, key)
+        if asked not in (default, found):
+            have = "a split of their source" if found is None else f"{key} {found}"
+            raise InputError(
+                f"{run.name}.data.{key}: {asked}; the shards at {run.data.source} were built with {have}, and are "
+                "taken as they are: remove this key, or name the images that they were made of as source"
+            )
 
 
 def require_same_images(job: Job) -> None:

@@ -72,6 +72,26 @@ def test_a_second_sweep_of_the_same_source_is_split_as_it_asks(tmp_path):
     assert manifests[0].content == manifests[1].content
 
 
+@pytest.mark.parametrize(("data", "told"), [
+    ({}, ""),
+    ({"validation_fraction": 0.3}, ""),
+    ({"validation_fraction": 0.2}, r"mine\.data\.validation_fraction: 0\.2; .*built with validation_fraction 0\.3"),
+    ({"test_fraction": 0.2}, r"mine\.data\.test_fraction: 0\.2; .*built with a split of their source.*remove this key"),
+])  # fmt: skip
+def test_prepared_shards_are_not_split_otherwise(tmp_path, data, told):
+    """Said before: nothing, and the page showed fractions that were not used."""
+    write_folder(pictures(), tmp_path / "raw")
+    build(str(tmp_path / "raw"), tmp_path / "shards", validation_fraction=0.3)
+    definition, _ = read_preset("runs", "quickstart")
+    definition |= {"name": "mine", "targets": ["macs"], "storage": str(tmp_path / "runs")}
+    run = check_run({**definition, "data": {"source": str(tmp_path / "shards"), **data}}, "mine")
+    if told:
+        with pytest.raises(InputError, match=told):
+            prepare(run, Console(file=io.StringIO()))
+    else:
+        assert prepare(run, Console(file=io.StringIO())).data_root == str(tmp_path / "shards")
+
+
 def test_a_sweep_that_has_begun_refuses_other_images(tmp_path):
     """Said before: nothing, and one front of two splits."""
     shards = str(tmp_path / "shards")
