@@ -49,10 +49,10 @@ def skip_share(probs: Tensor, zero: Tensor) -> float:
     return float((probs * zero).sum() / zero.sum().clamp_min(1))
 
 
-def check_loss(step: int, loss: Tensor) -> None:
-    """Raise `RunError` if the loss is not finite; waits for the loss's device."""
+def check_loss(place: str, loss: Tensor) -> None:
+    """Raise `RunError` if the loss of a place, such as `step 3`, is not finite; waits for the loss's device."""
     if not bool(torch.isfinite(loss)):
-        raise RunError(f"step {step}: the loss is {float(loss)}; lower learning_rate or use fp32")
+        raise RunError(f"{place}: the loss is {float(loss)}; lower learning_rate or use fp32")
 
 
 def check_distribution(step: int, probs: Tensor, zero: Tensor, objective: Objective) -> None:

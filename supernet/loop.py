@@ -188,7 +188,7 @@ class Search:
                 num_alive=int(self.alpha.alive.sum()),
             )
         if self.done or (step + 1) % settings.check_every == 0:
-            check_loss(step, record.loss)
+            check_loss(f"step {step}", record.loss)
         if self.objective:
             check_distribution(step, probs, self.zero, self.objective)
         return record

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from supernet.averaging import ExponentialAverage, NoAverage
-from supernet.errors import RunError
+from supernet.health import check_loss
 from supernet.mixing import Targets, make_mixing
 from supernet.network import Supernet, build_network, inherit_weights
 from supernet.plain import STRICT, Count, CountOrNone, Flag, NotNegative
@@ -40,6 +40,9 @@ from supernet.training import (
     sgd,
     to_device,
 )
+
+LOOK_EVERY = 20
+"""Steps between two looks at the loss; each waits for the device once."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -117,11 +120,16 @@ class Training:
         """Whether all steps are made."""
         return self.step_index >= self.settings.num_steps
 
+    @property
+    def looks(self) -> bool:
+        """Whether the loss of the last step is looked at."""
+        return self.done or self.step_index % LOOK_EVERY == 0
+
     def step(self) -> Tensor:
         """Make one optimiser step and return its loss.
 
         Raises:
-            RunError: If, at the last step, the loss is not finite.
+            RunError: If the loss is looked at and not finite.
         """
         s, rank, num_ranks = self.settings, self.sync.rank, self.sync.num_ranks
         if self._stream is None:
@@ -143,8 +151,8 @@ class Training:
         self.average.update(self.step_index)
         self.step_index += 1
         loss = loss.detach()
-        if self.done and not bool(torch.isfinite(loss)):
-            raise RunError(f"final training: the loss is {float(loss)}; lower learning_rate or use fp32")
+        if self.looks:
+            check_loss(f"final training, step {self.step_index - 1}", loss)
         return loss
 
     def _loss(self, logits: Tensor, targets: Targets) -> Tensor:

@@ -49,9 +49,6 @@ from supernet.space import Architecture, Path, architecture_to_json
 from supernet.specialise import Training, specialise
 from supernet.training import learning_rate
 
-LOOK_EVERY = 20
-"""Training steps between two looks at the loss; each waits for the device once."""
-
 
 def open_data(job: Job, *, final: bool = False) -> ImageData:
     """Return the images of a job at the size of its space, augmented as in its search or as in the final training."""
@@ -174,7 +171,7 @@ def _finish(key: str, path: Path, training: Training, place: Place, *, begun: bo
     while not training.done:
         loss = training.step()
         step = training.step_index
-        if place.sync.rank == 0 and (step % LOOK_EVERY == 0 or training.done):
+        if place.sync.rank == 0 and training.looks:
             numbers = {"loss": float(loss), "learning_rate": learning_rate(training.optimiser)}
             numbers["images_per_second"] = speed.at(step)
             place.post(News(key, "train", step, training.settings.num_steps, numbers))

@@ -94,7 +94,7 @@ def test_health_numbers():
     probs[1] = torch.eye(7)[6]
     assert skip_share(probs, zero) == pytest.approx(0.25)
     with pytest.raises(RunError, match="the loss is inf"):
-        check_loss(3, torch.tensor(math.inf))
+        check_loss("step 3", torch.tensor(math.inf))
     objective = make_objective(ObjectiveSettings("budget", reference=8.0), COSTS)
     with pytest.raises(RunError, match="alpha is not finite"):
         check_distribution(3, torch.full((2, 3), math.nan), torch.zeros(2, 3), objective)

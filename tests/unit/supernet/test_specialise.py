@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from supernet.errors import RunError
 from supernet.network import build_network
-from supernet.specialise import Training, TrainSettings, specialise
+from supernet.specialise import LOOK_EVERY, Training, TrainSettings, specialise
 from supernet.training import cosine, evaluate, recalibrate, sgd
 
 SPACE = tiny_space()
@@ -196,13 +196,15 @@ def test_final_training_learns_and_finishes_in_eval_mode():
     assert 0.4 < training.evaluate("test").top1 <= training.evaluate("test").top5 == 1.0  # of 3 classes
 
 
-def test_a_loss_that_is_not_a_number_ends_training():
+@pytest.mark.parametrize(("num_steps", "looked_at"), [(2, 2), (10 * LOOK_EVERY, LOOK_EVERY)])
+def test_a_loss_that_is_not_a_number_ends_training_where_it_is_looked_at(num_steps, looked_at):
     class Broken(TinyData):
         def batches(self, split, batch_size, **options):
             for images, labels in super().batches(split, batch_size, **options):
                 yield images * float("inf"), labels
 
-    training = Training(network_of(), replace(SETTINGS, num_steps=2, warmup_steps=0), Broken(), seed=0)
-    training.step()
-    with pytest.raises(RunError, match="the loss is nan"):
+    training = Training(network_of(), replace(SETTINGS, num_steps=num_steps, warmup_steps=0), Broken(), seed=0)
+    for _ in range(looked_at - 1):
+        training.step()
+    with pytest.raises(RunError, match=f"final training, step {looked_at - 1}: the loss is nan"):
         training.step()
