@@ -18,7 +18,7 @@ from supernet.network import MixedLayer, Supernet
 from supernet.pool import Judged
 from supernet.space import Path
 from supernet.sync import Sync, rank_slice
-from supernet.training import Batch, Data, full_batches, to_device
+from supernet.training import Batch, Data, at_once, full_batches, to_device
 
 Network = tuple[tuple[int, int], ...]
 """What runs for a path, see `Space.kept`: (layer index, candidate index) in order; also the beginning of one."""
@@ -37,7 +37,7 @@ class PathJudge:
     Args:
         supernet: Its weights may change between calls; a call judges those it finds.
         data: Splits `train` and `validation`.
-        batch_size: Images per batch.
+        batch_size: Images per batch; more than `training.MAX_AT_ONCE` run in parts.
         recalibration_batches: Training batches for the statistics; 0 leaves those that paths share, for comparison.
         limit: At most this many validation images; None for all.
         tell: Called after each batch with the images of this call that are done, those for the statistics included.
@@ -57,8 +57,9 @@ class PathJudge:
         self.device = next(supernet.parameters()).device
         refit = recalibration_batches * batch_size
         self._refits = recalibration_batches > 0
-        self._train = Kept(lambda: full_batches(data.once("train", batch_size, limit=refit)))
-        self._validation = Kept(lambda: data.once("validation", batch_size, limit=limit))
+        part = at_once(batch_size)
+        self._train = Kept(lambda: full_batches(data.once("train", part, limit=refit)))
+        self._validation = Kept(lambda: data.once("validation", part, limit=limit))
 
     def __call__(self, paths: Sequence[Path]) -> list[Judged]:
         """Return what validation says of each path of the space, in their order.

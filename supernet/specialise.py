@@ -32,6 +32,7 @@ from supernet.training import (
     Precision,
     WeightDecay,
     adamw,
+    at_once,
     cosine,
     evaluate,
     precision_context,
@@ -167,12 +168,13 @@ class Training:
         the result the same for any number of ranks.
         """
         self.average.write_back()
-        limit = self.settings.recalibration_batches * self.settings.batch_size
-        recalibrate(self.network, self.data.once("train", self.settings.batch_size, limit=limit), self.device)
+        batch_size = self.settings.batch_size
+        limit = self.settings.recalibration_batches * batch_size
+        recalibrate(self.network, self.data.once("train", at_once(batch_size), limit=limit), self.device)
 
     def evaluate(self, split: str) -> Evaluation:
         """Return what the network says of a split."""
-        return evaluate(self.network, self.data.once(split, self.settings.batch_size), self.device)
+        return evaluate(self.network, self.data.once(split, at_once(self.settings.batch_size)), self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a restart needs."""

@@ -20,6 +20,9 @@ from supernet.plain import Positive
 Batch = tuple[Tensor, Tensor]
 """Images (N, C, H, W) float32 and labels (N,) int64."""
 
+MAX_AT_ONCE = 256
+"""Images that run at once where nothing is trained: every rank runs them all, in fp32, however many share a batch."""
+
 Precision = Literal["auto", "fp32", "bf16"]
 
 # Ranges of what the settings of both kinds of training hold.
@@ -123,6 +126,11 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     images, labels = batch
     moved = images.to(device, memory_format=torch.channels_last, non_blocking=True)
     return moved, labels.to(device, non_blocking=True)
+
+
+def at_once(batch_size: int) -> int:
+    """Return how many images of a global batch run at once where nothing is trained."""
+    return min(batch_size, MAX_AT_ONCE)
 
 
 def full_batches(batches: Iterable[Batch]) -> Iterator[Batch]:

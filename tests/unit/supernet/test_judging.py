@@ -10,7 +10,7 @@ from supernet_tiny import TinyData, all_paths_of, tiny_space, tiny_supernet
 from supernet.errors import RunError
 from supernet.judging import MAX_KEPT_BYTES, Kept, PathJudge, RankedJudge, walk
 from supernet.specialise import specialise
-from supernet.training import evaluate, recalibrate
+from supernet.training import MAX_AT_ONCE, evaluate, recalibrate
 
 SPACE = tiny_space(blocks=2)
 CPU = torch.device("cpu")
@@ -60,6 +60,17 @@ def test_without_refit_the_shared_statistics_judge():
     (found,) = judge([(0, 1, 2)])
     assert (found.top1, found.loss) == (alone.top1, pytest.approx(alone.loss, rel=1e-6))
     assert found != judge_of(supernet)([(0, 1, 2)])[0]
+
+
+def test_a_large_batch_runs_in_parts_over_the_same_images():
+    """Before: the global batch on every rank; memory grew with the number of ranks that share it."""
+    supernet = tiny_supernet(SPACE, seed=7)
+    sizes = (
+        {"batch_size": 2 * MAX_AT_ONCE, "recalibration_batches": 1},
+        {"batch_size": MAX_AT_ONCE, "recalibration_batches": 2},
+    )
+    large, parts = (PathJudge(supernet, TinyData(), limit=2 * MAX_AT_ONCE, **size) for size in sizes)
+    assert large([(0, 1, 2)]) == parts([(0, 1, 2)])
 
 
 def test_verdicts_come_in_the_order_asked_and_depend_on_no_other_path():

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from supernet.errors import RunError
 from supernet.network import build_network
 from supernet.specialise import LOOK_EVERY, Training, TrainSettings, specialise
-from supernet.training import cosine, evaluate, recalibrate, sgd
+from supernet.training import MAX_AT_ONCE, cosine, evaluate, recalibrate, sgd
 
 SPACE = tiny_space()
 SETTINGS = TrainSettings(num_steps=6, batch_size=8, warmup_steps=2)
@@ -194,6 +194,15 @@ def test_final_training_learns_and_finishes_in_eval_mode():
     training.finish()
     assert not training.network.training
     assert 0.4 < training.evaluate("test").top1 <= training.evaluate("test").top5 == 1.0  # of 3 classes
+
+
+def test_a_large_batch_is_finished_and_evaluated_in_parts_of_the_same_images():
+    large = training_of(replace(SETTINGS, batch_size=2 * MAX_AT_ONCE, recalibration_batches=1))
+    parts = training_of(replace(SETTINGS, batch_size=MAX_AT_ONCE, recalibration_batches=2))
+    for training in (large, parts):
+        training.finish()
+    assert same(bits(large.network), bits(parts.network))
+    assert large.evaluate("test") == parts.evaluate("test")
 
 
 @pytest.mark.parametrize(("num_steps", "looked_at"), [(2, 2), (10 * LOOK_EVERY, LOOK_EVERY)])
