@@ -151,6 +151,10 @@ class Derivation:
         """All paths that were judged, the pool's first."""
         return [*self.pool.values(), *self.judged.values()]
 
+    def known_within(self, limit: float) -> list[Judged]:
+        """Return the judged paths that may be picked within a limit."""
+        return [found for found in self.known if self.costs.total(found.path) <= limit and self.usable(found.path)]
+
     def model(self) -> LossModel:
         """Return the additive model of all paths that were judged."""
         return fit_losses(self.known, [len(row) for row in self.costs.candidates])
@@ -168,13 +172,14 @@ Strategy = Callable[[Derivation, float | None, torch.Generator], list[Path]]
 
 
 def judged(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
-    """Draw paths close under the limit and rank them by validation loss.
+    """Draw paths close under the limit and rank all judged ones within it by validation loss.
 
     Not by top-1: on as many images the loss ranks networks better (rank correlation with their final accuracy 0.58
     against 0.53), for it moves with every image and top-1 in steps.
     """
-    paths = question.close(question.probs, limit, question.settings.num_candidates, draws)
-    return [found.path for found in sorted(question.judge(paths), key=lambda found: found.loss)]
+    drawn = question.judge(question.close(question.probs, limit, question.settings.num_candidates, draws))
+    fitting = drawn if limit is None else question.known_within(limit)
+    return [found.path for found in sorted(fitting, key=lambda found: found.loss)]
 
 
 def pooled(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:
@@ -210,11 +215,7 @@ def _pooled(question: Derivation, limit: float | None, draws: torch.Generator, f
         question.judge(_promising(question, limit, part, draws))
     model = question.model()
     best = question.best(model.effects, limit)
-    fitting = [
-        found.path
-        for found in question.known
-        if question.costs.total(found.path) <= limit and question.usable(found.path) and found.path != best
-    ]
+    fitting = [found.path for found in question.known_within(limit) if found.path != best]
     return [best, *sorted(fitting, key=model.loss)]
 
 

@@ -13,6 +13,7 @@ from supernet.derive import (
     Derivation,
     DeriveSettings,
     by_chance,
+    judged,
     pick,
 )
 from supernet.pool import Judged
@@ -92,6 +93,18 @@ def test_the_path_with_the_least_loss_is_taken_whatever_its_top1_and_every_verdi
     best = min(derived.judged, key=lambda found: found.loss)
     assert best.loss == 2.0 - 0.1 * sum(derived.path)
     assert best.top1 < max(found.top1 for found in derived.judged)
+
+
+def test_a_further_attempt_ranks_what_was_judged_before_too():
+    """Before: only what it drew itself, however much better a judged path within the lowered limit was."""
+    loss = lambda path: 2.0 - 0.3 * path[0] - 0.2 * path[1] - 0.1 * path[2]  # noqa: E731
+    asked = question(9.0, lambda path: (0.5, loss(path)), pool=(), settings={"num_candidates": 4})
+    asked.judge(POOL)
+    earlier = {path for path in POOL if COSTS.total(path) <= 7.5}
+    ranked = judged(asked, 7.5, generator("second"))
+    assert ranked == sorted((path for path in asked.judged if COSTS.total(path) <= 7.5), key=loss)
+    drawn = asked.close(PROBS, 7.5, 4, generator("second"))
+    assert set(ranked) == earlier | set(drawn) > set(drawn)
 
 
 def test_the_most_probable_path_is_taken_without_judging():
