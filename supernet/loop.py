@@ -62,9 +62,6 @@ class SearchSettings(WeightSettings):
 
     @pydantic.model_validator(mode="after")
     def _goes_together(self) -> "SearchSettings":
-        order = self.sharing.order
-        if order != "uniform" and self.searches:
-            raise ValueError(f"sharing.order {order!r} is for a warm-up: a search draws paths by probability")
         make_estimator(self.estimator, self.num_samples)  # it knows what it needs
         return self
 
@@ -72,6 +69,24 @@ class SearchSettings(WeightSettings):
     def searches(self) -> bool:
         """Whether alpha is searched: false in a warm-up."""
         return self.arch_every > 0 or not self.train_weights
+
+    def check(self, place: str) -> None:
+        """Refuse a search that could not search or prune, naming the key after `place`.
+
+        Not where settings are read: in a sweep its mode decides about `train_weights`, whatever stands beside it.
+        """
+        if not self.searches:
+            return
+        stride = self.arch_every if self.train_weights else 1
+        if self.sharing.order != "uniform":
+            raise InputError(f"{place}.sharing.order: {self.sharing.order!r} is for a warm-up; remove this key")
+        if stride > self.num_steps:
+            raise InputError(
+                f"{place}.arch_every: {stride}, more than num_steps {self.num_steps}: no architecture step would be "
+                "made; lower it or raise num_steps"
+            )
+        if self.prune and (reason := self.prune.idle(self.num_steps, stride)):
+            raise InputError(f"{place}.prune: {reason}")
 
 
 @dataclass(frozen=True)
@@ -250,6 +265,7 @@ class Search:
         return to_device(next(self._streams[split]), self.device)
 
     def _check_arguments(self) -> None:
+        self.settings.check("search")
         counts = [len(position.candidates) for position in self.supernet.space.positions]
         if not counts:
             raise InputError(f"space {self.supernet.space.name!r} has no position: there is nothing to search")

@@ -30,6 +30,27 @@ class PruneSettings:
     patience: Count = 3
     every: Count = 20
 
+    def idle(self, num_steps: int, stride: int) -> str:
+        """Return why nothing could ever be dropped, empty where something could.
+
+        Args:
+            num_steps: Steps of the search.
+            stride: Steps from one architecture step to the next.
+        """
+        num_checks = num_steps // (stride * self.every)
+        if num_checks < self.patience:
+            return (
+                f"{num_steps // stride} architecture steps are fewer than every {self.every} times patience "
+                f"{self.patience}, so nothing could be dropped; lower one of them, make more steps, or remove this key"
+            )
+        last = (num_checks * stride * self.every - 1) / num_steps
+        if last < self.start:
+            return (
+                f"start {self.start:g} comes after the last check, at {last:.3g} of the search, so nothing could be "
+                "dropped; lower it, or remove this key"
+            )
+        return ""
+
 
 class Pruner:
     """Counts how long each candidate has been improbable, and says which ones to drop.

@@ -85,6 +85,7 @@ def _check_parts(config: RunConfig, place: str) -> None:
             f"{place}.search.arch_every: 0 means that nothing is searched; with mode 'independent', give the number of "
             "weight steps per architecture step"
         )
+    config.search_settings.check(f"{place}.search")
     sizes = {f"{label}.batch_size": getattr(config, label).batch_size for label in ("warmup", "search", "train")}
     sizes["search.arch_batch_size"] = config.search.arch_batch_size or config.search.batch_size
     for label, size in sizes.items():

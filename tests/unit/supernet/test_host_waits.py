@@ -70,7 +70,7 @@ def test_the_steps_of_a_search_read_nothing_of_the_network_between_two_checks():
     space = tiny_space(blocks=2)
     costs = tiny_costs(space)
     budget = ObjectiveSettings(kind="budget", reference=0.6 * costs.maximum)
-    settings = SearchSettings(num_steps=40, batch_size=8, arch_every=100, check_every=20, objective=budget)
+    settings = SearchSettings(num_steps=100, batch_size=8, arch_every=100, check_every=20, objective=budget)
     search = Search(Supernet(space), costs, settings, TinyData(space, torch.float32), seed=0)
     reads = []
     for _ in range(20):

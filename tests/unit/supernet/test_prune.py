@@ -1,12 +1,20 @@
 """Which candidates are dropped: after patience, never the last one, never the budget's last way out."""
 
-import torch
-from supernet_tiny import tiny_costs, tiny_space
+from dataclasses import replace
 
+import pytest
+import torch
+from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
+
+from supernet.errors import InputError
+from supernet.loop import Search, SearchSettings
+from supernet.objective import ObjectiveSettings
 from supernet.prune import Pruner, PruneSettings, spare_cheapest
 from supernet.rng import generator
+from supernet.sharing import SharingSettings
 
-COSTS = tiny_costs(tiny_space(blocks=2))
+SPACE = tiny_space(blocks=2)
+COSTS = tiny_costs(SPACE)
 
 
 def test_candidates_are_dropped_after_patience_and_not_before_the_start():
@@ -20,6 +28,29 @@ def test_candidates_are_dropped_after_patience_and_not_before_the_start():
     assert not pruner.check(low, alive, 0.4).any()
     assert pruner.strikes.tolist() == [[0, 2, 2]]
     assert pruner.check(low, alive, 0.5).tolist() == [[False, True, True]]
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+@pytest.mark.parametrize("start", [0.0, 0.5, 0.8, 1.0])
+def test_what_can_drop_nothing_is_told_from_what_can(stride, start):
+    alive, low = torch.ones(1, 2, dtype=torch.bool), torch.tensor([[0.99, 0.01]], dtype=torch.float64)
+    settings = PruneSettings(start=start, patience=3, every=2)
+    for num_steps in range(1, 60):
+        pruner = Pruner(settings, alive)
+        checks = range(2 * stride - 1, num_steps, 2 * stride)
+        dropped = any(bool(pruner.check(low, alive, step / num_steps).any()) for step in checks)
+        assert dropped == (settings.idle(num_steps, stride) == "")
+
+
+def test_a_search_in_which_nothing_could_happen_is_refused():
+    settings = SearchSettings(num_steps=60, batch_size=8, objective=ObjectiveSettings(reference=COSTS.maximum))
+    for change, message in (
+        ({"arch_every": 61}, r"search\.arch_every: 61, more than num_steps 60"),
+        ({"prune": PruneSettings()}, r"search\.prune: 12 architecture steps are fewer than every 20 times patience 3"),
+        ({"sharing": SharingSettings(order="fair")}, r"search\.sharing\.order: 'fair' is for a warm-up"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Search(tiny_supernet(SPACE), COSTS, replace(settings, **change), TinyData(SPACE), seed=0)
 
 
 def test_the_last_path_always_remains():

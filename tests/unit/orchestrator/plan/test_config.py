@@ -80,6 +80,23 @@ def quickstart(**changes):
         ({"max_concurrent": 0}, "mine.max_concurrent: 0"),
         ({"seed": -1}, "mine.seed: -1"),
         ({"mode": "independent", "search": {"num_steps": 9, "arch_every": 0}}, "mine.search.arch_every: 0 means that"),
+        (
+            {"mode": "shared", "search": {"num_steps": 9, "arch_every": 0, "sharing": {"order": "fair"}}},
+            "mine.search.sharing",
+        ),
+        (
+            {"mode": "independent", "search": {"num_steps": 4}},
+            "mine.search.arch_every: 5, more than num_steps 4: no architecture step would be made; lower it or raise",
+        ),
+        (
+            {"mode": "shared", "search": {"num_steps": 59, "prune": {}}},
+            "mine.search.prune: 59 architecture steps are fewer than every 20",
+        ),
+        ({"mode": "independent", "search": {"num_steps": 60, "prune": {}}}, "mine.search.prune: 12 architecture steps"),
+        (
+            {"mode": "shared", "search": {"num_steps": 60, "prune": {"start": 1.0}}},
+            "mine.search.prune: start 1 comes after the last check, at 0.983 of the search",
+        ),
         *[
             ({"warmup": {"num_steps": 9, key: value}}, f"mine.warmup.{told}; a warm-up trains weights and nothing else")
             for key, value, told in [
@@ -188,6 +205,12 @@ def test_a_pool_is_filled_where_trials_derive_or_are_placed_by_it(mode, sweep, k
     run = check_run(quickstart(mode=mode, sweep=sweep, search=search, derive={"strategy": strategy}), "x")
     assert run.fills_pool == fills
     assert run.weighted == (kind != "budget")
+
+
+def test_frozen_weights_need_no_more_steps_than_the_search_itself():
+    """Their every step is an architecture step, whatever `arch_every` is."""
+    for search in ({"num_steps": 4}, {"num_steps": 60, "prune": {}}):
+        assert check_run(quickstart(mode="shared", search=search), "x").search_settings.searches
 
 
 def test_mode_decides_whether_trials_train_weights():
