@@ -278,10 +278,10 @@ class Search:
         for size in (settings.batch_size, settings.arch_batch_size or settings.batch_size):
             if size < num_ranks:
                 raise InputError(f"batch size {size}: fewer images than ranks, {num_ranks}")
-        shares = settings.sharing.num_shares
-        if settings.batch_size < num_ranks * shares:
+        if settings.batch_size < (least := num_ranks * settings.sharing.num_shares):
             raise InputError(
-                f"batch size {settings.batch_size}: fewer images than {shares} paths on each of {num_ranks} ranks"
+                f"batch_size {settings.batch_size}: fewer images than all paths on {num_ranks} ranks; give at least "
+                f"{least}, or fewer paths in sharing"
             )
 
     def state_dict(self) -> dict[str, Any]:

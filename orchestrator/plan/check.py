@@ -91,6 +91,13 @@ def _check_parts(config: RunConfig, place: str) -> None:
     for label, size in sizes.items():
         if size < config.workers.max:
             raise InputError(f"{place}.{label}: {size} images are too few for {config.workers.max} workers")
+    for label, settings in (("warmup", config.warmup), ("search", config.search_settings)):
+        num_paths = settings.sharing.num_shares if settings.train_weights else 1
+        if settings.batch_size < (least := num_paths * config.workers.max):
+            raise InputError(
+                f"{place}.{label}.batch_size: {settings.batch_size} images are too few for {num_paths} paths on each "
+                f"of {config.workers.max} workers; give at least {least}, or fewer paths in {label}.sharing"
+            )
 
 
 def _refuse_unused(asked: SearchSettings, plain: SearchSettings, unused: Iterable[str], place: str, why: str) -> None:

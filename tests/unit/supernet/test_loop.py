@@ -301,3 +301,12 @@ def test_a_batch_smaller_than_the_ranks_is_refused():
 
     with pytest.raises(InputError, match="fewer images than ranks, 100"):
         Search(tiny_supernet(SPACE), COSTS, SETTINGS, TinyData(), seed=0, sync=Many())
+
+
+def test_a_batch_smaller_than_the_paths_of_all_ranks_is_refused_where_weights_are_trained():
+    class Two:
+        rank, num_ranks = 0, 2
+
+    settings = replace(SETTINGS, batch_size=9, sharing=SharingSettings(num_paths=5))
+    with pytest.raises(InputError, match="fewer images than all paths on 2 ranks; give at least 10"):
+        Search(tiny_supernet(SPACE), COSTS, settings, TinyData(), seed=0, sync=Two())

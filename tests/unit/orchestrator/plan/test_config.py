@@ -122,6 +122,17 @@ def quickstart(**changes):
                 ("arch_every", 2, "arch_every: 2"),
             ]
         ],
+        (
+            {
+                "workers": 2,
+                "warmup": {"num_steps": 9, "batch_size": 23, "sharing": {"num_paths": 10, "sandwich": True}},
+            },
+            "mine.warmup.batch_size: 23 images are too few for 12 paths on each of 2 workers; give at least 24",
+        ),
+        (
+            {"mode": "independent", "search": {"num_steps": 9, "batch_size": 8, "sharing": {"num_paths": 12}}},
+            "mine.search.batch_size: 8 images are too few for 12 paths on each of 1 workers",
+        ),
         ({"warmup": {"num_steps": 0}}, "mine.warmup: num_steps 0 takes an earlier sweep's supernet as"),
         ({"search": {"num_steps": 9, "train_weights": False}}, "mine.search.train_weights: 'mode' decides"),
         (
