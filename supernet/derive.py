@@ -133,6 +133,10 @@ class Derivation:
         """Return whether none of a path's candidates was dropped, and it keeps the limits."""
         return all(self.probs[i, j] > 0 for i, j in enumerate(path)) and self.limits.keep(path)
 
+    def fits(self, path: Path, limit: float) -> bool:
+        """Return whether a path may be picked within a limit."""
+        return self.costs.total(path) <= limit and self.usable(path)
+
     def best(self, effects: Tensor, limit: float) -> Path:
         """Return the path of the least sum of effects on the loss within a limit; dropped candidates are not used."""
         return best_within(-effects.masked_fill(self.probs <= 0, torch.inf), self.costs, limit, self.limits)
@@ -153,7 +157,7 @@ class Derivation:
 
     def known_within(self, limit: float) -> list[Judged]:
         """Return the judged paths that may be picked within a limit."""
-        return [found for found in self.known if self.costs.total(found.path) <= limit and self.usable(found.path)]
+        return [found for found in self.known if self.fits(found.path, limit)]
 
     def model(self) -> LossModel:
         """Return the additive model of all paths that were judged."""
@@ -232,25 +236,28 @@ def _promising(question: Derivation, limit: float, count: int, draws: torch.Gene
     return found
 
 
-def by_chance(question: Derivation, count: int, draws: torch.Generator) -> list[Judged]:
+def by_chance(question: Derivation, derived: Path, count: int, draws: torch.Generator) -> list[Judged]:
     """Return what validation says of random paths close under the budget: what a search has to beat.
 
-    Those of the pool where it has any, which costs nothing; none where there is no budget.
+    Those of the pool come first, which cost nothing; as many as are missing are judged.
+
+    Args:
+        question: That was answered; without a budget there is no chance.
+        derived: The answer, which is left out.
+        count: How many; fewer where hardly as many are close under the budget.
+        draws: Source of those that are judged.
     """
-    costs, budget = question.costs, question.budget
+    budget = question.budget
     if budget is None:
         return []
     low = (1 - question.settings.slack) * budget
-    there = [
-        found
-        for found in question.pool.values()
-        if low <= costs.total(found.path) <= budget and question.limits.keep(found.path)
-    ]
-    if there:
-        return there[:count]
+    close = [found for found in question.pool.values() if question.costs.total(found.path) >= low]
+    there = [found for found in close if question.fits(found.path, budget) and found.path != derived][:count]
+    known = {derived, *(found.path for found in there)}
     even = (question.probs > 0).double()
     even /= even.sum(1, keepdim=True)
-    return question.judge(question.close(even, budget, count, draws))
+    drawn = question.close(even, budget, count + len(known), draws) if len(there) < count else []
+    return there + question.judge([path for path in drawn if path not in known][: count - len(there)])
 
 
 def most_probable_only(question: Derivation, limit: float | None, draws: torch.Generator) -> list[Path]:

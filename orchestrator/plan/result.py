@@ -77,7 +77,8 @@ class TrialResult:
         num_validation_images: Images of the validation split.
         shared_loss: Loss of the network's path on shared weights, on validation images, before it was trained alone:
             what trust in the supernet is judged by (`orchestrator.report.trust`).
-        random_loss: Least such loss of random paths close under the budget, as many as were judged to find the network.
+        random_loss: Least such loss of random paths close under the budget, as many as were judged to find the network,
+            as far as there are.
         num_random: How many these are.
         trained_top1: As `top1`, of the trained network in fp32, that the file is made of and held against.
         torch_top1: As `top1`, of the torch export that is registered beside the delivered file, or is it.

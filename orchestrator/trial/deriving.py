@@ -98,7 +98,8 @@ def _pick(
         question.budget = within_reach(question)
     derived = pick(question)
     probs = search.alpha.probs().detach()
-    chance = by_chance(question, max(1, len(derived.judged)), generator(run.seed, "chance", trial.key))
+    draws = generator(run.seed, "chance", trial.key)
+    chance = by_chance(question, derived.path, max(1, len(derived.judged)), draws)
     findings = Findings(
         entropy=mean_entropy(probs),
         start_entropy=search.start_entropy,

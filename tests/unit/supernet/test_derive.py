@@ -23,6 +23,7 @@ from supernet.rng import generator
 COSTS = CostTable("made-up", "ms", 1.0, ((1.0, 2.0, 4.0), (1.0, 2.0, 4.0), (1.0, 2.0, 4.0)))
 PROBS = torch.tensor([[0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [0.3, 0.4, 0.3]], dtype=torch.float64)
 
+PATHS = [tuple(path) for path in torch.cartesian_prod(*[torch.arange(3)] * 3).tolist()]
 POOL = [(0, 0, 0), (1, 0, 2), (2, 1, 0), (0, 2, 1), (1, 1, 1), (2, 2, 2), (0, 1, 2), (1, 2, 0)]
 
 
@@ -60,9 +61,8 @@ def test_no_strategy_takes_a_candidate_that_was_dropped(strategy):
 def test_a_pool_finds_the_best_path_within_the_budget_whatever_is_probable():
     effects = ((0.3, 0.0, 0.2), (0.0, 0.1, 0.4), (0.5, 0.3, 0.0))
     loss = lambda path: sum(row[j] for row, j in zip(effects, path, strict=True))  # noqa: E731
-    paths = [tuple(p) for p in torch.cartesian_prod(*[torch.arange(3)] * 3).tolist()]
     for budget in (4.0, 5.0, 6.0, 7.0, 9.0):
-        best = min((path for path in paths if COSTS.total(path) <= budget), key=loss)
+        best = min((path for path in PATHS if COSTS.total(path) <= budget), key=loss)
         derived = pick(question(budget, lambda path: (0.5, loss(path)), settings={"strategy": "pool"}))
         assert derived.path == best
 
@@ -122,19 +122,34 @@ def test_a_device_that_is_slower_than_its_table_gets_a_smaller_network_that_keep
     assert all(1.3 * COSTS.total(path) > 9.0 for path in derived.measured if path != derived.path)
 
 
-def test_what_chance_gives_is_the_pools_where_it_has_paths_close_to_the_budget_and_judged_otherwise():
+def test_chance_gets_as_many_paths_as_are_asked_for_the_pools_first():
+    """Before: those of the pool alone where it had any, however few."""
     asked = question(9.0)
     close = [path for path in POOL if 0.7 * 9.0 <= COSTS.total(path) <= 9.0]
-    assert [found.path for found in by_chance(asked, 50, generator(0))] == close
-    assert len(close) > 1
-    assert len(by_chance(asked, 1, generator(0))) == 1
+    assert [found.path for found in by_chance(asked, (0, 0, 0), 2, generator(0))] == close[:2]
     assert not asked.judged
+    count = len(close) + 3
+    found = [one.path for one in by_chance(asked, (0, 0, 0), count, generator(0))]
+    assert len(set(found)) == count
+    assert found == [*close, *asked.judged]
     alone = question(9.0, pool=())
-    found = by_chance(alone, 4, generator(0))
+    found = by_chance(alone, (0, 0, 0), 4, generator(0))
     assert {one.path: one for one in found} == alone.judged
-    assert all(0.7 * 9.0 <= COSTS.total(one.path) <= 9.0 for one in found)
     assert len(found) == 4
-    assert by_chance(question(None), 4, generator(0)) == []
+    for drawn in (asked, alone):
+        assert all(0.7 * 9.0 <= COSTS.total(path) <= 9.0 for path in drawn.judged)
+    assert by_chance(question(None), (0, 0, 0), 4, generator(0)) == []
+
+
+def test_neither_the_derived_path_nor_one_through_a_dropped_candidate_is_chance():
+    asked = question(9.0)
+    derived = next(path for path in POOL if 0.7 * 9.0 <= COSTS.total(path) <= 9.0)
+    asked.probs = PROBS.clone()
+    asked.probs[0, 2] = 0.0
+    close = {path for path in PATHS if 0.7 * 9.0 <= COSTS.total(path) <= 9.0}
+    assert any(path[0] == 2 for path in close & set(POOL))
+    found = {one.path for one in by_chance(asked, derived, 50, generator(0))}
+    assert found == {path for path in close if path[0] != 2} - {derived}
 
 
 def test_where_nothing_keeps_the_budget_the_cheapest_measured_path_is_returned():

@@ -85,7 +85,7 @@ def test_every_strategy_keeps_them_and_so_does_chance(strategy, budget) -> None:
     found = pick(question)
     assert LIMITS.keep(found.path)
     assert budget is None or COSTS.total(found.path) <= budget
-    assert all(LIMITS.keep(chance.path) for chance in by_chance(question, 4, generator("chance")))
+    assert all(LIMITS.keep(chance.path) for chance in by_chance(question, found.path, 4, generator("chance")))
 
 
 def test_a_term_is_the_augmented_lagrangian_of_its_limit() -> None:
