@@ -18,6 +18,7 @@ from supernet.limits import NO_LIMITS, Limit, Limits
 from supernet.plain import STRICT, Positive
 from supernet.proposals import best_within
 from supernet.prune import spare_cheapest
+from supernet.space import Path
 
 UNUSED_BUDGET = 0.8
 """Below this share of a budget, networks that cost more would be welcome."""
@@ -96,7 +97,7 @@ class Objective:
         self.multiplier = settings.weight
         self.limits, self.terms = limits, [LimitTerm(limit, settings) for limit in limits.sums]
         if limits != NO_LIMITS:
-            self.require_path(torch.zeros_like(costs.matrix))
+            self.best_path(torch.zeros_like(costs.matrix))
 
     def __call__(self, cross_entropy: Tensor, expected_cost: Tensor) -> Tensor:
         """Return the value to minimise, differentiable in both."""
@@ -118,18 +119,24 @@ class Objective:
         """Move what is not learnt by gradient of the cost term."""
 
     def spared(self, doomed: Tensor, alive: Tensor) -> Tensor:
-        """Return which of the candidates about to be dropped may go; none while that leaves no path in all limits."""
+        """Return which of the candidates about to be dropped may go: a path in all limits is left.
+
+        Of all such paths, it is one with the fewest candidates about to be dropped; those are spared.
+        """
         doomed = self.spare(doomed, alive)
         if self.terms and bool(doomed.any()):
-            try:
-                self.require_path(torch.zeros_like(self.costs.matrix).masked_fill(~alive | doomed, -math.inf))
-            except InputError:
-                return torch.zeros_like(doomed)
+            scores = torch.zeros_like(self.costs.matrix).masked_fill(doomed, -1.0).masked_fill(~alive, -math.inf)
+            doomed = doomed.clone()
+            doomed[torch.arange(len(doomed)), torch.tensor(self.best_path(scores))] = False
         return doomed
 
-    def require_path(self, scores: Tensor) -> None:
-        """Raise `InputError` if no path of candidates in use keeps the limits and the budget, if that is one."""
-        best_within(scores, self.costs, self.reference if self.limited else math.inf, self.limits)
+    def best_path(self, scores: Tensor) -> Path:
+        """Return the path with the largest sum of scores that keeps the limits, and the budget if that is one.
+
+        Raises:
+            InputError: If no path of candidates in use does.
+        """
+        return best_within(scores, self.costs, self.reference if self.limited else math.inf, self.limits)
 
     def spare(self, doomed: Tensor, alive: Tensor) -> Tensor:
         """Return which of the candidates about to be dropped may go, see `prune`."""

@@ -10,7 +10,6 @@ from supernet_tiny import TinyData, all_paths_of, tiny_costs, tiny_space, tiny_s
 from supernet.cost import CostTable, macs_table, params_table
 from supernet.derive import STRATEGIES, Derivation, DeriveSettings, by_chance, pick
 from supernet.errors import InputError
-from supernet.knapsack import best_within_all
 from supernet.limits import NO_LIMITS, Limit, Limits
 from supernet.loop import Search, SearchSettings
 from supernet.objective import LimitTerm, ObjectiveSettings, make_objective
@@ -167,17 +166,37 @@ def test_a_resumed_search_ends_bit_for_bit(cut) -> None:
     assert [t.multiplier for t in second.objective.terms] == [t.multiplier for t in whole.objective.terms]
 
 
-def test_pruning_leaves_a_path_in_all_limits() -> None:
-    tight = Limits((Limit(PARAMS, PARAMS.minimum), Limit(MACS, MACS.maximum)))
-    settings = settings_of(40)
-    pruned = SearchSettings(
-        num_steps=40, batch_size=8, arch_every=1, arch_learning_rate=0.5, objective=settings.objective,
-        prune=PruneSettings(threshold=0.9, start=0.0, patience=1, every=1),
-    )  # fmt: skip
-    search = search_of(pruned, tight)
-    alpha_of(search)
-    scores = torch.zeros(3, 3, dtype=torch.float64).masked_fill(~search.alpha.alive, -torch.inf)
-    assert best_within_all(scores, [(limit.costs, limit.most) for limit in tight.sums])
+@pytest.mark.parametrize("kind", ["add_linear", "budget"])
+def test_pruning_spares_the_fewest_candidates_that_leave_a_path_in_all_limits(kind) -> None:
+    partly = 0
+    for seed in range(60):
+        share = 0.05 + 0.1 * (seed % 5)
+        limits = Limits((limit_at(PARAMS, share), limit_at(MACS, share + 0.1)))
+        objective = make_objective(ObjectiveSettings(kind, reference=0.8 * COSTS.maximum), COSTS, limits)
+        alive = torch.ones(3, 3, dtype=torch.bool)
+        doomed = torch.rand(3, 3, generator=generator("doomed", seed)) < 0.6
+        doomed[torch.arange(3), torch.randint(3, (3,), generator=generator("best", seed))] = False
+        going = objective.spared(doomed, alive)
+        wanted = objective.spare(doomed, alive)
+        most = objective.reference if objective.limited else math.inf
+        kept = [path for path in PATHS if limits.keep(path) and COSTS.total(path) <= most]
+        spared = wanted & ~going
+        assert (going <= wanted).all()
+        assert any(not any(going[i, j] for i, j in enumerate(path)) for path in kept)
+        assert int(spared.sum()) == min(sum(int(wanted[i, j]) for i, j in enumerate(path)) for path in kept)
+        partly += bool(spared.any() and going.any())
+    assert partly > 5, "one that is needed does not keep the others"
+
+
+def test_a_search_drops_what_is_improbable_but_for_what_its_limits_need() -> None:
+    prune = PruneSettings(threshold=0.9, start=0.0, patience=1, every=1)
+    search = search_of(replace(settings_of(40), prune=prune), Limits((Limit(PARAMS, PARAMS.minimum),)))
+    needed, likely = PARAMS.matrix.argmin(1), PARAMS.matrix.argmax(1)
+    with torch.no_grad():
+        search.alpha.logits.zero_().scatter_(1, needed[:, None], -3.0).scatter_(1, likely[:, None], 3.0)
+    search.step()
+    wanted = torch.zeros(3, 3, dtype=torch.bool).scatter_(1, needed[:, None], True).scatter_(1, likely[:, None], True)
+    assert torch.equal(search.alpha.alive, wanted)
 
 
 def test_limits_that_contradict_each_other_are_refused() -> None:
