@@ -47,9 +47,10 @@ class DeriveSettings:
             expects the least loss within the budget; `pool` has the model say where to look, whatever is probable;
             `judged` draws paths by probability close under the budget and takes the one with the least validation
             loss; `most-probable` takes the most probable path within the budget and judges none.
-        num_candidates: Paths that are judged for a budget.
+        num_candidates: Paths that are judged for a budget, in each attempt to find one that is measured within it.
         pool_size: Paths of all sizes that are judged once for all budgets (`pool`); for strategies with a pool.
-        slack: Judged paths cost between (1 - slack) and 1 times the budget.
+        slack: Paths that are drawn by probability cost between (1 - slack) and 1 times the budget; those that a model
+            of losses asks for (`pool`, half of `judged-pool`) may cost less.
         recalibration_batches: Training batches for batch-norm statistics before a path is judged.
         max_validation_images: At most this many images judge a path. More tell little: what one path's loss misses is
             mostly what sharing does to it, not noise.
@@ -213,7 +214,7 @@ def _pooled(question: Derivation, limit: float | None, draws: torch.Generator, f
     if limit is None:  # the objective weighed loss against cost: only the probabilities know how
         return judged(question, limit, draws)
     question.judge(first)
-    wanted = max(1, question.settings.num_candidates - len(first))
+    wanted = question.settings.num_candidates - len(first)
     for number in range(NUM_ROUNDS):
         part = wanted * (number + 1) // NUM_ROUNDS - wanted * number // NUM_ROUNDS
         question.judge(_promising(question, limit, part, draws))

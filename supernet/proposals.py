@@ -17,7 +17,8 @@ from supernet.knapsack import best_within_all, bound_within_all
 from supernet.limits import NO_LIMITS, Limits
 from supernet.space import Path
 
-NUM_PROPOSALS = 4096
+NUM_PROPOSALS, PROPOSED_FOR = 4096, 100
+"""Paths that are proposed at once, and how many wanted ones that is for: for twice as many, twice if need be."""
 
 
 def most_probable(probs: Tensor) -> Path:
@@ -178,8 +179,9 @@ def candidates_within(
 
     Of the paths drawn, the most probable ones are returned. The most probable path within the budget is among
     them where it uses the budget too; the most probable path of all may lie far below. Where nothing is drawn
-    within the slack, it is doubled until something is. Limits on sums may leave few draws close under the budget:
-    if there are fewer than are wanted, paths close under the dearest of them are drawn besides.
+    within the slack, it is doubled as long as it stays below 1; where that does not help, the most probable path within
+    the budget is returned alone. Limits on sums may leave few draws close under the budget: if there are fewer than are
+    wanted, paths close under the dearest of them are drawn besides.
 
     Args:
         probs: Shape (num_positions, max_candidates).
@@ -202,10 +204,13 @@ def candidates_within(
     reach = min(budget, most_cost(costs, limits, probs > 0))
 
     def close(reach: float, slack: float) -> list[Path]:
-        low = (1 - slack) * reach
-        near = draw_close(probs, costs, low, reach, NUM_PROPOSALS, generator)
-        drawn = [path for path in near if limits.keep(path)]
-        return drawn + ([first] if costs.total(first) >= low else [])
+        low, drawn = (1 - slack) * reach, dict[Path, None]()
+        for _ in range(math.ceil(count / PROPOSED_FOR)):
+            near = draw_close(probs, costs, low, reach, NUM_PROPOSALS, generator)
+            drawn |= dict.fromkeys(path for path in near if limits.keep(path))
+            if len(drawn) >= count:
+                break
+        return [*drawn, *([first] if costs.total(first) >= low else [])]
 
     drawn, wider = close(reach, slack), 2 * slack
     while not drawn and wider < 1:

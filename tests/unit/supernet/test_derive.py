@@ -95,6 +95,15 @@ def test_the_path_with_the_least_loss_is_taken_whatever_its_top1_and_every_verdi
     assert best.top1 < max(found.top1 for found in derived.judged)
 
 
+@pytest.mark.parametrize("strategy", ["judged", "pool", "judged-pool"])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_as_many_paths_are_judged_as_are_asked_for(strategy, count):
+    """Before: two where `judged-pool` was asked for one."""
+    far = [Judged((0, 0, 0), 0.5, 2.0), Judged((2, 2, 2), 0.5, 1.4)]
+    derived = pick(question(9.0, settings={"strategy": strategy, "num_candidates": count}, pool=far))
+    assert len(derived.judged) == count
+
+
 def test_a_further_attempt_ranks_what_was_judged_before_too():
     """Before: only what it drew itself, however much better a judged path within the lowered limit was."""
     loss = lambda path: 2.0 - 0.3 * path[0] - 0.2 * path[1] - 0.1 * path[2]  # noqa: E731

@@ -14,6 +14,7 @@ from supernet.gates import ArchitectureParameters
 from supernet.limits import NO_LIMITS, Limit, Limits
 from supernet.presets import load_space
 from supernet.proposals import (
+    PROPOSED_FOR,
     best_front,
     candidates_within,
     draw_close,
@@ -144,6 +145,19 @@ def test_where_no_path_is_close_the_closest_window_is_taken():
     assert candidates_within(probs, costs, 2.0, 8, generator("steps")) == [(0, 0)]
     with pytest.raises(InputError, match=r"budget 1\.5 ms"):
         candidates_within(probs, costs, 1.5, 8, generator("steps"))
+
+
+def test_as_many_paths_are_drawn_as_are_wanted_where_there_are_so_many():
+    """Before: out of 4096 proposals whatever was wanted, and of a sharp distribution most of them are alike."""
+    space = load_space("proxyless-imagenet")
+    costs = macs_table(space)
+    probs = ArchitectureParameters(space, generator("sharp"), std=4.0).probs().detach()
+    budget = costs.minimum + 0.5 * (costs.maximum - costs.minimum)
+    paths = candidates_within(probs, costs, budget, 3000, generator("many"))
+    assert len(set(paths)) == len(paths) == 3000
+    assert candidates_within(probs, costs, budget, PROPOSED_FOR, generator("many"))[:8] == candidates_within(
+        probs, costs, budget, 8, generator("many")
+    )
 
 
 def test_the_most_probable_path_is_judged_where_it_uses_the_budget():
