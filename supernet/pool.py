@@ -93,8 +93,12 @@ def pool_paths(space: Space, count: int, seed: int, alive: Tensor | None = None)
         moved = drops_last(space, path)
         return moved if all(row[choice] for row, choice in zip(usable, moved, strict=True)) else path
 
-    drawn = dict.fromkeys(standing_for(sample_path(tasteful(even, macs, draws), draws)) for _ in range(4 * count))
-    return list(drawn)[:count]
+    drawn: dict[Path, None] = {}
+    for _ in range(4 * count):
+        drawn[standing_for(sample_path(tasteful(even, macs, draws), draws))] = None
+        if len(drawn) == count:
+            break
+    return list(drawn)
 
 
 def drops_last(space: Space, path: Path) -> Path:

@@ -50,8 +50,9 @@ def fill_pool(job: Job, supernet: Supernet, data: ImageData, place: Place) -> No
         judge.serve()
         return
     known = list(read_pool(job.store)) if is_intact(job.store, POOL_FILE) else []
-    while new := _missing(job, known)[:PART]:
-        known += judge(new)
+    left = _missing(job, known)
+    for first in range(0, len(left), PART):
+        known += judge(left[first : first + PART])
         _write(job.store, known)
     judge.stop()
 

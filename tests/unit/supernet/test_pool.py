@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from supernet.cost import count_cost
+from supernet.gates import sample_path
 from supernet.pool import Judged, drops_last, fit_losses, pool_paths
 from supernet.presets import load_space
 from supernet.rng import generator
@@ -125,6 +126,13 @@ def test_what_poor_paths_say_of_a_choice_counts_more_than_what_good_ones_do():
     ]
     effects = fit_losses(pool, COUNTS).effects[3]
     assert 0.2 < effects[0] - effects[1] < 0.3, "0.15 is the mean, 0.3 what the poor ones say"
+
+
+def test_no_more_paths_are_drawn_than_are_wanted(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("supernet.pool.sample_path", lambda probs, draws: drawn.append(1) or sample_path(probs, draws))
+    assert len(pool_paths(load_space("proxyless-imagenet"), 20, seed=0)) == 20
+    assert len(drawn) < 30
 
 
 def test_a_single_path_says_only_its_own_loss():

@@ -84,6 +84,16 @@ def test_a_pool_that_was_cut_goes_on_and_ends_the_same(folder, monkeypatch):
     assert read_pool(cut.store) == read_pool(job.store)
 
 
+def test_the_paths_of_a_pool_are_drawn_once(folder, monkeypatch):
+    """Before: once for each part that is written, so that a pool of 100,000 was drawn 2,000 times."""
+    drawn = []
+    monkeypatch.setattr(pooling, "PART", 2)
+    monkeypatch.setattr(pooling, "pool_paths", lambda *asked: drawn.append(1) or pool_paths(*asked))
+    job, supernet, data, place, _ = scene(folder, "once")
+    fill_pool(job, supernet, data, place)
+    assert (len(read_pool(job.store)), len(drawn)) == (7, 1)
+
+
 def test_a_damaged_pool_is_named_to_a_trial_and_made_again_by_the_warm_up(folder):
     job, supernet, data, place, _ = scene(folder, "damaged")
     fill_pool(job, supernet, data, place)
