@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 from orchestrator.data.pixels import MAX_MIB
 from supernet.errors import InputError, RunError, nearest
 
-SPLIT_WORDS = {"train": "train", "training": "train", "test": "test"} | dict.fromkeys(
-    ("validation", "valid", "val"), "validation"
-)
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "eval"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 
 RECORD = struct.Struct("<qiqqq")
 """Where the path begins, its length, and the numbers of a `Row`."""
@@ -167,13 +169,18 @@ def make_source(
     """Return a `Source`; of two held-out splits, a single one is the test.
 
     Raises:
-        InputError: If there is nothing to train on, or a label has no name.
+        InputError: If there is nothing to train on, there are fewer than two classes, or a label has no name.
     """
     parts = {split: rows for split, rows in parts.items() if len(rows)}
     if "train" not in parts:
         raise InputError(f"{name}: no images of a train split; found {', '.join(parts) or 'none'}")
     if "test" not in parts and "validation" in parts:
         parts["test"] = parts.pop("validation")
+    if len(class_names) < 2:
+        raise InputError(
+            f"{name}: a single class ({', '.join(class_names)}), which every network would get right; two or more are "
+            "wanted: check the labels, or where the folders of the classes lie"
+        )
     for rows in parts.values():
         if rows.least < 0 or rows.most >= len(class_names):
             row = next(row for row in rows if not 0 <= row.label < len(class_names))

@@ -171,7 +171,7 @@ def test_bad_sources_are_refused_with_place_and_remedy(tmp_path: Path) -> None:
 
     refused(str(tmp_path / "absent"), "no such folder; a data source is 'digits'")
     (tmp_path / "empty").mkdir()
-    refused(str(tmp_path / "empty"), r"no class folders; images are expected as .*/<class>/\*\.png")
+    refused(str(tmp_path / "empty"), r"no class folders to train on; images are expected as .*/<class>/\*\.png")
     (tmp_path / "empty" / "cat").mkdir()
     refused(str(tmp_path / "empty"), r"cat: no images \(\.png, ")
     refused(str(image_folder(tmp_path / "few", each=2)), "class 'class0': 2 images are too few")

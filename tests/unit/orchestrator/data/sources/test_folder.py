@@ -11,6 +11,7 @@ from PIL import Image
 
 from orchestrator.data.build import build
 from orchestrator.data.pixels import MAX_MIB
+from orchestrator.data.sources.registry import open_source
 from supernet.errors import InputError
 
 
@@ -111,3 +112,67 @@ def test_links_to_folders_are_followed_and_count_as_what_they_lead_to(tmp_path: 
     Image.new("RGB", (6, 5)).save(tmp_path / "all" / "c0" / "more" / "new.png")
     with pytest.raises(InputError, match="built from other images"):
         build(str(tmp_path / "some"), tmp_path / "d")
+
+
+def laid_out(root: Path, *files: str) -> str:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 5)).save(root / file)
+    return str(root)
+
+
+@pytest.mark.parametrize(
+    ("train", "others"),
+    [
+        ("training", {"testing": "test"}),
+        ("Train", {"Test": "test"}),
+        ("TRAIN", {"Val": "validation", "Test": "test"}),
+        ("train", {"eval": "validation", "testing": "test"}),
+        ("train", {"Valid": "test"}),  # of two held-out splits, a single one is the test
+    ],
+)
+def test_folders_of_splits_go_by_every_usual_name(tmp_path: Path, train: str, others: dict[str, str]) -> None:
+    folders = {train: "train"} | others
+    source = open_source(
+        laid_out(tmp_path, *(f"{f}/{c}/{i}.png" for f in folders for c in ("cat", "dog") for i in "12"))
+    )
+    assert source.class_names == ("cat", "dog")
+    assert {split: len(rows) for split, rows in source.parts.items()} == dict.fromkeys(folders.values(), 4)
+
+
+def test_a_class_may_be_called_as_a_split_and_hold_its_images_in_a_folder(tmp_path: Path) -> None:
+    source = open_source(laid_out(tmp_path / "a", "bus/1.png", "train/1.png", "val/1.png"))
+    assert source.class_names == ("bus", "train", "val")
+    source = open_source(laid_out(tmp_path / "b", "cat/images/1.png", "dog/images/1.png"))
+    assert source.class_names == ("cat", "dog")
+    source = open_source(laid_out(tmp_path / "c", "cat/1.png", "dog/small/1.png", "dog/large/1.png"))
+    assert (source.class_names, len(source.parts["train"])) == (("cat", "dog"), 3)
+    laid_out(tmp_path / "d", "train/cat/1.png", "train/dog/1.png", "test/1.png", "__MACOSX/cat/._1.png")
+    assert list(open_source(str(tmp_path / "d")).parts) == ["train"], "a split without labels is left out"
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ("images/cat/1.png", "images/dog/1.png"),
+            r"/images: not a class by the look of it: .* \(cat, dog\); name the",
+        ),
+        (("a/cat/1.png", "a/dog/1.png", "b/cat/2.png"), r"/a: not a class .* such as /.*/a, or put the images of each"),
+        (("all/train/cat/1.png", "all/test/cat/2.png"), r"/all: not a class .* \(test, train\); name the folder"),
+        (("cat/1.png",), r"a single class \(cat\), .*two or more are wanted"),
+        (
+            ("train/cat/1.png", "train/dog/1.png", "dev/cat/2.png"),
+            r"/dev: holds images, and is no split: .* train, .*\. train beside it is one",
+        ),
+        (
+            ("train/cat/1.png", "train/dog/1.png", "val/cat/2.png", "eval/cat/3.png"),
+            r"/val: the validation .* as eval is",
+        ),
+        (("train/cat/1.png", "train/dog/1.png", "train/2.png"), r"/train: images beside folders, .* one folder per cl"),
+        (("val/cat/1.png", "test/cat/2.png"), r"no class folders to train on"),
+    ],
+)
+def test_folders_that_cannot_be_meant_so_are_refused(tmp_path: Path, files: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        open_source(laid_out(tmp_path, *files))

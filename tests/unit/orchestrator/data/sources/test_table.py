@@ -45,7 +45,9 @@ def test_refusals_name_the_line(tmp_path: Path, text: str, message: str) -> None
 
 
 def test_a_missing_image_is_listed(tmp_path: Path) -> None:
-    source = write(tmp_path, "path,label\n" + "".join(f"{i}.png,0\n" for i in range(10)) + "gone.png,0\n", count=10)
+    source = write(
+        tmp_path, "path,label\n" + "".join(f"{i}.png,{i % 2}\n" for i in range(10)) + "gone.png,0\n", count=10
+    )
     with pytest.raises(InputError, match=r"1 corrupt images, 0 are allowed[^\n]*\n.*gone\.png: cannot be read"):
         build(source, tmp_path / "out" / "d")
 
