@@ -34,6 +34,7 @@ def register(
     from dataclasses import replace
     from functools import partial
 
+    from latency.measuring.machine import versions
     from latency.measuring.measure import measure_file
     from latency.target import load_target
     from orchestrator.given import Given, judge_and_measure, registry_for, require_free
@@ -53,7 +54,7 @@ def register(
         measure = partial(measure_file, seconds=seconds, progress=progress)
         result, files = judge_and_measure(given, Path(folder), sweep=name, trial=key, measure=measure)
         opened.open_sweep(name, config, running=False)
-        result = replace(result, model_uri=opened.register(result, files))
+        result = replace(result, model_uri=opened.register(result, files, versions(the_target.traits.needs)))
         opened.set_aliases(name)
     if json:
         print_json(told(result))

@@ -42,6 +42,16 @@ def require_same(job: Job, target: str, fingerprint: Mapping[str, Any]) -> None:
     folder.write(name, to_sealed(dict(fingerprint)).encode())
 
 
+def versions_of(job: Job, target: str) -> dict[str, str]:
+    """Return the versions of the packages that a target's figures are of; none where it is not noted.
+
+    Raises:
+        InputError: If the note is damaged.
+    """
+    folder, name = job.store.child(FOLDER), f"{target}.json"
+    return dict(_noted(folder, name).get("versions", {})) if folder.exists(name) else {}
+
+
 def _noted(folder: Storage, name: str) -> dict[str, Any]:
     try:
         noted: dict[str, Any] = read_sealed(dict[str, Any], folder.read(name), f"{folder.uri}/{name}")

@@ -62,17 +62,27 @@ def confusion_in(files: Mapping[str, Path]) -> Confusion | None:
     return found
 
 
+def requirements(runtime: str, versions: Mapping[str, str]) -> list[str]:
+    """Return what whoever loads a model installs.
+
+    Args:
+        runtime: The package that runs it; the driver, which writes this, need not have it.
+        versions: What the model's figures are of, by package; a runtime without one is required in any version.
+    """
+    pinned = {"numpy": version("numpy"), "pillow": version("pillow"), runtime: versions.get(runtime, "")}
+    # Without the local part of a version (+cu130), which no package index knows.
+    return [f"{name}=={found.split('+')[0]}" if found else name for name, found in pinned.items()]
+
+
 class _Flavour:
     """Writes the folder of a model; MLflow's `Model.log` calls it."""
 
-    def __init__(self, mlflow: Any, files: Mapping[str, Path]) -> None:
-        self.mlflow, self.files, self.confusion = mlflow, files, confusion_in(files)
+    def __init__(self, mlflow: Any, files: Mapping[str, Path], versions: Mapping[str, str]) -> None:
+        self.mlflow, self.files, self.versions, self.confusion = mlflow, files, versions, confusion_in(files)
 
     def save_model(self, path: str, mlflow_model: Any) -> None:
         """Save the files under `path`, loadable by `mlflow.pyfunc`, and by `mlflow.pytorch` if torch can run one."""
         about = json.loads(self.files[PREPROCESSING_FILE].read_text())
-        # Without the local part of a version (+cu130), which no package index knows.
-        needed = [f"{name}=={version(name).split('+')[0]}" for name in ("numpy", "pillow", about["runtime"])]
         torch_version = version("torch")
         if PROGRAM_FILE in self.files:
             mlflow_model.add_flavor("pytorch", model_data=f"data/{FOLDER}", pytorch_version=torch_version, code="code")
@@ -88,7 +98,7 @@ class _Flavour:
                 loader_module=CODE.stem,
                 data_path=str(folder),
                 code_paths=[str(CODE)],
-                pip_requirements=needed,
+                pip_requirements=requirements(about["runtime"], self.versions),
                 model_config={"runtime": about["runtime"]},
             )
         card = Path(path) / CARD
@@ -100,13 +110,14 @@ class _Flavour:
             draw_confusion(self.confusion, card / "confusion.png")
 
 
-def log_network(mlflow: Any, result: TrialResult, files: Mapping[str, Path]) -> str:
+def log_network(mlflow: Any, result: TrialResult, files: Mapping[str, Path], versions: Mapping[str, str]) -> str:
     """Log a network's files to the active run.
 
     Args:
         mlflow: The module.
         result: The trial the network is of.
         files: Those of `NAMES` that there are, and what there is for the card.
+        versions: Of the packages that its figures are of, where known.
 
     Returns:
         Id of the logged model.
@@ -116,7 +127,7 @@ def log_network(mlflow: Any, result: TrialResult, files: Mapping[str, Path]) -> 
     info = mlflow.models.Model.log(
         artifact_path=None,
         name="network",
-        flavor=_Flavour(mlflow, files),
+        flavor=_Flavour(mlflow, files, versions),
         flavor_name="onepath",
         metadata=about | told,
         tags={SWEEP_TAG: result.sweep, TRIAL_TAG: result.trial, "target": result.target, "status": result.status},

@@ -21,6 +21,7 @@ from typing import Any
 from orchestrator.data.format import SPLITS, read_manifest
 from orchestrator.data.storage import Storage
 from orchestrator.plan.addresses import embedded_registry
+from orchestrator.plan.machines import versions_of
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials
@@ -175,7 +176,8 @@ class Registering:
             return
         try:
             with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder:
-                uri: str = self.registry.register(result, self.files(self.job, trial, Path(folder)))
+                files, versions = self.files(self.job, trial, Path(folder)), versions_of(self.job, trial.target)
+                uri: str = self.registry.register(result, files, versions)
         except OSError as error:  # of the storage, or of a full disk here
             raise RunError(f"trial {trial.key}: its files could not be read or copied ({error})") from error
         self.job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": uri})

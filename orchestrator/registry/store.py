@@ -147,7 +147,9 @@ class Registry:
                 others = {target: ms for target, ms in latencies.items() if target != version.tags["target"]}
                 self._versions.describe(version, with_other_targets(version.description or "", others))
 
-    def register(self, result: TrialResult, files: Mapping[str, Path]) -> str:
+    def register(
+        self, result: TrialResult, files: Mapping[str, Path], versions: Mapping[str, str] | None = None
+    ) -> str:
         """Make the trial's network a version of the registered model `<sweep>-<target>`, exactly once.
 
         A second call with the same result returns the same version; one with another result replaces it, and so does
@@ -157,6 +159,7 @@ class Registry:
             result: A trial that is finished; a rejected network is kept too, and no alias names it.
             files: The network's files by name: those of `orchestrator.registry.model.NAMES` that there are, and for its
                 card `confusion.json` and `architecture.png`, where they are known.
+            versions: Of the packages that its figures are of, where known: whoever loads it gets the same runtime.
 
         Returns:
             `models:/<sweep>-<target>/<version>`.
@@ -178,7 +181,7 @@ class Registry:
             else:
                 run = self._runs.for_result(result)
                 with self._mlflow.start_run(run_id=run.info.run_id, log_system_metrics=False):
-                    model_id = log_network(self._mlflow, result, files)
+                    model_id = log_network(self._mlflow, result, files, versions or {})
                 self._runs.judge(run.info.run_id, result, model_id)
                 sent = {name: files[name] for name in NAMES if name in files} | {CODE.name: CODE}
                 newest = self._versions.create(name, model_id, run.info.run_id, to_tags(result), sent)

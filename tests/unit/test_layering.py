@@ -113,7 +113,6 @@ TESTED_BY = {
     "orchestrator/data/sources/digits": "unit/orchestrator/data/test_build.py",
     "orchestrator/data/sources/source": "unit/orchestrator/data/sources/test_folder.py",
     "orchestrator/registry/embedded": "integration/test_registry_moved.py",
-    "orchestrator/registry/model": "integration/test_registry.py",
     "orchestrator/registry/server": "integration/test_registering.py",
     "orchestrator/report/architecture": "unit/orchestrator/cli/test_arch.py",
     "orchestrator/trial/search_job": "integration/test_resume.py",

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.machines import FOLDER, require_same
+from orchestrator.plan.machines import FOLDER, require_same, versions_of
 from orchestrator.plan.trials import Job, plan_trials
 from supernet.errors import InputError
 from supernet.presets import read_preset
@@ -50,3 +50,11 @@ def test_a_damaged_note_is_named(job):
     job.store.child(FOLDER).write("ort-cpu-1t.json", b"{")
     with pytest.raises(InputError, match=r"machines/ort-cpu-1t\.json"):
         require_same(job, "ort-cpu-1t", HERE)
+
+
+def test_the_versions_of_what_was_measured_are_known_again(job):
+    assert versions_of(job, "ort-cpu-1t") == {}
+    require_same(job, "ort-cpu-1t", HERE)
+    assert versions_of(job, "ort-cpu-1t") == {"onnxruntime": "1.2"}
+    require_same(job, "gpixel1", {"published": "pixel1"})
+    assert versions_of(job, "gpixel1") == {}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.machines import require_same
 from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, Job, Trial, plan_trials
@@ -93,9 +94,13 @@ class Register:
 
     refused, closed = "", False
 
-    def register(self, result: TrialResult, files: Mapping[str, Path]) -> str:
+    def __init__(self) -> None:
+        self.versions: dict[str, Mapping[str, str]] = {}
+
+    def register(self, result: TrialResult, files: Mapping[str, Path], versions: Mapping[str, str]) -> str:
         if result.trial == self.refused:
             raise InputError("tags of models:/night-macs/1: top1: 'high': no number")
+        self.versions[result.trial] = versions
         return f"models:/night-macs/{result.trial}"
 
     def close_sweep(self, sweep: str, files: Mapping[str, bytes]) -> None:
@@ -124,3 +129,17 @@ def test_a_network_whose_files_are_not_to_be_had_keeps_no_other_from_the_registr
             registering.finish()
     assert [job.trial_store(trial).exists(REGISTERED_FILE) for trial in trials] == [False, False, True]
     assert registry.closed
+
+
+def test_a_network_is_registered_with_the_versions_that_it_was_measured_with(tmp_path: Path) -> None:
+    definition, _ = read_preset("runs", "quickstart")
+    changes = {"targets": ["macs", "ort-cpu-1t"], "sweep": {"budget_fractions": [0.5]}, "storage": str(tmp_path)}
+    job = Job(resolved(check_run({**definition, **changes}, "quickstart")), "")
+    counting, timed = plan_trials(job.run)
+    require_same(job, timed.target, {"cpu": "A", "versions": {"onnxruntime": "1.2"}})
+    with ThreadPoolExecutor(1) as thread, Registering(job, thread, lambda *_: {}, print) as registering:
+        registering.registry = registry = Register()
+        for trial in (counting, timed):
+            registering.add(trial, job.result(trial, cost=1e6, top1=0.9, validation_top1=0.9))
+        registering.finish()
+    assert registry.versions == {counting.key: {}, timed.key: {"onnxruntime": "1.2"}}
