@@ -12,10 +12,14 @@ from orchestrator.data.pixels import Pixels, decode
 PHOTO_BYTES = 4096
 """Smaller images are left to Pillow: importing torchvision takes longer than many a small search needs to start."""
 
+XMP_ORIENTATION = b"tiff:Orientation"
+"""What a photo says in its XMP of how it lies, and torchvision does not read: it knows EXIF alone."""
+
 
 def decode_fast(encoded: bytes, channels: int, origin: str) -> Pixels:
     """Decode an image, upright, to 8-bit pixels of shape (channels, height, width), as `pixels.decode` does."""
-    if channels == 3 and len(encoded) >= PHOTO_BYTES and encoded.startswith(b"\xff\xd8"):
+    photo = channels == 3 and len(encoded) >= PHOTO_BYTES and encoded.startswith(b"\xff\xd8")
+    if photo and XMP_ORIENTATION not in encoded:
         try:
             return decode_jpeg(encoded)
         except RuntimeError:  # a JPEG that only Pillow reads, or a damaged one, of which it says more
@@ -24,7 +28,7 @@ def decode_fast(encoded: bytes, channels: int, origin: str) -> Pixels:
 
 
 def decode_jpeg(encoded: bytes) -> Pixels:
-    """Decode a JPEG by torchvision, upright, shape (3, height, width).
+    """Decode a JPEG by torchvision, upright by its EXIF, shape (3, height, width).
 
     Raises:
         RuntimeError: If it is damaged or of a kind that torchvision does not read.

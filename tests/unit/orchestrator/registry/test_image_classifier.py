@@ -14,7 +14,8 @@ from PIL import Image
 from registry_cases import files, make_network
 
 from orchestrator.data.augment import normalise, to_input_size
-from orchestrator.data.pixels import decode, encode_png
+from orchestrator.data.decoding import PHOTO_BYTES, decode_fast
+from orchestrator.data.pixels import encode_png
 from orchestrator.registry import image_classifier
 from orchestrator.registry.image_classifier import ImageClassifier, runtime_for
 
@@ -38,6 +39,12 @@ def test_images_are_resized_bit_for_bit_as_in_training(native, size, channels, c
     np.testing.assert_array_equal(image_classifier.to_size(pixels, size, crop=crop), wanted)
 
 
+def jpeg(**more):
+    buffer = io.BytesIO()
+    Image.fromarray(RANDOM.integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(buffer, format="JPEG", **more)
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_encoded_images_become_the_very_tensors_of_training(folder, tmp_path, channels):
     about = json.loads((folder / "preprocessing.json").read_text())
@@ -46,10 +53,12 @@ def test_encoded_images_become_the_very_tensors_of_training(folder, tmp_path, ch
     (tmp_path / "preprocessing.json").write_text(json.dumps(about))
     (tmp_path / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
     colour = RANDOM.integers(0, 256, (19, 23, 3), dtype=np.uint8)
-    jpeg = io.BytesIO()
-    Image.fromarray(colour).save(jpeg, format="JPEG")
-    for encoded in (encode_png(colour), encode_png(colour[..., 0]), jpeg.getvalue()):
-        pixels = to_input_size(decode(encoded, channels, "x"), (8, 8), crop=False)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    photos = [jpeg(), jpeg(exif=turned), jpeg(xmp=b'<rdf:Description tiff:Orientation="6"/>')]
+    assert all(len(photo) > PHOTO_BYTES for photo in photos)
+    for encoded in (encode_png(colour), encode_png(colour[..., 0]), *photos):
+        pixels = to_input_size(decode_fast(encoded, channels, "x"), (8, 8), crop=False)
         wanted = normalise(pixels[np.newaxis], mean, std).numpy()
         classifier = ImageClassifier(tmp_path)
         np.testing.assert_array_equal(classifier.prepare([encoded]), wanted)
