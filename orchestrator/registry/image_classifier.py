@@ -59,7 +59,8 @@ class ImageClassifier:
 
         Args:
             images: Encoded images as a list, array or single column of bytes or base64 texts; 8-bit pixels of shape
-                (N, height, width) or (N, height, width, channels), of any size; or tensors as `prepare` makes them.
+                (N, height, width) or (N, height, width, channels), of any size; or tensors as `prepare` makes them. One
+                image as an array is `array[None]`.
             params: Not used; MLflow hands it on.
 
         Returns:
@@ -114,6 +115,11 @@ class ImageClassifier:
         if array.dtype.kind in "iu" and array.ndim in (3, 4) and array.size:
             if array.min() < 0 or array.max() > 255:
                 raise ValueError(f"pixels from {array.min()} to {array.max()}: 0 to 255 are wanted")
+            if array.ndim == 3 and array.shape[2] in (1, 3, 4):  # by its shape also gray images that few pixels wide
+                raise ValueError(
+                    f"pixels of shape {array.shape}: give one image of shape (height, width, channels) as array[None], "
+                    "and gray images as array[..., None]"
+                )
             pixels = array.astype(np.uint8)[..., np.newaxis] if array.ndim == 3 else array.astype(np.uint8)
             if pixels.shape[3] in (1, 3):
                 return self._normalised([of_channels(image.transpose(2, 0, 1), self.input_size[0]) for image in pixels])

@@ -73,6 +73,7 @@ def test_pixels_and_tensors_give_the_same_answer(folder):
     wanted = make_network()(torch.from_numpy(prepared)).detach().numpy()
     for images in (encoded, pixels, pixels[..., np.newaxis], pixels.tolist(), prepared, np.array(encoded, object)):
         np.testing.assert_allclose(classifier.logits(images), wanted, atol=1e-5)
+    np.testing.assert_array_equal(classifier.prepare(pixels[0, ..., None][None]), classifier.prepare(pixels[:1]))
     first, *_ = classifier.predict(pixels)
     assert first["label"] == f"class {wanted[0].argmax()}"
     assert first["probability"] == max(first["probabilities"].values())
@@ -110,6 +111,10 @@ def test_the_torch_export_answers_where_it_is_asked_for(folder):
         (np.full((1, 1, 8, 8), np.nan, np.float32), "no number"),
         (np.full((1, 8, 8), 256), "pixels from 256 to 256"),
         (np.zeros((1, 8, 8, 2), np.uint8), "give encoded images"),
+        *(
+            (np.zeros((9, 8, channels), np.uint8), r"pixels of .*: give one image .* as array\[None\]")
+            for channels in (1, 3, 4)
+        ),
         ([[1, 2], [3]], "give encoded images"),
         ([b"x", 3], "give encoded images"),
         ({}, "0 entries"),
