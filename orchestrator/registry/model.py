@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from orchestrator.plan.trials import (
 from orchestrator.registry import image_classifier
 from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG
 from orchestrator.report.confusion import draw_confusion
+from supernet.errors import InputError, nearest
 from supernet.plain import read_json
 
 NAMES = (PROGRAM_FILE, ONNX_FILE, PREPROCESSING_FILE, ARCHITECTURE_FILE, WEIGHTS_FILE)
@@ -52,6 +53,21 @@ def checksum(file: Path) -> str:
     """Return the SHA-256 of a file's content."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def in_format(format: str, there: Sequence[str], model: str) -> list[str]:
+    """Return which of the files that a model has make a format, all of them without one.
+
+    Raises:
+        InputError: If there is no such format, or one of its files is not there.
+    """
+    if format and format not in FORMATS:
+        raise InputError(f"format {format!r}{nearest(format, FORMATS)}")
+    wanted = FORMATS.get(format, tuple(there))
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise InputError(f"format {format!r}: {model} was registered without {', '.join(missing)}")
+    return list(wanted)
 
 
 def confusion_in(files: Mapping[str, Path]) -> Confusion | None:

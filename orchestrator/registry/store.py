@@ -23,9 +23,9 @@ from orchestrator.plan.trials import PREPROCESSING_FILE
 from orchestrator.registry.choice import Registered, Wish, check_alias, choose
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
-from orchestrator.registry.model import CODE, FILES, FORMATS, NAMES, PIXELS_FILE, checksum, confusion_in, log_network
+from orchestrator.registry.model import CODE, FILES, NAMES, PIXELS_FILE, checksum, confusion_in, in_format, log_network
 from orchestrator.registry.runs import Folder, Runs
-from orchestrator.registry.values import REASON_TAG, to_tags
+from orchestrator.registry.values import FOLDER_TAG, REASON_TAG, to_tags
 from orchestrator.registry.versions import Versions
 from orchestrator.report.card import version_card, with_other_targets
 from supernet.errors import InputError, RunError, nearest
@@ -90,13 +90,17 @@ class Registry:
             config: Its configuration as JSON-ready values, kept as `config.json`.
             running: Whether the caller runs the sweep. If not, a run that is there keeps its state and configuration,
                 and one that is made is finished.
-            folder: The sweep's own, of which the run is from now on; None for who has none.
+            folder: The sweep's own, of which the run and its networks are from now on; None for who has none. Networks
+                that another folder registered under the name stay in MLflow, and are none of the sweep's.
 
         Raises:
             InputError: If MLflow would not take the name, or a sweep of another folder has it.
         """
         with self._calls():
-            return self._runs.open_sweep(sweep, config, running=running, folder=folder)
+            run_id = self._runs.open_sweep(sweep, config, running=running, folder=folder)
+            if folder is not None:
+                self._versions.claim(sweep, folder.id)
+            return run_id
 
     def link_data(self, sweep: str, fingerprint: str, counts: Mapping[str, int]) -> None:
         """Say in the sweep's run which images it works on: their fingerprint, and how many there are in each split."""
@@ -174,7 +178,7 @@ class Registry:
             raise RunError(f"{files[result.file]}: not the file that was judged and measured; its checksum differs")
         name = f"{result.sweep}-{result.target}"
         with self._calls():
-            self._runs.of_sweep(result.sweep)
+            of_sweep = self._runs.of_sweep(result.sweep).data.tags
             old = self._versions.of(result.sweep, result.trial)
             if old and self._versions.kept(old[0], result):
                 newest, *old = old
@@ -184,7 +188,8 @@ class Registry:
                     model_id = log_network(self._mlflow, result, files, versions or {})
                 self._runs.judge(run.info.run_id, result, model_id)
                 sent = {name: files[name] for name in NAMES if name in files} | {CODE.name: CODE}
-                newest = self._versions.create(name, model_id, run.info.run_id, to_tags(result), sent)
+                tags = to_tags(result) | {key: of_sweep[key] for key in (FOLDER_TAG,) if key in of_sweep}
+                newest = self._versions.create(name, model_id, run.info.run_id, tags, sent)
             uri = f"models:/{newest.name}/{newest.version}"
             about = json.loads(files[PREPROCESSING_FILE].read_text())
             card = version_card(dataclasses.replace(result, model_uri=uri), about, confusion_in(files))
@@ -282,11 +287,10 @@ class Registry:
         Raises:
             InputError: If the sweep, the target, the format or such a network does not exist.
         """
-        if format and format not in FORMATS:
-            raise InputError(f"format {format!r}{nearest(format, FORMATS)}")
         wish = Wish(max_ms, max_count, min_top1, alias, version)
         chosen = choose(self.networks(sweep), target, wish)
-        names = self._names(chosen.result.model_uri, format)
+        with self._calls():
+            names = in_format(format, self._versions.files(chosen.result.model_uri), chosen.result.model_uri)
         out = Path(out_dir).expanduser()
         if out.exists() and not out.is_dir():
             raise InputError(f"{out}: not a folder; name another one to write to")
@@ -306,17 +310,3 @@ class Registry:
             for name in (*names, "model.json"):
                 os.replace(ready / name, out / name)
         return numbers
-
-    def _names(self, model_uri: str, format: str) -> list[str]:
-        """Return the files of a version that make a format.
-
-        Raises:
-            InputError: If one of them was not registered.
-        """
-        with self._calls():
-            there = self._versions.files(model_uri)
-        wanted = FORMATS.get(format, tuple(there))
-        missing = [name for name in wanted if name not in there]
-        if missing:
-            raise InputError(f"format {format!r}: {model_uri} was registered without {', '.join(missing)}")
-        return list(wanted)

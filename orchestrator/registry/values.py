@@ -14,7 +14,7 @@ TRIAL_TAG = "onepath.trial"
 ROLE_TAG = "onepath.role"
 REASON_TAG = "onepath.reason"
 FOLDER_TAG, PLACE_TAG = "onepath.folder", "onepath.place"
-"""Of a sweep's run: whose it is, see `orchestrator.registry.runs.Folder`."""
+"""Of a sweep's run: whose it is, see `orchestrator.registry.runs.Folder`. The first also of models and versions."""
 
 UNKEPT = ("model_uri",)
 """What a version says by its name."""

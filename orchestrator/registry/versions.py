@@ -16,7 +16,7 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.registry.choice import Registered, aliases_of, is_automatic
 from orchestrator.registry.connection import Connection, doubled
 from orchestrator.registry.model import FILES, checksum
-from orchestrator.registry.values import SWEEP_TAG, TRIAL_TAG, from_tags
+from orchestrator.registry.values import FOLDER_TAG, SWEEP_TAG, TRIAL_TAG, from_tags
 from orchestrator.report.card import is_card, model_card
 from supernet.errors import RunError
 from supernet.plain import CHECKSUM, check_name
@@ -52,14 +52,20 @@ class Versions:
         return sorted(found, key=lambda version: (version.creation_timestamp, int(version.version)), reverse=True)
 
     def networks(self, sweep: str | None) -> list[Registered]:
-        """Return the newest version of each trial of a sweep, or of all sweeps, by target and cost."""
+        """Return the newest version of each trial of a sweep, or of all sweeps, by target and cost.
+
+        What another folder left under a sweep's name is none of its networks, see `claim`.
+        """
         where = f"tags.`{SWEEP_TAG}` " + ("LIKE '%'" if sweep is None else f"= '{check_name(sweep, 'sweep')}'")
         aliases: dict[tuple[str, int], list[str]] = {}
-        for model in _all(self._client.search_registered_models, where):
+        models = {model.name: model for model in _all(self._client.search_registered_models, where)}
+        for model in models.values():
             for alias, number in sorted(model.aliases.items()):
                 aliases.setdefault((model.name, int(number)), []).append(alias)
         found: dict[tuple[str, str], Registered] = {}
         for version in sorted(_all(self._client.search_model_versions, where), key=lambda v: int(v.version)):
+            if version.name in models and _is_of_another(version, models[version.name]):
+                continue
             uri, number = f"models:/{version.name}/{version.version}", int(version.version)
             names = tuple(aliases.get((version.name, number), ()))
             entry = Registered(version.name, number, names, from_tags(version.tags, uri))
@@ -68,6 +74,17 @@ class Versions:
             found.values(), key=lambda n: (n.result.sweep, n.result.target, n.result.cost or 0.0, n.result.trial)
         )
 
+    def claim(self, sweep: str, folder: str) -> None:
+        """Let the networks of a sweep be those of the folder with an id.
+
+        Versions that a folder of another id registered stay as they are, until one of the same trial replaces them; the
+        sweep's aliases leave them.
+        """
+        for model in _all(self._client.search_registered_models, f"tags.`{SWEEP_TAG}` = '{sweep}'"):
+            if model.tags.get(FOLDER_TAG) != folder:
+                self._client.set_registered_model_tag(model.name, FOLDER_TAG, folder)
+                self.set_aliases(model.name)
+
     def create(self, name: str, model_id: str, run_id: str, tags: Mapping[str, str], sent: Mapping[str, Path]) -> Any:
         """Make a logged model a version, with all its tags and the checksums of its files in one transaction.
 
@@ -75,7 +92,7 @@ class Versions:
             RunError: If a file did not arrive as it was sent.
         """
         checksums = self._checksums(model_id, sent)
-        self._ensure_model(name, {SWEEP_TAG: tags[SWEEP_TAG], "target": tags["target"]})
+        self._ensure_model(name, {key: tags[key] for key in (SWEEP_TAG, "target", FOLDER_TAG) if key in tags})
         version = self._number(name, model_id, run_id, {**tags, **checksums})
         # What mlflow.register_model does besides; that function prints to the terminal.
         link = json.dumps([{"name": version.name, "version": version.version}])
@@ -104,8 +121,10 @@ class Versions:
         raise AssertionError
 
     def kept(self, version: Any, result: TrialResult) -> bool:
-        """Whether a version is of this result, and its files here, if they are here, are what was registered."""
+        """Whether a version is of this result and sweep, and its files, if they are here, are what was registered."""
         if from_tags(version.tags, "") != dataclasses.replace(result, model_uri=""):
+            return False
+        if _is_of_another(version, self._client.get_registered_model(version.name)):
             return False
         if self._artifacts is None:
             return True
@@ -142,11 +161,12 @@ class Versions:
         while True:
             versions = _all(self._client.search_model_versions, f"name = '{name}' and tags.`{SWEEP_TAG}` LIKE '%'")
             numbered = {str(v.version): v for v in sorted(versions, key=lambda v: int(v.version))}
-            results = {number: from_tags(version.tags, "") for number, version in numbered.items()}
-            if not results:
+            if not numbered:
                 return
-            target = next(iter(results.values())).target
+            target = from_tags(next(iter(numbered.values())).tags, "").target
             model = self._client.get_registered_model(name)
+            own = {number: version for number, version in numbered.items() if not _is_of_another(version, model)}
+            results = {number: from_tags(version.tags, "") for number, version in own.items()}
             found = {alias: str(v) for alias, v in model.aliases.items()}
             wanted = aliases_of(results)
             gone = [alias for alias in found.keys() - wanted.keys() if is_automatic(alias, target)]
@@ -160,8 +180,8 @@ class Versions:
                 if not _overtaken(error):
                     raise
                 continue
-            card = model_card(name, _shown(results, wanted))
-            described = model.description == card or not is_card(model.description, name)
+            card = model_card(name, _shown(results, wanted)) if results else ""
+            described = (model.description or "") == card or not is_card(model.description, name)
             if not described:
                 self._client.update_registered_model(name, card)
             if not gone and not moved and described:
@@ -212,6 +232,12 @@ class Versions:
                 if self._artifacts is not None:
                     shutil.rmtree(self._artifacts / "models" / check_name(model.model_id, "model"), ignore_errors=True)
                 self._client.delete_logged_model(model.model_id)
+
+
+def _is_of_another(version: Any, model: Any) -> bool:
+    """Whether a folder registered a version, and another has taken the sweep's name since."""
+    owner = model.tags.get(FOLDER_TAG)
+    return owner is not None and version.tags.get(FOLDER_TAG, owner) != owner
 
 
 def _overtaken(error: Any) -> bool:

@@ -81,6 +81,35 @@ def test_a_run_belongs_to_one_folder_in_all_experiments(registry: Registry, root
     assert registry._client.get_run(run).data.tags["onepath.folder"] == "bb"
 
 
+def test_networks_of_a_deleted_folder_are_none_of_the_new_sweeps(registry: Registry, root: Path) -> None:
+    """Said before: `best` of the new sweep was a network of the deleted one's, of other images."""
+    gone, new = Folder("aa", "here:/runs/parts", alone=True), Folder("bb", "here:/runs/parts", alone=True)
+    client, name = registry._client, "parts-ort-cpu-1t"
+    registry.open_sweep("parts", {}, folder=gone)
+    kept = make_result("f0.5", sweep="parts", cost=1.4, top1=0.8)
+    register(registry, make_result("f0.3", sweep="parts", cost=1.0, top1=0.95), root / "files")
+    register(registry, kept, root / "files")
+    register(registry, make_result("t", sweep="parts", target="torch-cpu-1t"), root / "files")
+    client.set_registered_model_alias(name, "champion", "1")
+    registry.open_sweep("parts", {}, folder=gone)
+    assert [network.result.trial for network in registry.networks("parts")] == ["f0.3", "f0.5", "t"]
+
+    registry.open_sweep("parts", {}, folder=new)
+    with pytest.raises(InputError, match="no network of sweep 'parts'"):
+        registry.networks("parts")
+    assert "parts" not in {network.result.sweep for network in registry.networks()}
+    assert client.get_registered_model(name).aliases == {"champion": 1}, "a user's own stays"
+    assert client.get_registered_model("parts-torch-cpu-1t").aliases == {}
+    assert not client.get_registered_model(name).description
+    assert register(registry, kept, root / "files") == f"models:/{name}/3", "the same figures, of another sweep"
+    registry.close_sweep("parts")
+    (network,) = registry.networks("parts")
+    assert (network.version, network.aliases) == (3, ("best", "budget-1_5ms", "fastest", "knee"))
+    assert registry.lacks([network.result]) == []
+    left = client.search_model_versions(f"name = '{name}'")
+    assert {int(version.version) for version in left} == {1, 3}, "nothing but the same trial's is replaced"
+
+
 def test_mlflow_shows_a_card_of_each_version_and_of_the_model(registry: Registry, root: Path) -> None:
     client, name = registry._client, "night-ort-cpu-1t"
     wide = client.get_model_version_by_alias(name, "best")
