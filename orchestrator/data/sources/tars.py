@@ -1,7 +1,7 @@
 """A folder of tar files, as WebDataset lays them out. It must not know how sources are chosen, nor what is made of it.
 
 A sample is the files that share a name up to its first dot: an image (`0001.jpg`) and its label (`0001.cls`, a number
-or a name, or `label` in `0001.json`). Without a label file, the class is the name of the image's folder in the tar.
+or a name, else `label` in `0001.json`). Without a label file, the class is the name of the image's folder in the tar.
 """
 
 import json
@@ -28,6 +28,11 @@ from supernet.errors import InputError
 MAX_LABEL_BYTES = 2**20
 
 
+class _File(NamedTuple):
+    name: str
+    content: bytes
+
+
 class _Sample(NamedTuple):
     name: str
     at: int
@@ -41,7 +46,7 @@ def open_tars(source: str) -> Source:
     Label names may stand in `classes.txt` in the folder, one a line.
 
     Raises:
-        InputError: If a tar file is damaged, or an image has no label.
+        InputError: If a tar file is damaged, or a sample has no label or several images.
     """
     root = Path(source).expanduser()
     splits = by_split(root.glob("*.tar"))
@@ -62,24 +67,32 @@ def _rows(files: list[Path], names: dict[str, int]) -> Iterator[Row]:
 
 def _samples(file: Path) -> Iterator[_Sample]:
     """Yield the samples of a tar; the files of one stand beside each other."""
-    key, image, label = "", None, None
+    key, image, labels = "", None, dict[str, _File]()
     for member, content in _members(file):
         folder, _, name = member.name.rpartition("/")
         this, _, extension = name.partition(".")
         if (folder + "/" + this) != key:
             if image is not None:
-                yield _sample(file, image, label)
-            key, image, label = folder + "/" + this, None, None
+                yield _sample(file, image, labels)
+            key, image, labels = folder + "/" + this, None, {}
         if "." + extension.lower().rpartition(".")[2] in IMAGE_SUFFIXES:
+            if image is not None:
+                raise InputError(
+                    f"{file}, {member.name}: a second image of {this!r}, beside {image.name}, and a sample has one; "
+                    "leave out masks and the like, or give another image a name of its own before the first dot"
+                )
             image = member
         elif content is not None:
-            label = _label(file, member.name, extension, content)
+            labels[extension] = _File(member.name, content)
     if image is not None:
-        yield _sample(file, image, label)
+        yield _sample(file, image, labels)
 
 
-def _sample(file: Path, image: tarfile.TarInfo, label: Any) -> _Sample:
+def _sample(file: Path, image: tarfile.TarInfo, labels: dict[str, _File]) -> _Sample:
     folder = image.name.rpartition("/")[0].rpartition("/")[2]
+    label = next(
+        (_label(file, extension, labels[extension]) for extension in ("cls", "json") if extension in labels), None
+    )
     if label is None and not folder:
         raise InputError(f"{file}, {image.name}: no label; expected a .cls or .json beside it, or a folder per class")
     if image.size < 1:
@@ -101,12 +114,12 @@ def _members(file: Path) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
         raise InputError(f"{file}: not a readable uncompressed tar ({error})") from None
 
 
-def _label(file: Path, name: str, extension: str, content: bytes) -> Any:
+def _label(file: Path, extension: str, found: _File) -> Any:
     try:
-        text = content.decode()
+        text = found.content.decode()
         return text.strip() if extension == "cls" else json.loads(text)["label"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{file}, {name}: no label in it ({error!r})") from None
+        raise InputError(f"{file}, {found.name}: no label in it ({error!r})") from None
 
 
 def _origin(row: Row) -> str:

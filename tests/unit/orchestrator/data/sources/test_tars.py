@@ -41,6 +41,13 @@ def test_labels_in_json_and_in_folders(tmp_path: Path) -> None:
     assert [row.label for row in source.parts["train"]] == [0, 1] * 3
 
 
+def test_json_beside_a_cls_or_of_another_name_holds_no_label(tmp_path: Path) -> None:
+    """Said before: no label in it, of metadata such as an id."""
+    of_one = {"json": b'{"id": 3}', "cls": b"1", "png": png(1), "meta.json": b"{}"}
+    write(tmp_path / "src" / "x.tar", {f"0.{kind}": of_one[kind] for kind in of_one} | {"1.cls": b"0", "1.png": png(0)})
+    assert [row.label for row in open_source(str(tmp_path / "src")).parts["train"]] == [1, 0]
+
+
 def test_a_corrupt_member_is_named(tmp_path: Path) -> None:
     members = {f"c{i % 2}/{i}.png": png(i) for i in range(40)}
     write(tmp_path / "src" / "x.tar", members | {"c1/7.png": b"no image"})
@@ -55,6 +62,11 @@ def test_a_corrupt_member_is_named(tmp_path: Path) -> None:
         ({"0.png": png(0)}, r"x\.tar, 0\.png: no label; expected a \.cls or \.json"),
         ({"c/0.png": b""}, r"x\.tar, c/0\.png: no image, 0 bytes"),
         ({"0.png": png(0), "0.json": b'{"name": 1}'}, r"x\.tar, 0\.json: no label in it"),
+        ({"c/0.png": png(0), "c/0.json": b'{"name": 1}'}, r"x\.tar, c/0\.json: no label in it"),
+        (
+            {"0.png": png(0), "0.mask.png": png(1), "0.cls": b"1"},
+            r"x\.tar, 0\.mask\.png: a second image of '0', beside 0",
+        ),
         ({"0.png": png(0), "0.json": b"[" * 10**5}, r"x\.tar, 0\.json: no label in it"),
     ],
 )
