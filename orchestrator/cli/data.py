@@ -12,6 +12,7 @@ import typer
 
 from orchestrator.cli.options import Json
 from orchestrator.cli.printing import print_json, say
+from orchestrator.data.sources.named import SOURCES
 from supernet.errors import RunError
 
 if TYPE_CHECKING:
@@ -54,12 +55,7 @@ def _tell_origin(origin: "Origin") -> None:
 
 @app.command()
 def build(
-    source: Annotated[
-        str,
-        typer.Argument(
-            help="digits, torchvision:NAME:ROOT, hf:NAME, a CSV file, a folder of images, Parquet or tar files."
-        ),
-    ],
+    source: Annotated[str, typer.Argument(help=f"One of {SOURCES}.")],
     out: Annotated[str, typer.Argument(help="Folder to make, or s3://BUCKET/FOLDER.")],
     validation_fraction: Annotated[
         float | None, typer.Option(help="Share that judges architectures, where the source brings none [default: 0.1].")

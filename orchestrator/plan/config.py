@@ -42,9 +42,9 @@ class DataConfig(Strict):
     """Where the images are, and how they are split and augmented.
 
     Attributes:
-        source: `digits`, `scattered-digits`, a folder of images or of Parquet files, a CSV, Parquet or tar file,
-            `torchvision:NAME:ROOT`, `hf:NAME`, or a folder of prepared shards.
-        augment: Preset of how training images are varied, see docs/data.md: `none`, `flip-crop`, `shift`, ...
+        source: `digits`, `scattered-digits`, a folder of images or of Parquet or tar files, a CSV file,
+            `torchvision:NAME:ROOT`, `hf:NAME[:CONFIG]`, or a folder of prepared shards; see docs/data.md.
+        augment: Preset of how training images are varied, see docs/data.md: `none`, `light`, `flip-crop`, ...
         final_augment: The same for the final training; null for `augment`.
         validation_fraction: Share of each class that searches and derivations judge by, where the source brings no
             such split.

@@ -3,10 +3,21 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator.data.sources.named import SOURCES
 from orchestrator.data.sources.source import SPLIT_WORDS, Row, Rows, Source, listing, make_source, shown, walk
 from supernet.errors import InputError, nearest
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+def require_folder(source: str) -> None:
+    """Refuse a folder that is not there.
+
+    Raises:
+        InputError: Saying what a source may be.
+    """
+    if not Path(source).expanduser().is_dir():
+        raise InputError(f"no folder {source!r}; a data source is one of {SOURCES}")
 
 
 def open_folder(source: str) -> Source:
@@ -16,12 +27,8 @@ def open_folder(source: str) -> Source:
         InputError: If there are no images, it is not clear which folders are the classes, or the folder of a class is
             empty, unknown to `train`, or not named in UTF-8.
     """
+    require_folder(source)
     root = Path(source).expanduser()
-    if not root.is_dir():
-        raise InputError(
-            f"{source}: no such folder; a data source is 'digits', 'scattered-digits', torchvision:<Dataset>:<folder>, "
-            "hf:<name>, a .csv file, or a folder: of .parquet or .tar files, or of images (<folder>/<class>/*.png)"
-        )
     classes = {split: _subfolders(folder) for split, folder in _splits(root).items()}
     train = classes.get("train", [])
     if not train:

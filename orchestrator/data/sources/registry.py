@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.data.sources.digits import open_digits
-from orchestrator.data.sources.folder import open_folder
+from orchestrator.data.sources.folder import open_folder, require_folder
 from orchestrator.data.sources.hub import open_hub, parse_hub
 from orchestrator.data.sources.parquet import open_parquet
 from orchestrator.data.sources.scattered import open_scattered_digits
@@ -30,11 +30,8 @@ def _holds(pattern: str) -> Callable[[str], bool]:
 
 
 def _require_folder(source: str) -> None:
-    if "://" not in source and not Path(source).expanduser().is_dir():
-        raise InputError(
-            f"no folder {source!r}; a data source is 'digits', a folder of images or of prepared shards, or "
-            "torchvision:<Dataset>:<folder>, hf:<name>"
-        )
+    if "://" not in source:  # else prepared shards in an object store
+        require_folder(source)
 
 
 KINDS = {
@@ -54,8 +51,7 @@ def open_source(source: str) -> Source:
     """Open a data source as the user names it.
 
     Args:
-        source: `digits`, `scattered-digits`, `torchvision:<Dataset>:<folder>`, `hf:<name>`, a CSV file, or a
-            folder: of Parquet files, of tar files, or of images by class.
+        source: One of `orchestrator.data.sources.named.SOURCES`.
 
     Raises:
         InputError: If the source is unknown or empty.

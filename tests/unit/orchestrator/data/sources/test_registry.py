@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks.layouts import WRITERS, Pictures, digests, write_mnist
 from orchestrator.data.build import build
+from orchestrator.data.sources.named import SOURCES
+from orchestrator.data.sources.registry import KINDS, check_source
 from supernet.errors import InputError
 
 NAMES = ["0 - zero", "1 - one", "2 - two", "3 - three", "4 - four"]
@@ -29,6 +31,12 @@ def test_every_layout_gives_the_same_shards_bit_for_bit(tmp_path: Path, kind: st
     assert digests(WRITERS[kind](pictures(), tmp_path / kind), tmp_path / "b", rows_per_group=20) == expected
 
 
-def test_an_unknown_source_says_what_is_possible(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no such folder; a data source is 'digits', .*torchvision:.*\.csv.*\.tar"):
-        build(str(tmp_path / "absent"), tmp_path / "d")
+def test_a_source_that_is_not_there_says_what_is_possible(tmp_path: Path) -> None:
+    for refused in (lambda source: build(source, tmp_path / "d"), check_source):
+        with pytest.raises(InputError) as told:
+            refused(str(tmp_path / "absent.csv"))
+        assert str(told.value) == f"no folder '{tmp_path}/absent.csv'; a data source is one of {SOURCES}"
+
+
+def test_the_sentence_of_all_sources_forgets_none() -> None:
+    assert all(kind in SOURCES for kind in KINDS)
