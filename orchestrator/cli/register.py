@@ -20,7 +20,7 @@ def register(
     target: Annotated[str, typer.Option(help="Name of the target, or its YAML file; this machine must have it.")],
     data: Annotated[str, typer.Option(help="Prepared images (`onepath data build`) that judge it.")],
     weights: Annotated[Path | None, typer.Option(help="Safetensors of an architecture.")] = None,
-    key: Annotated[str | None, typer.Option(help="Which network of that name; by default the file's own name.")] = None,
+    key: Annotated[str | None, typer.Option(help="Its own name under that one; by default TARGET-FILE.")] = None,
     crop: Annotated[bool, typer.Option("--crop", help="It takes the middle of an image, as on ImageNet.")] = False,
     mean: Annotated[str | None, typer.Option(help="Of each channel, in 0..1, such as 0.485,0.456,0.406.")] = None,
     std: Annotated[str | None, typer.Option(help="Of each channel; both by default the data set's own.")] = None,
