@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latency.graphs.archive import load_program
+from latency.graphs.batch import full_batches, inputs_of
 from latency.graphs.model import example_input
 from latency.graphs.onnx_graph import onnx_bytes
 from latency.precision import Inside
@@ -56,7 +57,7 @@ def with_pixels(serialised: bytes, mean: Sequence[float], std: Sequence[float]) 
     from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load_from_string(serialised)
-    old = model.graph.input[0]
+    old = inputs_of(model.graph)[0]
     batch, channels, height, width = old.type.tensor_type.shape.dim
     shape = [dim.dim_param or dim.dim_value for dim in (batch, height, width, channels)]
     columns = [np.asarray(values, np.float64).reshape(1, -1, 1, 1) for values in (mean, std)]
@@ -124,7 +125,8 @@ def export_parity(network: nn.Module, path: FilePath | str, input_size: tuple[in
 
     Args:
         network: What was exported.
-        path: The ONNX file, which ONNX Runtime runs, or torch export; on batches of 1 and 3.
+        path: The ONNX file, which ONNX Runtime runs, or torch export; on 1 and on 3 images, in batches of its own size
+            where that is fixed.
         input_size: (C, H, W).
 
     Raises:
@@ -159,7 +161,14 @@ def _runner(path: FilePath) -> Callable[[NDArray[np.float32]], NDArray[np.float3
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime raises its own classes
         raise RunError(f"{path}: ONNX Runtime cannot load the exported network: {error}") from error
-    return lambda x: np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
+    (taken,) = session.get_inputs()
+    size = taken.shape[0] if isinstance(taken.shape[0], int) else None
+
+    def run_graph(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = [session.run(None, {taken.name: part})[0] for part in full_batches(x, size or len(x))]
+        return np.concatenate(parts)[: len(x)]
+
+    return run_graph
 
 
 def _standalone(network: nn.Module) -> nn.Module:

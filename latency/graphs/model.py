@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latency.graphs.archive import load_program
+from latency.graphs.batch import fixed_batch, inputs_of, require_batch
 from latency.graphs.onnx_graph import onnx_bytes
 from latency.graphs.quantise import DEFAULT, Quantisation, quantise
 from supernet import ops
@@ -112,7 +113,7 @@ def file_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None = 
     """Return the forms of an ONNX file, or of a torch export (`.pt2`).
 
     Raises:
-        InputError: If it is neither, does not read, or has open dimensions beside the batch.
+        InputError: If it is neither, does not read, takes another number of images, or has open dimensions beside it.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file")
@@ -135,35 +136,23 @@ def program_forms(
         images: To calibrate quantisation with.
 
     Raises:
-        InputError: If it has open dimensions beside the batch.
+        InputError: If it takes another number of images, or has open dimensions beside it.
     """
     (input_name,) = program.graph_signature.user_inputs  # the archive was checked for it
     value = next(node.meta["val"] for node in program.graph.nodes if node.name == input_name)
     dims = list(value.shape)
     if len(dims) != 4 or not all(isinstance(dim, int) for dim in dims[1:]):
         raise InputError(f"{name}: input shape {dims}; expected (N, C, H, W) with only N open")
-    shape = (batch, *dims[1:])
-    forms = module_forms(nn.Identity(), shape, images)
-    return ModelForms(forms.example, program.module, lambda: onnx_bytes_of_program(program, shape), forms.make_images)
+    if isinstance(dims[0], int):
+        require_batch(dims[0], batch, name)
+    forms = module_forms(nn.Identity(), (batch, *dims[1:]), images)
 
+    def onnx() -> bytes:
+        exported = torch.onnx.export(program, dynamo=True, verbose=False)
+        assert exported is not None
+        return fixed_batch(exported.model_proto.SerializeToString(), batch, name)
 
-def onnx_bytes_of_program(program: torch.export.ExportedProgram, shape: tuple[int, ...]) -> bytes:
-    """Return an exported program as ONNX."""
-    exported = torch.onnx.export(program, dynamo=True, verbose=False)
-    assert exported is not None
-    return fixed_batch(exported.model_proto.SerializeToString(), shape[0])
-
-
-def fixed_batch(serialised: bytes, batch: int) -> bytes:
-    """Return an ONNX model with its input's first dimension set: some runtimes are faster with fixed shapes."""
-    import onnx
-
-    model = onnx.load_from_string(serialised)
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_value = batch
-    del model.graph.value_info[:]
-    fixed: bytes = model.SerializeToString()
-    return fixed
+    return ModelForms(forms.example, program.module, onnx, forms.make_images)
 
 
 def _onnx_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None) -> ModelForms:
@@ -173,13 +162,13 @@ def _onnx_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None) 
         model = onnx.load(str(file))
     except Exception as error:  # protobuf raises its own classes
         raise InputError(f"{file}: not an ONNX model: {error}") from error
-    if not model.graph.input or not model.graph.output:
+    if not inputs_of(model.graph) or not model.graph.output:
         raise InputError(f"{file}: not a whole ONNX model: its graph has no input or no output; export it again")
-    dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    dims = [dim.dim_value for dim in inputs_of(model.graph)[0].type.tensor_type.shape.dim]
     if len(dims) != 4 or not all(dims[1:]):
         raise InputError(f"{file}: input shape {dims}; expected (N, C, H, W) with only N open")
     shape = (batch, *dims[1:])
-    serialised = fixed_batch(model.SerializeToString(), batch)
+    serialised = fixed_batch(model.SerializeToString(), batch, str(file))
 
     def module() -> nn.Module:
         raise InputError(f"{file}: an ONNX file cannot run on a torch target; give a network's name or a .pt2 file")

@@ -8,7 +8,6 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from latency.graphs.batch import full_batches, inputs_of
 from supernet.plain import STRICT, Count, Flag
 
 OPEN_BATCH = 16
@@ -67,13 +67,14 @@ def quantise(serialised: bytes, images: NDArray[np.float32], settings: Quantisat
     )
 
     model = onnx.load_from_string(serialised)
-    name, batch = model.graph.input[0].name, model.graph.input[0].type.tensor_type.shape.dim[0].dim_value or OPEN_BATCH
+    taken = inputs_of(model.graph)[0]
+    name, batch = taken.name, taken.type.tensor_type.shape.dim[0].dim_value or OPEN_BATCH
 
     class Batches(CalibrationDataReader):  # type: ignore[misc]
         """Hands out the images in batches of the model's size."""
 
         def __init__(self) -> None:
-            self.batches = _batches(images, batch)
+            self.batches = full_batches(images, batch)
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
             images = next(self.batches, None)
@@ -101,9 +102,3 @@ def _ends(graph: Any) -> list[str]:
     """Return the names of the first and the last layer with weights."""
     names = [node.name for node in graph.node if node.op_type in LAYERS]
     return [*names[:1], *names[-1:]]
-
-
-def _batches(images: NDArray[np.float32], batch: int) -> Iterator[NDArray[np.float32]]:
-    """Yield full batches, the last one filled up from the front."""
-    for start in range(0, len(images), batch):
-        yield np.take(images, range(start, start + batch), axis=0, mode="wrap")

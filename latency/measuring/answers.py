@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latency.graphs.batch import full_batches
 from latency.graphs.model import file_forms
 from latency.measuring.job import require_runnable
 from latency.measuring.timing import HostClock
@@ -47,10 +48,7 @@ def answers(file: FilePath | str, target: Target, images: NDArray[np.float32]) -
     try:
         output = load_runtime(target.runtime).prepare(forms, target, Host(HostClock())).output
         assert output is not None, target.runtime
-        found = []
-        for start in range(0, len(images), target.batch):
-            rows = range(start, start + target.batch)
-            found.append(output(np.take(images, rows, axis=0, mode="wrap")))
+        found = [output(part) for part in full_batches(images, target.batch)]
         return np.concatenate(found)[: len(images)]
     finally:
         torch.set_num_threads(num_threads)

@@ -23,7 +23,7 @@ from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, stored_results
 from orchestrator.plan.trials import Job, Trial
-from orchestrator.trial.files import delivered_file, kept_precision, makers_of, network_of, stored_outcome
+from orchestrator.trial.files import delivered_file, kept_form, makers_of, network_of, stored_outcome
 from orchestrator.trial.records import is_intact, read_beside
 from orchestrator.trial.stages import open_data
 from supernet.errors import InputError, RunError
@@ -74,7 +74,7 @@ def fill_columns(
         Each target, with why it has no column, or nothing.
     """
     networks = crossed(results)
-    made: dict[tuple[str, str, str], bytes] = {}
+    made: dict[tuple[str, str, tuple[str, int | None]], bytes] = {}
     origins: dict[str, tuple[Job, Trial]] = {}
     for name in targets:
         target = job.target(name)
@@ -83,7 +83,7 @@ def fill_columns(
             origins = origins or _origins(job, networks)
             contents = {}
             for result in networks:
-                place = result.trial, file, kept_precision(target, file)
+                place = result.trial, file, kept_form(target, file)
                 if place not in made:
                     made[place] = file_for(*origins[result.trial], target)
                 contents[result.trial] = made[place]
@@ -128,7 +128,7 @@ def file_for(job: Job, trial: Trial, target: Target) -> bytes:
         RunError: If what it is made from is damaged.
     """
     file, store = delivered_file(target), job.trial_store(trial)
-    if kept_precision(job.target(trial.target), file) == kept_precision(target, file) and is_intact(store, file):
+    if kept_form(job.target(trial.target), file) == kept_form(target, file) and is_intact(store, file):
         return read_beside(store, file)
     outcome, weights = stored_outcome(store)
     return makers_of(network_of(job, outcome, weights), target, open_data(job), job.run.deliver.int8)[file]()

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load
 from torch import nn
 
+from latency.graphs.batch import fixed_batch
 from latency.graphs.export import export_onnx, export_program, with_metadata
 from latency.graphs.quantise import Quantisation, quantise
 from latency.target import Target
@@ -67,6 +68,11 @@ def kept_precision(target: Target, name: str) -> str:
 
 
 def preprocessing(target: Target, data: ImageData) -> dict[str, Any]:
+def kept_form(target: Target, name: str) -> tuple[str, int | None]:
+    """Return what a target's file differs by from another target's: its precision, and the batch of an ONNX file."""
+    return kept_precision(target, name), target.batch if name == ONNX_FILE else None
+
+
     """Return what whoever runs the files must know of images, classes and runtime, as `preprocessing.json`."""
     mean, std = data.normalisation
     return {
@@ -124,11 +130,11 @@ def makers_of(
 def _onnx(network: nn.Module, target: Target, data: ImageData, int8: Quantisation) -> bytes:
     with tempfile.TemporaryDirectory(prefix="onepath-export-") as folder:
         content = export_onnx(network, data.input_size, Path(folder) / ONNX_FILE).read_bytes()
-    if kept_precision(target, ONNX_FILE) != "int8":
-        return content
-    # Rows were shuffled when they were written: the first are as good as any.
-    batches = data.once("train", int8.num_images, limit=int8.num_images)
-    return quantise(content, torch.cat([images for images, _ in batches]).numpy(), int8)
+    if kept_precision(target, ONNX_FILE) == "int8":
+        # Rows were shuffled when they were written: the first are as good as any.
+        batches = data.once("train", int8.num_images, limit=int8.num_images)
+        content = quantise(content, torch.cat([images for images, _ in batches]).numpy(), int8)
+    return fixed_batch(content, target.batch, ONNX_FILE)  # only now: many images at once are quantised with
 
 
 def files_of(job: Job, trial: Trial, folder: Path) -> dict[str, Path]:

@@ -1,9 +1,12 @@
 """Model files as what a runtime takes: what is no whole model is refused with its name."""
 
 import pytest
+import torch
 from onnx import ModelProto
+from torch import nn
 
 from latency.graphs.model import file_forms
+from latency.graphs.onnx_graph import onnx_bytes
 from supernet.errors import InputError
 
 
@@ -19,3 +22,13 @@ def test_a_file_that_is_no_whole_onnx_model_is_refused(tmp_path, content, messag
     (tmp_path / "cut.onnx").write_bytes(content)
     with pytest.raises(InputError, match=rf"cut\.onnx: .*{message}"):
         file_forms(tmp_path / "cut.onnx", batch=1)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
+def test_a_file_of_another_batch_is_refused(tmp_path, name):
+    module, images = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).eval(), torch.zeros(4, 1, 2, 2)
+    (tmp_path / "model.onnx").write_bytes(onnx_bytes(module, images.shape))
+    torch.export.save(torch.export.export(module, (images,)), tmp_path / "model.pt2")
+    assert file_forms(tmp_path / name, batch=4).example.shape == (4, 1, 2, 2)
+    with pytest.raises(InputError, match=r"takes 4 images at once, and the target has batch 1; export it"):
+        file_forms(tmp_path / name, batch=1)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latency.graphs.export import export_onnx, export_parity
-from latency.graphs.model import example_input, file_forms, fixed_batch
+from latency.graphs.model import example_input, file_forms
 from latency.graphs.onnx_graph import _SIMPLE, onnx_bytes
 from supernet.errors import InputError, RunError
 from supernet.network import build_network
@@ -153,8 +153,8 @@ def test_a_file_with_an_open_batch_is_measured_at_the_targets_batch(tmp_path) ->
     forms = file_forms(export_onnx(network, space.input_size, tmp_path / "network.onnx"), batch=4)
     assert forms.example.shape == (4, 1, 16, 16)
     assert difference(network.eval(), (4, 1, 16, 16), forms.onnx()) < 1e-5
-    dims = onnx.load_from_string(fixed_batch(forms.onnx(), 2)).graph.input[0].type.tensor_type.shape.dim
-    assert dims[0].dim_value == 2
+    dims = onnx.load_from_string(forms.onnx()).graph.input[0].type.tensor_type.shape.dim
+    assert dims[0].dim_value == 4
     with pytest.raises(InputError, match="cannot run on a torch target"):
         forms.module()
 

@@ -97,6 +97,8 @@ def test_a_network_goes_to_another_target_as_it_would_be_delivered_for_it(tmp_pa
     assert file_for(job, counted, job.target("ort-cpu-1t")) == job.trial_store(counted).read(ONNX_FILE)
     other = job_of(tmp_path, data, ("ort-cpu-1t", "torch-cpu-1t"))
     assert file_for(other, fp32, other.target("torch-cpu-1t")) == own.read(PROGRAM_FILE)
+    more = onnx.load_from_string(file_for(job, fp32, replace(job.target("ort-cpu-1t"), batch=3)))
+    assert more.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 3
 
     device = Device()
     assert list(fill_columns(job, results_of(job), ["ort-cpu-1t"], device)) == [("ort-cpu-1t", "")]

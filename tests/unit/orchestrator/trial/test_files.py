@@ -12,6 +12,7 @@ import torch
 from repository import ROOT
 
 from latency.graphs.archive import load_program
+from latency.graphs.model import file_forms
 from latency.measuring.answers import answers
 from latency.target import load_target
 from orchestrator.data.build import build
@@ -32,7 +33,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return folder
 
 
-def job_of(root: Path, data: str, target: str, **deliver: object) -> tuple[Job, Trial]:
+def job_of(root: Path, data: str, target: str | dict[str, object], **deliver: object) -> tuple[Job, Trial]:
     definition, _ = read_preset(str(ROOT / "benchmarks"), str(ROOT / "benchmarks" / "small_sweep.yaml"))
     changes = {"name": "n", "targets": [target], "sweep": {"budget_fractions": [0.5]}, "storage": str(root)}
     job = Job(resolved(check_run({**definition, **changes, "deliver": deliver}, "n")), data)
@@ -78,6 +79,20 @@ def test_int8_is_made_of_training_images_and_only_where_the_target_is_int8(tmp_p
 
 FILES = [
     ("ort-cpu-1t", ONNX_FILE),
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_graph_that_is_timed_and_judged_is_the_delivered_one(
+    tmp_path: Path, data: str, precision: str, batch: int
+) -> None:
+    target = {"name": "own", "runtime": "onnxruntime", "batch": batch, "precision": precision}
+    job, trial = job_of(tmp_path / "runs", data, target)
+    make_files(job, trial, lambda: network_of(job), lambda news: None)
+    file = job.trial_store(trial).fetch(ONNX_FILE, tmp_path)
+    assert file_forms(file, batch).onnx() == file.read_bytes()
+    dims = onnx.load(file).graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in dims] == [batch, *job.space.input_size]
+
+
     ("ort-cpu-int8-1t", ONNX_FILE),
     ("torch-cpu-1t", PROGRAM_FILE),
     ("torch-cpu-bf16-1t", PROGRAM_FILE),
