@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from latency.graphs.archive import load_program
+from latency.graphs.batch import fixed_batch
 from latency.graphs.model import file_forms
 from latency.graphs.quantise import Quantisation
 from latency.measuring.answers import answers
@@ -158,7 +159,10 @@ def _files(given: Given, folder: Path) -> tuple[ImageData, dict[str, Path], dict
     if classes != (data.num_classes,):
         raise InputError(f"{given.file}: outputs {classes} for an image; the data has {data.num_classes} classes")
     about = json.dumps(preprocessing(given.target, data), indent=1)
-    contents = {name: given.file.read_bytes(), PREPROCESSING_FILE: about.encode()}
+    content = given.file.read_bytes()
+    if given.file.suffix == ".onnx":
+        content = fixed_batch(content, given.target.batch, str(given.file))
+    contents = {name: content, PREPROCESSING_FILE: about.encode()}
     return data, _written(contents, folder), {}
 
 

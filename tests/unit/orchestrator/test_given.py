@@ -8,9 +8,10 @@ import pytest
 import torch
 from given_cases import ARCHITECTURE, SPACE, build_digits, timed, trained, write_parts
 
+from latency.graphs.batch import fixed_batch
 from latency.graphs.export import export_onnx, export_program
 from latency.graphs.quantise import quantise
-from latency.target import load_target
+from latency.target import load_target, read_target
 from orchestrator.data.batches import ImageData
 from orchestrator.given import Given, judge_and_measure
 from orchestrator.plan.result import TrialResult
@@ -35,10 +36,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, data: str) -> Path:
     """Files of one network, made outside of any sweep."""
     made = tmp_path_factory.mktemp("given")
     network = trained(data, OTHERS)
-    fp32 = export_onnx(network, SPACE.input_size, made / "own.onnx")
+    fp32 = export_onnx(network, SPACE.input_size, made / "open.onnx")
     images = ImageData(data, input_size=SPACE.input_size, seed=0, normalisation=OTHERS)
     batch = next(iter(images.once("train", 64)))[0].numpy()
-    (made / "own-int8.onnx").write_bytes(quantise(fp32.read_bytes(), batch))
+    for name, content in (("own", fp32.read_bytes()), ("own-int8", quantise(fp32.read_bytes(), batch))):
+        (made / f"{name}.onnx").write_bytes(fixed_batch(content, 1, name))
     for precision in ("fp32", "bf16"):
         (made / f"{precision}.pt2").write_bytes(export_program(network, SPACE.input_size, precision))
     write_parts(network, made)
@@ -74,6 +76,15 @@ def test_a_model_file_is_delivered_as_it_is(folder: Path, data: str, tmp_path: P
     assert result.num_test_images == len(labels)
 
 
+def test_a_file_with_an_open_batch_is_registered_with_the_targets(folder: Path, data: str, tmp_path: Path) -> None:
+    target = read_target({"name": "b8", "runtime": "onnxruntime", "batch": 8}, "target")
+    result, files = judged(Given(folder / "open.onnx", target, data, normalisation=OTHERS), tmp_path / "made")
+    content = files["model.onnx"].read_bytes()
+    assert content == fixed_batch((folder / "open.onnx").read_bytes(), 8, "open")
+    assert result.file_sha256 == checksum(content)
+    assert len(ImageClassifier(tmp_path / "made").predict(np.zeros((3, 8, 8), np.uint8))) == 3
+
+
 def test_an_architecture_with_its_weights_gets_all_files(folder: Path, data: str, tmp_path: Path) -> None:
     weights = folder / "own.safetensors"
     target = load_target("ort-cpu-int8-1t")
@@ -89,6 +100,7 @@ def test_an_architecture_with_its_weights_gets_all_files(folder: Path, data: str
 
 def test_what_does_not_fit_is_refused_with_the_reason(folder: Path, data: str, tmp_path: Path) -> None:
     (tmp_path / "torn.onnx").write_bytes((folder / "own.onnx").read_bytes()[:100])
+    (tmp_path / "four.onnx").write_bytes(fixed_batch((folder / "open.onnx").read_bytes(), 4, "four"))
     few = build_network(load_space({"base": "digits", "num_classes": 3}), ARCHITECTURE)
     export_onnx(few, SPACE.input_size, tmp_path / "few.onnx")
     torch.onnx.export(few.eval(), (torch.zeros(1, *SPACE.input_size),), tmp_path / "apart.onnx", verbose=False)
@@ -103,6 +115,7 @@ def test_what_does_not_fit_is_refused_with_the_reason(folder: Path, data: str, t
             (folder / "own.json", "ort-cpu-1t", "give --weights"),
             (tmp_path / "few.onnx", "ort-cpu-1t", r"outputs \(3,\) for an image; the data has 10 classes"),
             (tmp_path / "apart.onnx", "ort-cpu-1t", r"its weights are in apart\.onnx\.data, .*external_data=False"),
+            (tmp_path / "four.onnx", "ort-cpu-1t", r"four\.onnx: takes 4 images at once, and the target has batch 1"),
             (tmp_path / "torn.onnx", "ort-cpu-1t", "not an ONNX model"),
             (tmp_path / "none.onnx", "ort-cpu-1t", "no such file"),
         )
