@@ -70,6 +70,8 @@ def files(folder: Path, network: nn.Module) -> dict[str, Path]:
         "precision": "fp32",
         "num_threads": 1,
         "batch": 1,
+        "options": {},
+        "environment": {"OMP_NUM_THREADS": "1"},
     }
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS_FILE)
     (folder / PREPROCESSING_FILE).write_text(json.dumps(about))

@@ -156,13 +156,20 @@ def child_environment(target: Target, inherited: Mapping[str, str]) -> dict[str,
         for key, value in inherited.items()
         if not key.startswith(("OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_"))
     }
-    threads = str(target.threads)
     return {
         **kept,
         "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONDONTWRITEBYTECODE": inherited.get("PYTHONDONTWRITEBYTECODE", ""),
+        **target_environment(target),
+    }
+
+
+def target_environment(target: Target) -> dict[str, str]:
+    """Return the variables that the milliseconds of a target hold with: threads, and what its runtime asks for."""
+    threads = str(target.threads)
+    return {
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": "1",
         **load_runtime(target.runtime).environment(target),
     }

@@ -229,21 +229,22 @@ def _openvino(folder: Path, about: dict[str, Any]) -> Run:
     import openvino
 
     hint = "bf16" if about["precision"] == "bf16" else "f32"
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": about["num_threads"], "NUM_STREAMS": 1}
     core = openvino.Core()
-    compiled = core.compile_model(
-        core.read_model(folder / GRAPH), "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
-    )
+    compiled = core.compile_model(core.read_model(folder / GRAPH), "CPU", settings | {"INFERENCE_PRECISION_HINT": hint})
     return lambda images: np.array(compiled(images)[0], dtype=np.float32)
 
 
 def _torch(folder: Path, about: dict[str, Any]) -> Run:
     import torch
 
-    module = torch.export.load(folder / PROGRAM).module()
+    last = about["options"].get("channels_last", False)
+    layout = torch.channels_last if last else torch.contiguous_format
+    module = torch.export.load(folder / PROGRAM).module().to(memory_format=layout)
 
     def run(images: Floats) -> Floats:
         with torch.inference_mode():
-            found: Floats = module(torch.from_numpy(images)).numpy()
+            found: Floats = module(torch.from_numpy(images).to(memory_format=layout)).numpy()
             return found
 
     return run

@@ -17,6 +17,7 @@ from torch import nn
 from latency.graphs.batch import fixed_batch
 from latency.graphs.export import export_onnx, export_program, with_metadata
 from latency.graphs.quantise import Quantisation, quantise
+from latency.measuring.process import target_environment
 from latency.target import Target
 from orchestrator.data.batches import ImageData
 from orchestrator.data.storage import Storage
@@ -67,14 +68,19 @@ def kept_precision(target: Target, name: str) -> str:
     return "int8" if target.precision == "int8" else "fp32"
 
 
-def preprocessing(target: Target, data: ImageData) -> dict[str, Any]:
 def kept_form(target: Target, name: str) -> tuple[str, int | None]:
     """Return what a target's file differs by from another target's: its precision, and the batch of an ONNX file."""
     return kept_precision(target, name), target.batch if name == ONNX_FILE else None
 
 
-    """Return what whoever runs the files must know of images, classes and runtime, as `preprocessing.json`."""
+def preprocessing(target: Target, data: ImageData) -> dict[str, Any]:
+    """Return what whoever runs the files must know of images, classes and runtime, as `preprocessing.json`.
+
+    Its `options` and its `environment`, the variables that its process was started with, are those it was timed with;
+    none where a program outside times it, or nothing does.
+    """
     mean, std = data.normalisation
+    timed_here = target.measured and not target.traits.external
     return {
         "class_names": list(data.manifest.class_names),
         "input_size": list(data.input_size),
@@ -86,6 +92,8 @@ def kept_form(target: Target, name: str) -> tuple[str, int | None]:
         "precision": target.precision,
         "num_threads": target.threads,
         "batch": target.batch,
+        "options": dict(target.options) if timed_here else {},
+        "environment": target_environment(target) if timed_here else {},
     }
 
 

@@ -40,7 +40,7 @@ from supernet.presets import read_preset
 from supernet.space import architecture_to_json
 
 ABOUT = {"runtime": "torch", "class_names": ["a", "b"], "input_size": [1, 50, 40], "resize": "squeeze"}
-ABOUT |= {"precision": "fp32", "num_threads": 1, "batch": 1}
+ABOUT |= {"precision": "fp32", "num_threads": 1, "batch": 1, "options": {}, "environment": {}}
 
 
 def finished_sweep(root: Path, uri: str | None = None) -> Job:

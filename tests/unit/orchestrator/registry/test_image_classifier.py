@@ -1,6 +1,7 @@
 """What travels with a model: images of any kind in, as the product itself reads them; classes out; the rest refused."""
 
 import base64
+import inspect
 import io
 import json
 import subprocess
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from registry_cases import files, make_network
 
+from latency.graphs.export import export_program
 from orchestrator.data.augment import normalise, to_input_size
 from orchestrator.data.decoding import PHOTO_BYTES, decode_fast
 from orchestrator.data.pixels import encode_png
@@ -97,6 +99,22 @@ def test_the_torch_export_answers_where_it_is_asked_for(folder):
     np.testing.assert_allclose(ImageClassifier(folder, "torch").logits(prepared), wanted, atol=1e-6)
     with pytest.raises(ValueError, match="runtime 'tf': use one of onnxruntime, openvino, torch"):
         ImageClassifier(folder, "tf")
+
+
+def test_the_torch_export_runs_in_the_layout_that_it_was_timed_in(folder, tmp_path):
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
+    (tmp_path / "model.pt2").write_bytes(export_program(network, (3, 8, 8)))
+    prepared = RANDOM.standard_normal((3, 3, 8, 8)).astype(np.float32)
+    about = json.loads((folder / "preprocessing.json").read_text()) | {"input_size": [3, 8, 8]}
+    for last in (False, True):
+        (tmp_path / "preprocessing.json").write_text(json.dumps(about | {"options": {"channels_last": last}}))
+        classifier = ImageClassifier(tmp_path, "torch")
+        weight = next(
+            p for p in inspect.getclosurevars(classifier._run).nonlocals["module"].parameters() if p.dim() == 4
+        )
+        assert weight.is_contiguous(memory_format=torch.channels_last) == last
+        wanted = network(torch.from_numpy(prepared)).detach().numpy()
+        np.testing.assert_allclose(classifier.logits(prepared), wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ RESULT = replace(RESULT, file_bytes=12345, cost_median=1.3, top5=0.99)
 
 def about(*names: str) -> dict[str, Any]:
     kept = {"class_names": list(names), "input_size": [1, 8, 8], "resize": "squeeze", "batch": 1, "num_threads": 1}
-    return kept | {"precision": "fp32", "runtime": "onnxruntime"}
+    kept |= {"precision": "fp32", "runtime": "onnxruntime", "options": {}}
+    return kept | {"environment": {"OMP_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
 
 
 def test_a_card_says_what_was_measured_and_how_to_load_it() -> None:
@@ -34,6 +35,7 @@ def test_a_card_says_what_was_measured_and_how_to_load_it() -> None:
         "Most often confused: cat taken for dog (2 of 10 images).",
         'mlflow.pyfunc.load_model("models:/night-ort-cpu-1t/3")',
         "onepath pull night --target ort-cpu-1t --version 3 --out net",
+        "```\nenv OMP_NUM_THREADS=1 GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python ...\n```",
         "**In doubt:** export differs by 1e-3",
     ):
         assert said in card, said
@@ -47,6 +49,12 @@ def test_what_is_not_known_is_left_out() -> None:
     assert "Fingerprint `not known`" in card
     for absent in ("Accuracy per class", "In doubt", "confus", "None", "SHA-256", "for a budget", "top-5"):
         assert absent not in card, absent
+
+
+def test_options_are_told_and_an_environment_where_there_is_one() -> None:
+    card = version_card(RESULT, about("a", "b") | {"options": {"channels_last": True}, "environment": {}}, None)
+    assert "fp32, onnxruntime, channels_last: True |" in card
+    assert "env " not in card
 
 
 def test_a_published_latency_is_not_told_as_measured() -> None:

@@ -14,13 +14,15 @@ from repository import ROOT
 from latency.graphs.archive import load_program
 from latency.graphs.model import file_forms
 from latency.measuring.answers import answers
-from latency.target import load_target
+from latency.measuring.process import child_environment
+from latency.target import load_target, read_target
+from orchestrator.data.batches import ImageData
 from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import ONNX_FILE, PREPROCESSING_FILE, PROGRAM_FILE, Job, Trial, plan_trials
 from orchestrator.registry.image_classifier import ImageClassifier
 from orchestrator.trial.deliver import top1
-from orchestrator.trial.files import MADE, delivered_file, make_files
+from orchestrator.trial.files import MADE, delivered_file, make_files, preprocessing
 from orchestrator.trial.stages import open_data
 from supernet.network import build_network
 from supernet.presets import read_preset
@@ -77,8 +79,6 @@ def test_int8_is_made_of_training_images_and_only_where_the_target_is_int8(tmp_p
     assert fewer[PROGRAM_FILE] == int8[PROGRAM_FILE]
 
 
-FILES = [
-    ("ort-cpu-1t", ONNX_FILE),
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_graph_that_is_timed_and_judged_is_the_delivered_one(
@@ -93,6 +93,8 @@ def test_the_graph_that_is_timed_and_judged_is_the_delivered_one(
     assert [dim.dim_value for dim in dims] == [batch, *job.space.input_size]
 
 
+FILES = [
+    ("ort-cpu-1t", ONNX_FILE),
     ("ort-cpu-int8-1t", ONNX_FILE),
     ("torch-cpu-1t", PROGRAM_FILE),
     ("torch-cpu-bf16-1t", PROGRAM_FILE),
@@ -137,3 +139,22 @@ def test_what_runs_an_onnx_file_travels_in_it(tmp_path: Path, data: str) -> None
     about = json.loads(session.get_modelmeta().custom_metadata_map["onepath"])
     assert about == json.loads(files[PREPROCESSING_FILE])
     assert (about["file"], about["runtime"], about["class_names"][3]) == (ONNX_FILE, "onnxruntime", "3")
+    job, _ = job_of(tmp_path, data, "ort-cpu-1t")
+    timed_with = child_environment(job.target("ort-cpu-1t"), {})
+    assert about["environment"].items() <= timed_with.items()
+    assert {"OMP_NUM_THREADS", "GLIBC_TUNABLES", "MALLOC_TOP_PAD_"} < set(about["environment"])
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ({"runtime": "torch", "options": {"channels_last": True}}, {"channels_last": True}),
+        ({"runtime": "command", "options": {"command": ["./bench.sh"]}}, {}),
+        ({"runtime": "macs"}, {}),
+    ],
+)
+def test_options_and_environment_are_told_where_the_file_is_timed_with_them(data: str, target, options) -> None:
+    images = ImageData(data, input_size=(1, 16, 16), seed=0)
+    about = preprocessing(read_target({"name": "own", **target}, "target"), images)
+    assert about["options"] == options
+    assert bool(about["environment"]) == bool(options)
