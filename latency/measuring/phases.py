@@ -22,11 +22,11 @@ from torch import nn
 from latency.graphs.export import exported
 from latency.graphs.model import ModelForms, build_chain, file_forms, module_forms, program_forms
 from latency.measuring.job import Item, Job
-from latency.measuring.machine import QuietCores, fast_cores, release_affinity
+from latency.measuring.machine import QuietCores, fast_cores, release_affinity, watched_threads
 from latency.measuring.sentinels import PREFIX, SENTINELS, host_sentinel, streaming
 from latency.measuring.timing import HostClock, TimeCalls
 from latency.measuring.workers import Worker, fork_worker
-from latency.runtimes.base import Host, Program, load_kernels, load_runtime
+from latency.runtimes.base import Host, Program, load_kernels, load_runtime, not_watched
 from latency.target import Target
 from supernet.space import Space
 
@@ -143,11 +143,12 @@ class ForkedPhases:
         """Fork workers for the items; end them afterwards."""
         phases, start = self.phases, time.monotonic()
         unready: deque[str] = deque()
+        watch = watched_threads if phases.target.threads > 1 else not_watched
         at_once = max(1, len(self.cores.cores) // phases.target.threads)
         for index, (key, item) in enumerate(phases.items.items()):
             phases.report("preparing models", index / len(phases.items))
             # Graphs, and the memory to stream, are made here, once; each worker only makes its own runnable.
-            host = Host(HostClock(), streaming(item.stream_bytes))
+            host = Host(HostClock(), streaming(item.stream_bytes), watch)
             self._fork(key, partial(phases.prepare, item, phases.forms(item), host))
             unready.append(key)
             if len(unready) == at_once:

@@ -5,6 +5,7 @@ A runtime is a module with the functions of `Runtime`. Host-timed runtimes wrap 
 
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -16,7 +17,8 @@ from latency.runtimes.registry import entry
 from latency.target import Target
 
 CLEAN_SHARE = 0.97
-"""A call during which the process ran for less of the wall time was interrupted: it is not clean."""
+"""A call during which the process ran for less of the wall time was interrupted: it is not clean. Nor is one in which
+its threads together waited for cores for more than the rest of it."""
 
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "2000000000",
@@ -55,6 +57,15 @@ def do_nothing() -> None:
     """Leave the caches as the last call left them."""
 
 
+Waited = Callable[[], int]
+"""Tells for how many nanoseconds threads that could run have waited for a core so far."""
+
+
+def not_watched() -> AbstractContextManager[Waited]:
+    """Watch nothing: a single thread that waits shows in the processor time."""
+    return nullcontext(lambda: 0)
+
+
 @dataclass(frozen=True)
 class Host:
     """What host-timed runtimes are timed with.
@@ -63,10 +74,13 @@ class Host:
         clock: Time.
         before_call: Runs before every timed call, outside its time: may put the caches in the state that the
             rest of a network would leave.
+        watch: Watches the threads that there are while a visit lasts. Of several threads one can wait unseen by the
+            processor time, for the others spend it.
     """
 
     clock: Clock
     before_call: Callable[[], None] = do_nothing
+    watch: Callable[[], AbstractContextManager[Waited]] = not_watched
 
 
 Output = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -151,19 +165,22 @@ def host_program(run: Callable[[], object], output: Output, host: Host) -> Progr
     """Time a synchronous call with the host's clock.
 
     The processor time is read outside the wall time, so it is never the shorter one by accident: a call is clean
-    if the process was running all the while.
+    if the process was running all the while, and none of its threads waited for a core.
     """
 
     def time(num_calls: int) -> list[Call]:
         calls, clock = [], host.clock
-        for _ in range(num_calls):
-            host.before_call()
-            cpu = clock.cpu_ns()
-            wall = clock.wall_ns()
-            run()
-            wall = clock.wall_ns() - wall
-            cpu = clock.cpu_ns() - cpu
-            calls.append(Call(wall / 1e6, cpu >= CLEAN_SHARE * wall))
+        with host.watch() as waited:
+            for _ in range(num_calls):
+                host.before_call()
+                wait = waited()
+                cpu = clock.cpu_ns()
+                wall = clock.wall_ns()
+                run()
+                wall = clock.wall_ns() - wall
+                cpu = clock.cpu_ns() - cpu
+                wait = waited() - wait
+                calls.append(Call(wall / 1e6, cpu >= CLEAN_SHARE * wall and wait <= (1 - CLEAN_SHARE) * wall))
         return calls
 
     return Program(time, output)

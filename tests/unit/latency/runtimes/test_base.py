@@ -1,5 +1,7 @@
 """Timing by the host's clock: a call during which the process did not run is not clean."""
 
+from contextlib import nullcontext
+
 import pytest
 
 from latency.runtimes.base import CLEAN_SHARE, Call, Host, host_program, load_kernels, load_runtime
@@ -27,6 +29,23 @@ def test_a_call_is_clean_if_the_process_ran_all_the_while(cpu: int, clean: bool)
         clock.cpu += cpu
 
     assert host_program(run, lambda images: images, Host(clock)).time(2) == [Call(2.0, clean)] * 2
+
+
+@pytest.mark.parametrize(("wait", "clean"), [(60_000, True), (60_001, False), (1_000_000, False)])
+def test_a_call_is_not_clean_if_one_of_its_threads_waited_for_a_core(wait: int, clean: bool) -> None:
+    """Two threads with a millisecond of work each, of which one waits: as much processor time as wall time."""
+    clock, waited = Steps(), [5]
+
+    def before() -> None:
+        waited[0] += 9_000_000  # is no part of the call
+
+    def run() -> None:
+        clock.wall += 2_000_000
+        clock.cpu += 2_000_000
+        waited[0] += wait
+
+    host = Host(clock, before, lambda: nullcontext(lambda: waited[0]))
+    assert host_program(run, lambda images: images, host).time(2) == [Call(2.0, clean)] * 2
 
 
 def test_what_runs_before_a_call_is_not_timed() -> None:
