@@ -5,7 +5,7 @@ Why here: Ray waits without a word for resources that never come. It must not kn
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from orchestrator.plan.config import WorkersConfig
+from orchestrator.plan.workers import WorkersConfig
 from supernet.errors import InputError
 
 Resources = Mapping[str, float]

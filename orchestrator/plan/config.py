@@ -1,7 +1,7 @@
 """What a user writes: the sections of one sweep, strict and typed, each with its defaults.
 
-Why here: with `requirements` the one list of every setting there is. It must not know how a file is read or what goes
-with what across sections (`check`), nor how anything is run.
+Why here: with `requirements` and `workers` the one list of every setting there is. It must not know how a file is read
+or what goes with what across sections (`check`), nor how anything is run.
 """
 
 from dataclasses import replace
@@ -16,6 +16,7 @@ from orchestrator.data.augment import preset
 from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION
 from orchestrator.plan.addresses import EMBEDDED, files_address, registry_address, storage_address
 from orchestrator.plan.requirements import Budget, Counted, GateConfig, LimitsConfig, Strict
+from orchestrator.plan.workers import WorkersConfig
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError
 from supernet.loop import SearchSettings
@@ -116,52 +117,6 @@ class SweepConfig(Strict):
                 f"latency_weights, points; got {given or 'none'}"
             )
         return self
-
-
-MAX_WORKERS = 100_000
-
-
-class WorkersConfig(Strict):
-    """Data-parallel workers of one Ray Train run.
-
-    Attributes:
-        min: Fewest workers to run with.
-        max: Most workers; more than `min` lets the run grow and shrink with the cluster.
-        cpus: CPUs per worker.
-        gpus: GPUs per worker.
-        resources: Custom resources per worker: `{train: 1}` means one worker on each machine that announces
-            `{"train": 1}`, however many GPUs it has; let it announce as many as it should run.
-    """
-
-    min: Annotated[Count, Field(le=MAX_WORKERS)] = 1
-    max: Annotated[Count, Field(le=MAX_WORKERS)] = 1
-    cpus: Annotated[Positive, Field(le=4096)] = 1.0
-    gpus: Annotated[NotNegative, Field(le=64)] = 0.0
-    resources: dict[Text, Annotated[Positive, Field(le=1e6)]] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short(cls, value: Any) -> Any:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return {"min": value, "max": value} if whole else value
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "WorkersConfig":
-        if self.max < self.min:
-            raise ValueError(f"max {self.max} is below min {self.min}")
-        return self
-
-    @property
-    def is_one(self) -> bool:
-        """Whether one rank on processor cores, wherever they are, is all that is asked for."""
-        return self.max == 1 and not self.gpus and not self.resources
-
-    @property
-    def wanted(self) -> str:
-        """What a run needs before it starts, in words."""
-        each = [f"{self.cpus:g} CPU", *([f"{self.gpus:g} GPU"] if self.gpus else [])]
-        each += [f"{amount:g} {name}" for name, amount in self.resources.items()]
-        return f"{self.min} worker{'s' if self.min > 1 else ''} with {', '.join(each)}{' each' if self.min > 1 else ''}"
 
 
 YEAR_SECONDS = 366 * 24 * 3600.0

@@ -3,8 +3,8 @@
 import ray
 
 from orchestrator.cluster.progress import Board, Speed, leave_table, left_table, poster
-from orchestrator.plan.config import WorkersConfig
 from orchestrator.plan.news import News
+from orchestrator.plan.workers import WorkersConfig
 
 
 def test_the_board_keeps_the_latest_news_of_each_key_and_of_each_of_its_ranks():

@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.cluster.room import fitting, jobs_at_once, room_notes, runs_here
-from orchestrator.plan.config import WorkersConfig
+from orchestrator.plan.workers import WorkersConfig
 from supernet.errors import InputError
 
 HEAD = {"memory": 1e9}
