@@ -83,4 +83,11 @@ def test_a_program_that_is_not_there_is_found_before_anything_runs() -> None:
 def test_another_script_is_another_fingerprint(tmp_path: Path) -> None:
     first = facts(command_target(tmp_path, "print(1)"))
     second = facts(command_target(tmp_path, "print(2)"))
+
+
+def test_an_argument_may_be_a_text_of_any_length() -> None:
+    command = ["sh", "-c", f"echo 1 # {'long ' * 1000}"]
+    target = read_target({"name": "b", "runtime": "command", "options": {"command": command}}, "t")
+    assert [Path(file).name for file in facts(target)["files"]] == ["sh"]
+    assert run_command(target, Path("m"), 1) == [1.0]
     assert first != second
