@@ -44,7 +44,7 @@ class Plan:
         min_rounds: Fewest rounds of a phase, whatever time they take.
         visit_ms: One visit repeats its call for about so long.
         min_calls: Fewest timed calls of a visit.
-        warm_ms: Each item first runs for so long, in each phase.
+        warm_ms: Each item first runs for so long, in each phase, and until it is known how many calls `visit_ms` are.
         warm_calls: Untimed calls at the start of each visit: they bring back its weights.
         tolerance: Items are settled when the root mean square of their relative errors is within this.
     """
@@ -133,7 +133,9 @@ def sample(
 
 
 def _warm_up(run: TimeCalls, plan: Plan, clock: Clock) -> int:
-    """Run an item for a while; return how many calls a visit takes."""
+    """Run an item for as long as the plan says; return how many calls a visit takes."""
+    if not plan.warm_ms and not plan.visit_ms:
+        return plan.min_calls
     start, num_calls = clock.wall_ns(), 1
     while True:
         before = clock.wall_ns()

@@ -1,5 +1,8 @@
 """Jobs as plain data, plans of targets, and when a run is believed."""
 
+import random
+import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -7,6 +10,8 @@ from latency_cases import made_up_result, stats
 
 from latency.errors import NotRunnable
 from latency.measuring.job import Item, Job, noise_reason, plan_for, require_runnable
+from latency.measuring.timing import HostClock, sample
+from latency.runtimes.base import Call
 from latency.target import load_target, read_target
 from supernet.errors import InputError
 from supernet.plain import read_json, to_json
@@ -31,8 +36,17 @@ def test_time_is_a_number_of_seconds_up_to_a_day() -> None:
 
 def test_an_external_program_is_started_as_rarely_as_possible() -> None:
     options = {"command": ["bench"], "runs": 7}
-    plan = plan_for(read_target({"name": "b", "runtime": "command", "options": options}, "t"), 2.0)
-    assert (plan.min_rounds, plan.min_calls, plan.warm_calls, plan.warm_ms) == (1, 7, 0, 0.0)
+    plan = plan_for(read_target({"name": "b", "runtime": "command", "options": options}, "t"), 0.001)
+    asked: list[int] = []
+
+    def start(num_calls: int) -> list[Call]:
+        asked.append(num_calls)
+        time.sleep(0.001)
+        return [Call(1.0, True)]
+
+    phases = nullcontext({"model": start})
+    sample(lambda: phases, plan, HostClock(), random.Random(0), settled=lambda samples: True)
+    assert asked == [7] * plan.phases
 
 
 def test_what_cannot_run_here_names_the_target() -> None:
