@@ -23,8 +23,9 @@ import torch
 
 from latency.measuring.checkpoint import Checkpoint
 from latency.measuring.job import Job, JobResult
+from latency.measuring.machine import measuring_lock
 from latency.measuring.phases import ForkedPhases, Phases, Report, SharedPhases
-from latency.measuring.process import ERRORS_FILE, FAILURE_FILE, JOB_FILE, RESULT_FILE
+from latency.measuring.process import ERRORS_FILE, FAILURE_FILE, JOB_FILE, RESULT_FILE, WAITING
 from latency.measuring.sentinels import PREFIX, SentinelStats, judge_sentinel
 from latency.measuring.summary import Summary, summarise
 from latency.measuring.timing import HostClock, Samples, sample
@@ -55,7 +56,9 @@ def _work(folder: FilePath, channel: TextIO) -> NoReturn:
         os.dup2(errors, number)
     try:
         job: Job = read_json(Job, (folder / JOB_FILE).read_text(), JOB_FILE)
-        result = run(job, folder, reporter(channel))
+        report = reporter(channel)
+        with measuring_lock(job.target.device, lambda: report(WAITING, 0.0)):  # whoever asked may die before this does
+            result = run(job, folder, report)
         (folder / RESULT_FILE).write_text(to_json(result))
         status = 0
     except (InputError, RunError) as error:

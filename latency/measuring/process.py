@@ -18,7 +18,6 @@ from pathlib import Path as FilePath
 from typing import Self
 
 from latency.measuring.job import Job, JobResult, Progress, require_runnable
-from latency.measuring.machine import measuring_lock
 from latency.runtimes.base import load_runtime
 from latency.target import Target
 from supernet.errors import RunError, error_from_plain
@@ -49,6 +48,8 @@ class Ended:
 class MeasuringProcess:
     """A process that measures on one target, started with the first job; a context manager that ends it.
 
+    A job that fails ends it as well, with whatever that has started; the next job starts one.
+
     Args:
         target: Jobs of this one only.
     """
@@ -74,12 +75,12 @@ class MeasuringProcess:
         """
         assert job.target == self.target
         require_runnable(job.target)
-        lock = measuring_lock(job.target.device, lambda: progress(WAITING, 0.0))
-        with tempfile.TemporaryDirectory(prefix="onepath-measure-") as name, lock:
+        with tempfile.TemporaryDirectory(prefix="onepath-measure-") as name:
             folder = FilePath(name)
             (folder / JOB_FILE).write_text(to_json(job))
             status = self._ask(folder, progress)
             if status != 0:
+                self.close()  # programs that the job has started may run on
                 raise self._failure(status, folder)
             result: JobResult = read_json(JobResult, (folder / RESULT_FILE).read_text(), RESULT_FILE)
         return result
@@ -127,7 +128,7 @@ class MeasuringProcess:
             stderr=self._errors,
             text=True,
             env=child_environment(self.target, os.environ),
-            process_group=0,
+            start_new_session=True,
         )
         return self._process
 
@@ -158,7 +159,6 @@ def child_environment(target: Target, inherited: Mapping[str, str]) -> dict[str,
     }
     return {
         **kept,
-        "OMP_NUM_THREADS": threads,
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONDONTWRITEBYTECODE": inherited.get("PYTHONDONTWRITEBYTECODE", ""),
         **target_environment(target),
@@ -169,6 +169,7 @@ def target_environment(target: Target) -> dict[str, str]:
     """Return the variables that the milliseconds of a target hold with: threads, and what its runtime asks for."""
     threads = str(target.threads)
     return {
+        "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": "1",
         **load_runtime(target.runtime).environment(target),

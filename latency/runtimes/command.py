@@ -8,7 +8,6 @@ import math
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -78,15 +77,14 @@ def run_command(target: Target, model: FilePath, num_calls: int) -> list[float]:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            start_new_session=True,
         )
     except OSError as error:
         raise RunError(f"{place} cannot be started: {error.strerror}") from error
     try:
         printed, complaints = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.kill()  # what it has started itself goes with the measuring process, whose group it is in
+        process.wait()
         raise RunError(f"{place} took more than {seconds:g} s and was ended (options.timeout_seconds)") from error
     if process.returncode != 0:
         tail = "; ".join(complaints.strip().splitlines()[-3:]) or "nothing on standard error"
