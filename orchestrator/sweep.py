@@ -195,6 +195,7 @@ def _run_trials(
         from orchestrator.trial.baselines import run_baselines
         from orchestrator.trial.crossing import fill_cross_table
         from orchestrator.trial.tables import Tables
+        from orchestrator.trial.tuning import tune_trials
 
         board = start_board()
         freed = contextlib.nullcontext(0) if connection.embedded else leftovers_freed(job.store, connection.session)
@@ -223,21 +224,10 @@ def _run_trials(
                     view.say(f"[yellow]{name}: no node measures it yet; its trials wait for one[/yellow]")
                 tables.ask(absent)
                 failed = _run_on_tune(job, tables, registering, view, here=here)
-            run_baselines(job, partial(_run_baseline, view=view, here=here), view.say, view.forget)
+            run_baselines(job, partial(tune_trials, job, here=here), tables, partial(_at_once, job), view)
             fill_cross_table(job, view.say, embedded=connection.embedded)
             view.forget(CROSS_KEY)
             return failed, tables.reasons
-
-
-def _run_baseline(job: Job, trial: Trial, costs: CostTable, *, view: LiveView, here: bool) -> None:
-    """Run a baseline's trial; its result is stored, and registered nowhere."""
-    from orchestrator.trial.tuning import tune_trials
-
-    def take(trial: Trial, result: TrialResult) -> None:
-        view.forget(trial.key)
-        view.say(f"baseline {describe(result)}")
-
-    tune_trials(job, iter([(trial, costs)]), take, here=here)
 
 
 def _warm_up(job: Job, costs: Mapping[str, CostTable], view: LiveView, *, here: bool) -> None:
@@ -262,6 +252,11 @@ def _warm_up(job: Job, costs: Mapping[str, CostTable], view: LiveView, *, here: 
     view.say(f"supernet: {done}")
 
 
+def _at_once(job: Job) -> int:
+    """Return how many trials may run now."""
+    return min(job.run.max_concurrent, jobs_at_once(living_nodes(), job.run.workers))
+
+
 def _run_on_tune(
     job: Job, tables: "Tables", registering: Registering, view: LiveView, *, here: bool
 ) -> dict[str, TrialResult]:
@@ -278,9 +273,6 @@ def _run_on_tune(
     failed: dict[str, TrialResult] = {}
     again: list[Trial] = []
 
-    def at_once() -> int:
-        return min(job.run.max_concurrent, jobs_at_once(living_nodes(), job.run.workers))
-
     def run(next_trial: NextTrial, take: Take) -> None:
         def expected(costs: Mapping[str, CostTable]) -> Trial | None:
             trial = next_trial(costs)
@@ -293,7 +285,7 @@ def _run_on_tune(
             turns.ended(trial.key)
             take(trial, result)
 
-        turns = Turns(expected, tables, at_once)
+        turns = Turns(expected, tables, partial(_at_once, job))
         tune_trials(job, turns, ended, here=here)
 
     def take(trial: Trial, result: TrialResult) -> None:

@@ -63,20 +63,22 @@ def times_of(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]
         "workers": shared + around * (num_trials + num_baselines),
     }
     room = run.max_concurrent if run.workers.gpus else max(1, int(cores // (run.workers.max * run.workers.cpus)))
-    rounds = math.ceil(num_trials / min(run.max_concurrent, room))
-    trials = (search + judged + train + around) * num_trials + _sum(evaluate, left.by_target)
-    trials += _sum(measure, left.by_target)
-    once_each = SWEEP_SECONDS + sum(phases.values()) - trials
+    at_once = min(run.max_concurrent, room)
+    finish = {t.name: train + around + evaluate[t.name] + measure[t.name] for t in targets}
+    trials = (search + judged) * num_trials + _sum(finish, left.by_target)
+    baselines = _sum(finish, left.baselines)
+    alone = SWEEP_SECONDS + sum(phases.values()) - trials - baselines
+    total = alone + _in_rounds(trials, num_trials, at_once) + _in_rounds(baselines, num_baselines, at_once)
     return {
         "num_test_images": images.get("test"),
         "table_seconds": round(tables, 1),
         "warmup_seconds": round(warmup, 1),
         "warmup_from": source.store.uri if source else None,
         "warmup_saved_seconds": round(saved, 1),
-        "trial_seconds": round(search + judged + train + around + _most(evaluate, measure), 1),
-        "baseline_seconds": round(train + around + _most(evaluate, measure, widths), 1),
+        "trial_seconds": round(search + judged + max(finish.values()), 1),
+        "baseline_seconds": round(max(finish[t.name] + widths[t.name] for t in targets), 1),
         "cross_seconds": round(cross, 1),
-        "total_seconds": round(once_each + trials * rounds / max(num_trials, 1), 1),
+        "total_seconds": round(total, 1),
         "phase_seconds": {phase: round(seconds, 1) for phase, seconds in phases.items()},
     }
 
@@ -94,9 +96,9 @@ def _sum(seconds: dict[str, float], numbers: dict[str, int]) -> float:
     return sum(seconds[name] * number for name, number in numbers.items())
 
 
-def _most(*seconds: dict[str, float]) -> float:
-    """Return what one takes on the target where it takes longest."""
-    return max(sum(each[name] for each in seconds) for name in seconds[0])
+def _in_rounds(seconds: float, number: int, at_once: int) -> float:
+    """Return how long it takes to do so many alike, of so many seconds in all, some at a time."""
+    return seconds * math.ceil(number / at_once) / max(number, 1)
 
 
 def _search_images(run: RunConfig) -> float:

@@ -8,7 +8,7 @@ is.
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ray import tune
@@ -80,7 +80,9 @@ class HandOver(tune.Callback):  # type: ignore[misc]
         self.take(known, self.job.result(known, budget=known.budget(costs), status="failed", reason=reason))
 
 
-def tune_trials(job: Job, turns: Iterator[Turn | None], take: Take, *, here: bool) -> None:
+def tune_trials(
+    job: Job, turns: Iterator[Turn | None], take: Take, *, here: bool, own: Mapping[str, Job] | None = None
+) -> None:
     """Run trials in the given order.
 
     Args:
@@ -88,14 +90,16 @@ def tune_trials(job: Job, turns: Iterator[Turn | None], take: Take, *, here: boo
         turns: What is left of it; asked for the next one again and again, in this process. None where it has to wait.
         take: Called in this process with each trial and its result, failed ones too.
         here: Whether a trial's rank is the trial's own process, see `room.runs_here`.
+        own: Jobs of trials that are not of the sweep's, by key.
     """
     run, plain = job.run, job.to_dict()
+    plain_own = {key: other.to_dict() for key, other in (own or {}).items()}
 
     def trainable(config: dict[str, Any]) -> dict[str, Any]:
         from orchestrator.trial.trial import run_trial
 
         trial, costs = read(Trial, config["trial"], "trial"), read(CostTable, config["costs"], "costs")
-        return {"result": to_plain(run_trial(Job(**plain), trial, costs, here=here))}
+        return {"result": to_plain(run_trial(Job(**plain_own.get(trial.key, plain)), trial, costs, here=here))}
 
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"CPU": run.workers.cpus if here else 0, HEAD_RESOURCE: 0.001}),

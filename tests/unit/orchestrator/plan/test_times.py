@@ -65,6 +65,15 @@ def test_trials_run_at_once_where_there_is_room_for_their_workers(monkeypatch):
     assert 3 < many < 0.8 * one, "three rounds of two at once, and what is done once"
 
 
+def test_baselines_run_at_once_as_trials_do(monkeypatch):
+    monkeypatch.setattr("orchestrator.plan.times.os.cpu_count", lambda: 8)
+    known = {"targets": ["macs"], "sweep": {"points": 8}, "baselines": ["mobilenet-v2-32px"]}
+    one, many = (times(max_concurrent=at_once, **known) for at_once in (1, 8))
+    assert one["total_seconds"] - many["total_seconds"] == pytest.approx(
+        7 * (one["trial_seconds"] + one["baseline_seconds"]), abs=2.0
+    )
+
+
 MEASURE, EACH = {"table_seconds": 5.0, "network_seconds": 10.0}, MEASURE_SECONDS + 10.0
 
 

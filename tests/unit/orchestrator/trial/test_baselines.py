@@ -1,19 +1,23 @@
 """The baselines' step: widths that are chosen once, and what follows when one cannot be made."""
 
+import io
 from dataclasses import replace
 
 import pytest
 import yaml
 from repository import ROOT
+from rich.console import Console
 
 from latency.measuring.measure import Measurement
 from orchestrator.data.build import build
 from orchestrator.plan.baselines import WIDTHS, baselines_of, chosen, keep_cost, known_costs, scaled
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, RESULT_FILE, WEIGHTS_FILE, Job, plan_trials
+from orchestrator.report.live import LiveView
 from orchestrator.trial.baselines import prepared, run_baselines, take_training, twins_of
 from orchestrator.trial.files import stored_outcome
 from orchestrator.trial.records import Outcome, checksum, write_record
+from orchestrator.trial.tables import Tables
 from supernet.cost import count_cost
 from supernet.errors import RunError
 from supernet.plain import to_sealed
@@ -37,21 +41,21 @@ def stored(job, cost):
 
 def test_a_baseline_is_as_wide_as_the_networks_cost_allows(job):
     (baseline,) = baselines_of(job, [stored(job, 1e6)])
-    inner, trial, costs = prepared(job, baseline)
+    made = prepared(job, baseline)
+    inner, trial, costs = made.job, made.trial, made.costs
     counted = count_cost(inner.space, inner.space.architecture(trial.path))["num_macs"]
     assert costs.total(trial.path) == counted
     assert 0.6e6 < counted <= 1e6
     assert (costs.unit, trial.target) == ("1", "macs")
-    again, _, _ = prepared(job, baseline)
-    assert again.space == inner.space
+    assert prepared(job, baseline).job.space == inner.space
 
 
 def test_where_not_even_the_narrowest_is_as_fast_it_stands_for_all(job):
     (baseline,) = baselines_of(job, [stored(job, 1e3)])
-    inner, trial, costs = prepared(job, baseline)
+    made = prepared(job, baseline)
     narrowest, path = scaled(job, "mobilenet-v2", WIDTHS[0])
-    assert (inner.space, trial.path) == (narrowest.space, path)
-    assert costs.total(path) > 1e3
+    assert (made.job.space, made.trial.path) == (narrowest.space, path)
+    assert made.costs.total(path) > 1e3
 
 
 def test_a_width_is_chosen_by_what_the_gate_will_measure(tmp_path, monkeypatch):
@@ -69,29 +73,93 @@ def test_a_width_is_chosen_by_what_the_gate_will_measure(tmp_path, monkeypatch):
         return Measurement(machine * len(content) / 1e6, 0.001, 1.0, 100, None, "", machine)
 
     monkeypatch.setattr("orchestrator.trial.baselines.measure_model", measured)
-    monkeypatch.setattr("orchestrator.trial.baselines.target_costs", lambda job, target, key: None)  # it has a table
-    _, trial, costs = prepared(job, baseline)
-    assert 0.4 < costs.total(trial.path) <= 0.5
+    made = prepared(job, baseline)
+    assert 0.4 < made.costs.total(made.trial.path) <= 0.5
     assert len(known_costs(job, baseline)) > 3
     machine = 1.2
     with pytest.raises(RunError, match=r"networks of the latency table are 20% slower .* chooses its width"):
         prepared(job, replace(baseline, target="ort-cpu-1t", name="mobilenet-v3-small"))
 
 
+class Night:
+    """Runs the baselines of a sweep by hand: what is given is on, until it is ended."""
+
+    def __init__(self, job, at_once=1):
+        self.job, self.at_once, self.said = job, at_once, io.StringIO()
+
+    def run(self, play):
+        """Run them as `play` does, which gets the turns and ends trials: with what they came to, or as failed ones."""
+
+        def run(turns, take, *, own):
+            def end(trial, **values):
+                take(trial, self.job.result(trial, **(values or {"status": "failed", "reason": "lost"})))
+
+            play(turns, end, own)
+
+        view = LiveView(Console(file=self.said, width=200), dict, total=0)
+        run_baselines(self.job, run, Tables(self.job, view, present=list), lambda: self.at_once, view)
+
+
+def three(folder):
+    """Return a sweep of three budgets, with the results of networks of different costs."""
+    definition, _ = read_preset("runs", "quickstart")
+    changes = {"targets": ["macs"], "sweep": {"budget_counts": [1e6, 2e6, 4e6]}, "storage": str(folder)}
+    job = Job(resolved(check_run({**definition, **changes, "baselines": ["mobilenet-v2"]}, "mine")), "")
+    for number, trial in enumerate(plan_trials(job.run)):
+        result = job.result(trial, cost=trial.value, top1=0.7 + number / 10, architecture=f"some{number}")
+        job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
+    return job
+
+
+def test_baselines_run_beside_each_other_as_many_as_trials_may(tmp_path):
+    """One after the other before, whatever `max_concurrent`."""
+
+    def play(turns, end, own):
+        (first, costs), (second, _) = next(turns), next(turns)
+        assert next(turns) is None, "there is room for two"
+        assert own[first.key].space != own[second.key].space
+        assert (
+            costs.total(first.path)
+            == count_cost(own[first.key].space, own[first.key].space.architecture(first.path))["num_macs"]
+        )
+        end(second)
+        third, _ = next(turns)
+        assert next(turns) is None
+        end(first)
+        end(third)
+        assert next(turns, "none left") == "none left"
+
+    night = Night(three(tmp_path), at_once=2)
+    night.run(play)
+    assert night.said.getvalue().count("failed: lost") == 3
+
+
 @pytest.mark.parametrize("error", [RunError("lost"), OSError("lost")])
-def test_what_is_left_is_run_and_a_failure_is_said(job, error):
-    stored(job, 1e6)
-    ran, said, over = [], [], []
+def test_one_whose_width_cannot_be_chosen_is_said_and_holds_up_no_other(tmp_path, monkeypatch, error):
+    ran = []
 
-    def run(inner, trial, costs):
-        ran.append(trial.key)
-        raise error
+    def fails(job, baseline):
+        if baseline.beside == "macs-2M":
+            raise error
+        return prepared(job, baseline)
 
-    run_baselines(job, run, said.append, over.append)
-    assert over == ["macs-200k-mobilenet-v2"]
-    assert [key.rpartition("-x")[0] for key in ran] == over
-    assert "no baseline: " in said[0]
-    assert "lost" in said[0]
+    monkeypatch.setattr("orchestrator.trial.baselines.prepared", fails)
+    night = Night(three(tmp_path))
+
+    def play(turns, end, own):
+        for trial, _ in turns:
+            ran.append(trial.key)
+            end(trial)
+
+    night.run(play)
+    assert [key.partition("-mobilenet")[0] for key in ran] == ["macs-1M", "macs-4M"]
+    assert "macs-2M-mobilenet-v2: no baseline: " in night.said.getvalue()
+
+
+def test_one_whose_device_went_away_is_left_for_the_same_command(tmp_path):
+    night = Night(three(tmp_path))
+    night.run(lambda turns, end, own: None)
+    assert night.said.getvalue().count("no baseline: no node measures its target now") == 3
 
 
 def test_the_same_network_at_the_same_width_is_trained_once(tmp_path):
@@ -105,21 +173,20 @@ def test_the_same_network_at_the_same_width_is_trained_once(tmp_path):
     for trial, cost in ((first, counts["num_macs"]), (second, counts["num_params"])):
         result = job.result(trial, cost=float(cost), budget=float(cost), top1=0.9, architecture="some")
         job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
-    trained, kept = [], {}
 
-    def run(inner, trial, costs):
-        store = inner.trial_store(trial)
-        if not store.exists(OUTCOME_FILE):
-            trained.append(trial.key)
-            store.write(WEIGHTS_FILE, b"weights")
-            write_record(store, OUTCOME_FILE, Outcome("some", 0.9, 10, 10, checksum(b"weights"), 0))
-        kept[trial.key] = stored_outcome(store)
+    def play(turns, end, own):
+        one, _ = next(turns)
+        assert next(turns) is None, "it waits for the weights of the other"
+        store = own[one.key].trial_store(one)
+        store.write(WEIGHTS_FILE, b"weights")
+        write_record(store, OUTCOME_FILE, Outcome("some", 0.9, 10, 10, checksum(b"weights"), 0))
+        end(one)
+        other, _ = next(turns)
+        assert other.target != one.target
+        assert stored_outcome(own[other.key].trial_store(other)) == stored_outcome(store)
+        end(other)
 
-    run_baselines(job, run, pytest.fail, lambda key: None)
-    (one, weights), (other, others) = kept.values()
-    assert len(trained) == 1
-    assert weights == others == b"weights"
-    assert one == other
+    Night(job, at_once=2).run(play)
 
 
 def test_another_path_of_the_same_space_is_no_twin(tmp_path, monkeypatch):
@@ -146,7 +213,8 @@ def test_another_path_of_the_same_space_is_no_twin(tmp_path, monkeypatch):
 
 def test_a_damaged_twin_is_not_taken(job):
     (baseline,) = baselines_of(job, [stored(job, 1e6)])
-    inner, trial, _ = prepared(job, baseline)
+    made = prepared(job, baseline)
+    inner, trial = made.job, made.trial
     twin = replace(trial, key="twin")
     inner.trial_store(twin).write(WEIGHTS_FILE, b"flipped")
     outcome = Outcome("some", 0.9, 10, 10, checksum(b"weights"), 0)
