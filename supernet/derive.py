@@ -93,8 +93,7 @@ class Derivation:
         budget: Limit in the unit of `costs`; None for none.
         judge: From paths to what validation says of each, for instance `judging.PathJudge`.
         draws: From the number of an attempt to the source of its draws.
-        pool: Paths that were judged before, with the same weights on the same images; some for strategies that
-            derive from a pool.
+        pool: Paths that were judged before, with the same weights on the same images; strategy `pool` needs some.
         measure: From a path to its measured cost in the unit of `costs`; None believes the table.
         limits: That every proposed path keeps, too.
         settings: How to pick.

@@ -5,7 +5,7 @@ progress bars: data, ranks and costs are passed in, and what must survive a cras
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pydantic
@@ -23,6 +23,7 @@ from supernet.objective import ObjectiveSettings, make_objective
 from supernet.plain import STRICT, Count, CountOrNone, Flag
 from supernet.prune import Pruner, PruneSettings
 from supernet.rng import generator, seeded
+from supernet.sharing import SharingSettings
 from supernet.sync import Alone, Sync, rank_weight
 from supernet.training import Batch, Data, LearningRate, precision_context, to_device
 from supernet.weights import WeightSettings, WeightTraining
@@ -42,7 +43,7 @@ class SearchSettings(WeightSettings):
         arch_paths: Whether ranks draw their own paths in architecture steps or all the same one.
         objective: What alpha minimises.
         prune: When improbable candidates are dropped; None for never.
-        recompute: Recompute inside blocks in the backward pass: less memory, more time.
+        recompute: Recompute inside blocks in the backward pass of every step: less memory, more time.
         compile: Compile every candidate on its own at its first use; pays on long runs on GPUs.
         check_every: Steps between checks for NaN (each waits for the device once).
     """
@@ -145,6 +146,8 @@ class Search:
         sync: Sync | None = None,
         limits: Limits = NO_LIMITS,
     ) -> None:
+        settings.check("search")
+        settings = settings if settings.train_weights else replace(settings, sharing=SharingSettings())
         self.supernet, self.costs, self.settings, self.data, self.seed = supernet, costs, settings, data, seed
         self.sync: Sync = sync or Alone()
         self.limits = limits
@@ -265,7 +268,6 @@ class Search:
         return to_device(next(self._streams[split]), self.device)
 
     def _check_arguments(self) -> None:
-        self.settings.check("search")
         counts = [len(position.candidates) for position in self.supernet.space.positions]
         if not counts:
             raise InputError(f"space {self.supernet.space.name!r} has no position: there is nothing to search")

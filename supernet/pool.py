@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from supernet.cost import macs_table
+from supernet.errors import InputError
 from supernet.gates import sample_path
 from supernet.rng import generator
 from supernet.rows import ZERO
@@ -123,11 +124,16 @@ def fit_losses(pool: Sequence[Judged], num_candidates: Sequence[int]) -> LossMod
     each other, and what moves them is the sharing as much as the choices (`docs/quality.md`).
 
     Args:
-        pool: At least two judged paths.
+        pool: At least one judged path; one alone says nothing of the choices.
         num_candidates: Candidates of each position.
+
+    Raises:
+        InputError: If there is none.
 
     Source: Golub, Heath and Wahba 1979 for leaving one out in closed form; posterior of Bayesian linear regression.
     """
+    if not pool:
+        raise InputError("no path was judged that a model could be fitted to; give a pool, or use strategy 'judged'")
     width = max(num_candidates)
     chosen = torch.tensor([found.path for found in pool]) + width * torch.arange(len(num_candidates))
     x = torch.zeros(len(pool), width * len(num_candidates), dtype=torch.float64).scatter_(1, chosen, 1.0)

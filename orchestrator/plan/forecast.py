@@ -142,7 +142,12 @@ def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
     arch = images(run.search.arch_batch_size or run.search.batch_size)
     estimator = make_estimator(run.search.estimator, run.search.num_samples)
     found["architecture"] = arch_step_bytes(
-        supernet, path, arch, resolved(run.search.precision, device), graph=estimator.backward
+        supernet,
+        path,
+        arch,
+        resolved(run.search.precision, device),
+        graph=estimator.backward,
+        recompute=run.search.recompute,
     )
     precision = resolved(run.train.precision, device)
     found["training"] = weight_step_bytes(supernet, path, images(run.train.batch_size), precision)

@@ -310,3 +310,11 @@ def test_a_batch_smaller_than_the_paths_of_all_ranks_is_refused_where_weights_ar
     settings = replace(SETTINGS, batch_size=9, sharing=SharingSettings(num_paths=5))
     with pytest.raises(InputError, match="fewer images than all paths on 2 ranks; give at least 10"):
         Search(tiny_supernet(SPACE), COSTS, settings, TinyData(), seed=0, sync=Two())
+
+
+def test_how_paths_would_share_a_step_is_left_aside_where_none_is_made():
+    """Before: an average of weights that never moved in every checkpoint, and a batch too small for paths not drawn."""
+    sharing = SharingSettings(num_paths=20, average=0.9)
+    search = search_of(replace(SETTINGS, train_weights=False, sharing=sharing))
+    search.step()
+    assert search.state_dict()["weights"]["average"] == {}

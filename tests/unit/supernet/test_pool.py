@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from supernet.cost import count_cost
+from supernet.errors import InputError
 from supernet.gates import sample_path
 from supernet.pool import Judged, drops_last, fit_losses, pool_paths
 from supernet.presets import load_space
@@ -133,6 +134,11 @@ def test_no_more_paths_are_drawn_than_are_wanted(monkeypatch):
     monkeypatch.setattr("supernet.pool.sample_path", lambda probs, draws: drawn.append(1) or sample_path(probs, draws))
     assert len(pool_paths(load_space("proxyless-imagenet"), 20, seed=0)) == 20
     assert len(drawn) < 30
+
+
+def test_a_model_of_no_path_is_refused():
+    with pytest.raises(InputError, match=r"no path was judged .* give a pool, or use strategy 'judged'"):
+        fit_losses([], COUNTS)
 
 
 def test_a_single_path_says_only_its_own_loss():

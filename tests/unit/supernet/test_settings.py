@@ -5,14 +5,18 @@ from dataclasses import fields
 
 import pytest
 
+from supernet.derive import DeriveSettings
 from supernet.errors import InputError
 from supernet.loop import SearchSettings
 from supernet.objective import ObjectiveSettings
 from supernet.plain import read, to_plain
 from supernet.prune import PruneSettings
+from supernet.sharing import SharingSettings
 from supernet.specialise import TrainSettings
 
-KINDS = (SearchSettings, TrainSettings, ObjectiveSettings, PruneSettings)
+KINDS = (SearchSettings, TrainSettings, ObjectiveSettings, PruneSettings, SharingSettings, DeriveSettings)
+UNSET = {SearchSettings: {"arch_batch_size": 1}, SharingSettings: {"candidate_momentum": 0.5}}
+"""A number for each field that has none by default."""
 NONSENSE = (-5, -1e-9, math.nan, math.inf, -math.inf, 1e30, 10**30, "many", True, [1], {})
 
 
@@ -22,7 +26,7 @@ def required(kind):
 
 def numbers(kind):
     """Return (kind, field) of every field that holds a number."""
-    made = to_plain(kind(**required(kind))) | ({"arch_batch_size": 1} if kind is SearchSettings else {})
+    made = to_plain(kind(**required(kind))) | UNSET.get(kind, {})
     return [(kind, f.name) for f in fields(kind) if type(made[f.name]) in (int, float)]
 
 

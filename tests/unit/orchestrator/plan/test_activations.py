@@ -64,18 +64,24 @@ def test_activations_in_bf16_take_half(supernet, path):
     assert 0.45 < half / full < 0.65
 
 
-@pytest.mark.parametrize("estimator", ["one-path", "two-path", "reinforce"])
-def test_an_architecture_step_takes_what_real_tensors_take(supernet, path, batch, estimator):
+@pytest.mark.parametrize(
+    ("estimator", "recompute"),
+    [("one-path", False), ("two-path", False), ("reinforce", False), ("one-path", True), ("reinforce", True)],
+)
+def test_an_architecture_step_takes_what_real_tensors_take(supernet, path, batch, estimator, recompute):
     alpha = ArchitectureParameters(supernet.space, generator(0, "alpha"))
     with torch.no_grad():  # draws the path for certain
         for row, index in zip(alpha.logits, path, strict=True):
             row[index] += 50.0
     draws, costs = generator(0, "draws"), macs_table(supernet.space)
     objective = make_objective(ObjectiveSettings("add_linear", reference=costs.maximum), costs)
+    supernet.recompute = recompute
     with PeakBytes() as real:
         make_estimator(estimator, 2).gradient(supernet, alpha, *batch, costs, objective, draws)
-    counted = arch_step_bytes(supernet, path, IMAGES, graph=estimator != "reinforce")
-    assert counted == pytest.approx(real.peak, rel=0.03)
+    supernet.recompute = False
+    counted = arch_step_bytes(supernet, path, IMAGES, graph=estimator != "reinforce", recompute=recompute)
+    # As above: what real convolutions take beside is more of the little that is held where blocks are recomputed.
+    assert counted == pytest.approx(real.peak, rel=0.15 if recompute else 0.03)
 
 
 def test_memory_grows_with_images_and_shrinks_where_blocks_are_recomputed(supernet, path):
@@ -88,7 +94,7 @@ def test_memory_grows_with_images_and_shrinks_where_blocks_are_recomputed(supern
 def test_counting_leaves_the_supernet_as_it_was(supernet, path):
     before = {name: tensor.clone() for name, tensor in supernet.state_dict().items()}
     weight_step_bytes(supernet, path, 4, recompute=True)
-    arch_step_bytes(supernet, path, 4)
+    arch_step_bytes(supernet, path, 4, recompute=True)
     after = supernet.state_dict()
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert all(type(parameter.data) is torch.Tensor and parameter.grad is None for parameter in supernet.parameters())

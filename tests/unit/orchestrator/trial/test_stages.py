@@ -149,7 +149,7 @@ def test_the_final_training_has_its_own_augmentation(folder):
 @pytest.mark.parametrize("reference", [0.0, 80.0])
 def test_a_weighted_search_goes_by_the_reference_that_was_given(folder, reference):
     """Said before: nothing; the middle of the range, always."""
-    search = {"num_steps": 4, "objective": {"kind": "add_linear", "reference": reference}}
+    search = {"num_steps": 5, "objective": {"kind": "add_linear", "reference": reference}}
     job = job_of(folder, "weighted", sweep={"latency_weights": [0.3]}, search=search)
     (trial,) = plan_trials(job.run)
     costs = target_costs(job, trial.target)
