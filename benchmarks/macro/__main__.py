@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("macro-runs"), help="where supernets are kept")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--arms", nargs="+", choices=arms, default=arms[:1])
-    parser.add_argument("--epochs", nargs="+", type=float, default=[8.0], help="of the warm-up; several for a curve")
+    parser.add_argument("--epochs", nargs="+", type=float, default=[4.0], help="of the warm-up; several for a curve")
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--networks", type=int, default=600, help="distinct ones that are judged, of 3,969")
