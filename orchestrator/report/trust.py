@@ -48,6 +48,8 @@ class Trust:
         return said
 
     def _ranking(self) -> str:
+        if not self.num_networks:
+            return "trust: no finished networks share weights, so nothing says how these rank them"
         rests = f"rests on {self.num_networks} different network{'s' * (self.num_networks != 1)}"
         if self.tau is None or self.tau_interval is None:
             return f"trust: whether shared weights rank networks rightly {rests}: says nothing yet"

@@ -56,7 +56,7 @@ def test_an_interval_has_a_length_where_all_agree_and_gets_shorter_with_more_net
     [
         (PAIRS[:4], True, "rests on 4 different networks: says nothing yet"),
         (PAIRS[:1], True, "rests on 1 different network: says nothing yet"),
-        (PAIRS, False, "rests on 0 different networks: says nothing yet"),
+        (PAIRS, False, "no finished networks share weights"),
         ([(loss, 1 - top1) for loss, top1 in PAIRS], True, "the wrong way round"),
         ([(1.5, 0.5), (1.4, 0.6), (1.3, 0.7), (1.2, 0.4), (1.1, 0.45)], True, "is not shown"),
         ([(1.5, 0.5)] * 6, True, "says nothing yet"),
