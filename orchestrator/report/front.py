@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["front_notes", "front_png", "front_rows", "front_table", "report_html"]
 
+MIN_WIDTH = 12
+"""Characters of a line that the names of targets keep beside long names of baselines."""
+
 
 def front_table(rows: Sequence[Row]) -> "Table":
     """Return rows from `front_rows` as a table for the terminal, readable from 80 columns on.
@@ -30,10 +33,11 @@ def front_table(rows: Sequence[Row]) -> "Table":
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     target, *numbers = columns([row.result for row in rows], wide=False)
-    table.add_column(target.metadata["column"], overflow="fold")  # the one that gives way; a long name takes two lines
+    longest = max((len(row.result.target) for row in rows), default=0)
+    table.add_column(target.metadata["column"], overflow="fold", min_width=min(longest, MIN_WIDTH))  # names give way
     for column in numbers:
         table.add_column(column.metadata["column"], justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
     previous = None
     for row in rows:
         result = row.result

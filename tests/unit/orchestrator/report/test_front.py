@@ -52,6 +52,15 @@ def test_no_name_of_a_target_is_cut_at_80_columns() -> None:
     )
 
 
+def test_the_long_name_of_a_baseline_leaves_a_target_its_line() -> None:
+    """Said before: one letter of the target a line."""
+    known = replace(done("b", "openvino-cpu-1t", 0.123, 0.9), baseline="mobilenet-v3-small-32px-stem2", budget=None)
+    lines = table_text([done("t", "openvino-cpu-1t", 0.1, 0.8), known], 80)
+    assert len(lines) < 9
+    words = [line.split() for line in lines[3:] if line.strip()]
+    assert words[0][0] == "openvino-cpu-1t"
+
+
 @pytest.mark.parametrize(
     ("top1", "images", "text"),
     [(26 / 45, 45, "57.8 % (43-71)"), (0.9421, 10000, "94.2 % (93.7-94.7)"), (0.9, None, "90.0 %")],
