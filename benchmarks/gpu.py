@@ -27,8 +27,9 @@ from benchmarks import memory, step
 from benchmarks.common import OneBatch, batch_of, environment, parser, report, wanted
 from latency.runtimes.cuda import capture
 from supernet.judging import PathJudge
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.presets import load_network, load_space
+from supernet.search_settings import SearchSettings
 from supernet.training import to_device
 
 Figures = Iterator[tuple[str, Any]]

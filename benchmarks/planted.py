@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from benchmarks.common import report, wanted
 from supernet.cost import CostTable
 from supernet.estimators import EstimatorName
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.network import Supernet
 from supernet.objective import ObjectiveSettings
 from supernet.ops import register
 from supernet.proposals import most_probable
 from supernet.rng import generator
+from supernet.search_settings import SearchSettings
 from supernet.space import Path, Space, read_space
 
 NUM_POSITIONS, SIZE, ZERO = 4, 4, 4

@@ -24,12 +24,13 @@ from supernet.derive import DeriveSettings
 from supernet.errors import InputError
 from supernet.files import write_whole
 from supernet.judging import PathJudge
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.network import Supernet
 from supernet.objective import ObjectiveSettings
 from supernet.plain import parse_json, read_json, to_json
 from supernet.pool import Judged, pool_paths
 from supernet.presets import load_space
+from supernet.search_settings import SearchSettings
 from supernet.space import Space
 
 BATCH_SIZE, RECALIBRATION_BATCHES, NUM_TRIES = 64, 4, 3

@@ -22,12 +22,13 @@ from benchmarks.common import OneBatch, batch_of, environment, parser, report, w
 from supernet.cost import macs_table
 from supernet.estimators import EstimatorName
 from supernet.gates import sample_path
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.network import Supernet, build_network
 from supernet.objective import ObjectiveSettings
 from supernet.presets import load_space
 from supernet.recipes import NUM_SEARCH_IMAGES, paper_search, paper_warmup
 from supernet.rng import generator
+from supernet.search_settings import SearchSettings
 from supernet.space import Path
 from supernet.specialise import Training, TrainSettings
 from supernet.training import Data

@@ -8,8 +8,8 @@ Source: Cai et al. 2019 and the released search code. Where its two final recipe
 search code (no decay on batch norm, Nesterov, learning rate 0.05 at batch 256).
 """
 
-from supernet.loop import SearchSettings
 from supernet.objective import ObjectiveSettings
+from supernet.search_settings import SearchSettings
 from supernet.specialise import TrainSettings
 
 NUM_IMAGES = 1_281_167

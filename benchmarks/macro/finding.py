@@ -20,11 +20,12 @@ from supernet.derive import Derivation, StrategyName, pick
 from supernet.estimators import EstimatorName
 from supernet.files import write_whole
 from supernet.judging import PathJudge
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.network import Supernet
 from supernet.plain import read, read_json, to_json
 from supernet.pool import Judged, pool_paths
 from supernet.rng import generator
+from supernet.search_settings import SearchSettings
 from supernet.space import Path
 
 POOL_FILE = "pool.json"

@@ -15,10 +15,11 @@ import yaml
 from benchmarks.macro.images import MacroImages
 from supernet.cost import CostTable
 from supernet.files import whole
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.network import Supernet
 from supernet.plain import read
 from supernet.presets import load_space
+from supernet.search_settings import SearchSettings
 from supernet.space import Space
 
 SPACE = "nas-bench-macro"

@@ -21,10 +21,10 @@ from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
 from orchestrator.plan.trials import CONFIG_FILE, Job, longest_key, plan_trials, short_name
 from supernet.errors import InputError
-from supernet.loop import SearchSettings
 from supernet.objective import OBJECTIVES, ObjectiveSettings
 from supernet.plain import read, to_plain
 from supernet.presets import load_space, read_preset, space_definition
+from supernet.search_settings import SearchSettings
 
 CONVERTED = ("source", "validation_fraction", "test_fraction")
 """Keys under `data` that the converted images hang on; the rest is what is made of them."""

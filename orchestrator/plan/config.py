@@ -19,9 +19,9 @@ from orchestrator.plan.requirements import Budget, Counted, GateConfig, LimitsCo
 from orchestrator.plan.workers import WorkersConfig
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError
-from supernet.loop import SearchSettings
 from supernet.objective import OBJECTIVES
 from supernet.plain import STRICT, Count, CountOrNone, Flag, Name, NotNegative, Positive, Text
+from supernet.search_settings import SearchSettings
 from supernet.specialise import TrainSettings
 
 SHARED = ("tables", "data", "artifacts", EMBEDDED)

@@ -21,9 +21,9 @@ from orchestrator.plan.times import times_of
 from orchestrator.report.live import clock
 from supernet.cost import macs_table, params_table
 from supernet.estimators import make_estimator
-from supernet.loop import SearchSettings
 from supernet.network import Supernet
 from supernet.presets import load_space
+from supernet.search_settings import SearchSettings
 from supernet.space import Space
 from supernet.training import resolved
 

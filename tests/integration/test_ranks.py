@@ -9,9 +9,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
 
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.network import build_network
 from supernet.objective import ObjectiveSettings
+from supernet.search_settings import SearchSettings
 from supernet.sharing import SharingSettings
 from supernet.specialise import Training, TrainSettings
 from supernet.sync import AllReduce, Alone, default_sync

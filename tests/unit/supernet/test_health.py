@@ -12,9 +12,10 @@ from supernet.derive import Derivation, DeriveSettings, pick
 from supernet.errors import RunError
 from supernet.health import alike_within_error, unlearnt
 from supernet.judging import PathJudge
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.objective import ObjectiveSettings
 from supernet.rng import generator
+from supernet.search_settings import SearchSettings
 
 HEALTHY = {
     "entropy": 0.6,

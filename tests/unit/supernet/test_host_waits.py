@@ -8,9 +8,10 @@ import torch
 from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.network import Supernet, build_network
 from supernet.objective import ObjectiveSettings
+from supernet.search_settings import SearchSettings
 from supernet.sharing import SharingSettings
 from supernet.specialise import Training, TrainSettings
 from supernet.training import evaluate

@@ -11,12 +11,13 @@ from supernet.cost import CostTable, macs_table, params_table
 from supernet.derive import STRATEGIES, Derivation, DeriveSettings, by_chance, pick
 from supernet.errors import InputError
 from supernet.limits import NO_LIMITS, Limit, Limits
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.objective import LimitTerm, ObjectiveSettings, make_objective
 from supernet.pool import Judged
 from supernet.proposals import best_within, candidates_within
 from supernet.prune import PruneSettings
 from supernet.rng import generator
+from supernet.search_settings import SearchSettings
 
 SPACE = tiny_space(blocks=2)
 COSTS = tiny_costs(SPACE)

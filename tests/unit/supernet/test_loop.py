@@ -14,11 +14,12 @@ from torch.nn import functional as F
 
 from supernet.errors import InputError
 from supernet.gates import sample_path
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.network import build_network, inherit_weights
 from supernet.objective import ObjectiveSettings
 from supernet.prune import PruneSettings
 from supernet.rng import generator
+from supernet.search_settings import SearchSettings
 from supernet.sharing import SharingSettings
 from supernet.training import cosine
 

@@ -7,10 +7,11 @@ import torch
 from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
 
 from supernet.errors import InputError
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.objective import ObjectiveSettings
 from supernet.prune import Pruner, PruneSettings, spare_cheapest
 from supernet.rng import generator
+from supernet.search_settings import SearchSettings
 from supernet.sharing import SharingSettings
 
 SPACE = tiny_space(blocks=2)

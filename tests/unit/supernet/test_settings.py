@@ -7,10 +7,10 @@ import pytest
 
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError
-from supernet.loop import SearchSettings
 from supernet.objective import ObjectiveSettings
 from supernet.plain import read, to_plain
 from supernet.prune import PruneSettings
+from supernet.search_settings import SearchSettings
 from supernet.sharing import SharingSettings
 from supernet.specialise import TrainSettings
 

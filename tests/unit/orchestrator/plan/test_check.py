@@ -9,10 +9,11 @@ from supernet_tiny import TinyData, tiny_costs, tiny_space, tiny_supernet
 
 from orchestrator.plan.check import TRAINING, check_run, converted, load_run, resolved
 from supernet.errors import InputError
-from supernet.loop import Search, SearchSettings
+from supernet.loop import Search
 from supernet.objective import ObjectiveSettings
 from supernet.presets import preset_names, read_preset
 from supernet.recipes import NUM_SEARCH_IMAGES, fine_tuning, paper_search, paper_training, paper_warmup
+from supernet.search_settings import SearchSettings
 from supernet.sharing import SharingSettings
 
 
