@@ -5,7 +5,8 @@ know clusters, data or files.
 """
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -66,15 +67,13 @@ def weight_step_bytes(
         precision: Of the activations; gradients are in fp32.
         recompute: See `Supernet`.
     """
-    counted, known, supernet.recompute = PeakBytes(), supernet.recompute, recompute
-    with scratch_statistics(supernet), FakeTensorMode(allow_non_fake_inputs=True), counted:
+    with scratch_statistics(supernet), _counting(supernet, recompute) as counted:
         images, labels = _batch(supernet, num_images)
         with precision_context(precision, CPU):
             loss = F.cross_entropy(supernet(images, path), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         for parameter in supernet.parameters():
             parameter.grad = None
-    supernet.recompute = known
     return counted.peak
 
 
@@ -97,8 +96,7 @@ def arch_step_bytes(
         graph: Whether the estimator goes through the network; false for `reinforce`, which only judges paths.
         recompute: See `Supernet`.
     """
-    counted, known, supernet.recompute = PeakBytes(), supernet.recompute, recompute
-    with frozen_statistics(supernet), FakeTensorMode(allow_non_fake_inputs=True), counted:
+    with frozen_statistics(supernet), _counting(supernet, recompute) as counted:
         images, labels = _batch(supernet, num_images)
         with torch.set_grad_enabled(graph), precision_context(precision, CPU):
             rows = [torch.ones(len(position.candidates), requires_grad=graph) for position in supernet.space.positions]
@@ -106,8 +104,18 @@ def arch_step_bytes(
             loss = F.cross_entropy(supernet(images, path, gates), labels)
         if graph:
             torch.autograd.grad(loss, rows)
-    supernet.recompute = known
     return counted.peak
+
+
+@contextmanager
+def _counting(supernet: Supernet, recompute: bool) -> Iterator[PeakBytes]:
+    """Count what a step makes of tensors without content, of a supernet that recomputes or not meanwhile."""
+    counted, known, supernet.recompute = PeakBytes(), supernet.recompute, recompute
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), counted:
+            yield counted
+    finally:
+        supernet.recompute = known
 
 
 def _batch(supernet: Supernet, num_images: int) -> tuple[torch.Tensor, torch.Tensor]:
