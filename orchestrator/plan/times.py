@@ -111,17 +111,16 @@ def _search_images(run: RunConfig) -> float:
 
 
 def _num_judged(run: RunConfig) -> tuple[int, int]:
-    """Return how many paths are judged once for all trials, and how many by each: proposed ones, and a pool of its own.
+    """Return how many paths are judged once for all trials, and how many by each, at most.
 
-    Where there is no pool, as many random paths of the budget as were proposed are judged to compare with.
+    A trial judges those that are proposed, as many random ones of its budget to compare with, and a pool of its own.
     """
     settings = run.derive
     proposed = settings.num_candidates if settings.strategy != "most-probable" else 1
     if run.weighted:
         return settings.pool_size * run.fills_pool, proposed
-    if not settings.uses_pool:
-        return 0, 2 * proposed
-    return (settings.pool_size, proposed) if run.fills_pool else (0, settings.pool_size + proposed)
+    own = settings.uses_pool and not run.fills_pool
+    return settings.pool_size * run.fills_pool, 2 * proposed + settings.pool_size * own
 
 
 def _path_images(run: RunConfig) -> int:

@@ -38,8 +38,8 @@ def test_an_architecture_step_takes_what_was_measured_of_its_estimator(search, w
 
 
 @pytest.mark.parametrize(("mode", "derive", "num_paths"), [
-    ("shared", {"strategy": "judged-pool", "pool_size": 50}, 50 + 6 * 7),
-    ("independent", {"strategy": "judged-pool", "pool_size": 50}, 6 * (50 + 7)),
+    ("shared", {"strategy": "judged-pool", "pool_size": 50}, 50 + 6 * 2 * 7),
+    ("independent", {"strategy": "judged-pool", "pool_size": 50}, 6 * (50 + 2 * 7)),
     ("shared", {"strategy": "judged"}, 6 * 2 * 7),
     ("shared", {"strategy": "most-probable"}, 6 * 2),
 ])  # fmt: skip
