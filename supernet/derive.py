@@ -195,7 +195,7 @@ def pooled(question: Derivation, limit: float | None, draws: torch.Generator) ->
     The model decides, not a path's own judgement: on NAS-Bench-Macro, with short warm-ups, models of all the other
     paths ranked networks with Kendall tau 0.62 to 0.69, the paths' own losses with 0.51 to 0.59. A model with
     interactions predicts losses twice as well and ranks worse: most of the interactions are what sharing weights does
-    to paths that are seldom trained, and an additive model averages them out (`docs/quality.md`).
+    to paths that are seldom trained, and an additive model averages them out (`docs/experiments.md`).
 
     Source: additive predictors of accuracy on shared weights, optimised under a budget, as in Cai et al. 2020
     (arXiv 1908.09791; there a small network and evolution); Thompson 1933.

@@ -77,7 +77,7 @@ def pool_paths(space: Space, count: int, seed: int, alive: Tensor | None = None)
     Each is drawn with a taste of its own for small or large candidates (`sharing.tasteful`), so that nearly whole and
     nearly empty networks are as common as mixed ones: what a candidate is worth shows where little else makes up.
     Of equal networks one stands for all, `drops_last`. Models of paths that are drawn evenly rank networks worse, and
-    find worse ones (`docs/quality.md`).
+    find worse ones (`docs/experiments.md`).
 
     Args:
         space: Where they are drawn.
@@ -121,7 +121,7 @@ def fit_losses(pool: Sequence[Judged], num_candidates: Sequence[int]) -> LossMod
     """Fit the additive model by weighted ridge regression, with the penalty that predicts left-out paths best.
 
     A path whose loss is a standard deviation higher weighs `exp(EMPHASIS)` times as much: losses of good paths lie near
-    each other, and what moves them is the sharing as much as the choices (`docs/quality.md`).
+    each other, and what moves them is the sharing as much as the choices (`docs/experiments.md`).
 
     Args:
         pool: At least one judged path; one alone says nothing of the choices.

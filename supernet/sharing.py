@@ -42,8 +42,8 @@ class SharingSettings:
         candidate_momentum: Momentum of candidates, where it should not be `momentum`: what is drawn in a third of
             the steps remembers gradients of three times as many steps ago.
         zero_init_residual: Fresh blocks beside a shortcut begin as if they were dropped (Goyal et al. 2017, arXiv
-            1706.02677). All paths begin alike then, and deep ones do not have to unlearn what untrained blocks add. For
-            whoever makes the supernet, to pass on to `Supernet`, as a sweep does: a search takes weights as they are.
+            1706.02677). All paths begin alike then, and deep ones do not have to unlearn what untrained blocks add. It
+            holds where a supernet is made, in a sweep's warm-up or by `Supernet(zero_init_residual=True)`.
         average: Decay per step of an exponential average of the weights, which replaces them after the last step;
             0 for none.
     """

@@ -66,7 +66,7 @@ def room_notes(
     if total < workers.min:
         yield (
             f"the cluster has room for {total} ranks with {asked} each, and workers.min is {workers.min}: "
-            "waiting for machines to join, up to 20 minutes per training job"
+            "waiting for machines to join, 20 rounds per training job (docs/cluster.md)"
         )
     elif (at_once := jobs_at_once(nodes, workers)) < max_concurrent:
         yield (

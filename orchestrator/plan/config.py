@@ -210,8 +210,9 @@ class RunConfig(Strict):
             trial's own weights on, from the shared warm-up.
         limits: What every network must keep besides its budget; any of these.
         warmup: Weight steps on uniformly drawn paths, made once for all trials.
-        search: Each trial's search. Beside these it takes what `warmup` takes (but `from`), which is of use where
-            weights are trained: with `mode: independent`. `objective.weight` and, with a budget, `objective.reference`
+        search: Each trial's search. Beside these it takes what `warmup` takes (but `from`); of that, `learning_rate`,
+            `schedule`, `momentum`, `weight_decay`, `label_smoothing`, `sharing` and `arch_every` are refused with
+            `mode: shared`, where weights are frozen. `objective.weight` and, with a budget, `objective.reference`
             are set per trial.
         derive: How a network is picked at the end of a search.
         train: Final training of each network; the defaults are the paper's recipe, steps aside.
