@@ -69,6 +69,6 @@ def simulated_run(job: Job, progress: Progress, scale: float = 1.0, overhead_ms:
     latencies = {}
     for item in job.items:
         total = sum(costs[choice] for choice in item.choices)
-        latencies[item.key] = total if item.stream_bytes else scale * total + overhead_ms
+        latencies[item.key] = scale * total + overhead_ms if item.whole else total
     progress("measuring", 1.0)
     return made_up_result(latencies)

@@ -90,7 +90,7 @@ def run(job: Job, folder: FilePath, report: Report) -> JobResult:
     checkpoint = Checkpoint.of(job)
     num_rounds = 0
 
-    whole = [key for key, item in phases.items.items() if not item.stream_bytes]
+    networks = [key for key, item in phases.items.items() if item.is_network]
 
     def of_items(samples: Mapping[str, Samples]) -> dict[str, Samples]:
         return {key: samples[key] for key in phases.items}
@@ -104,7 +104,7 @@ def run(job: Job, folder: FilePath, report: Report) -> JobResult:
     def judged(samples: Mapping[str, Samples]) -> tuple[dict[str, SentinelStats], Summary]:
         kernels = {key.removeprefix(PREFIX): judge_sentinel(samples[key]) for key in sentinels}
         unlike = frozenset[int]().union(*(kernel.unlike for kernel in kernels.values()))
-        found = summarise(of_items(samples), whole, unlike)
+        found = summarise(of_items(samples), networks, unlike)
         return kernels, replace(found, unlike=found.unlike | unlike)
 
     def settled(samples: Mapping[str, Samples]) -> bool:

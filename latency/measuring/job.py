@@ -59,6 +59,11 @@ class Item:
     check: bool = False
     int8: Quantisation = DEFAULT
 
+    @property
+    def is_network(self) -> bool:
+        """Whether it is a whole network, given as choices or as a file."""
+        return self.whole or bool(self.file)
+
 
 @dataclass(frozen=True)
 class Job:

@@ -16,8 +16,9 @@ from latency.runtimes.base import load_runtime
 from latency.target import Target
 from supernet.space import Space
 
-PROTOCOL = 3
-"""Raised when the way of measuring changes so that old tables no longer compare."""
+PROTOCOL_ON_CORES, PROTOCOL_ELSEWHERE = 3, 4
+"""Of targets that time each model in a process of its own, and of others: raised when the way of measuring changes so
+that old tables no longer compare."""
 
 
 def fingerprint(space: Space, target: Target) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def fingerprint(space: Space, target: Target) -> dict[str, Any]:
     runtime, traits = load_runtime(target.runtime), target.traits
     remote = traits.external and target.device != traits.device
     return {
-        "protocol": PROTOCOL,
+        "protocol": PROTOCOL_ON_CORES if traits.own_process else PROTOCOL_ELSEWHERE,
         "space": space_hash(space),
         **_settings(target),
         **({} if remote else cpu_facts()),

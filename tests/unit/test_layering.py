@@ -97,7 +97,6 @@ TESTED_BY = {
     "supernet/rows": "unit/supernet/test_space.py",
     "supernet/sharing": "unit/supernet/test_weights.py",
     "supernet/training": "unit/supernet/test_specialise.py",
-    "latency/measuring/child": "integration/test_latency_programs.py",
     "latency/runtimes/ort": "unit/latency/runtimes/test_registry.py",
     "latency/runtimes/ov": "unit/latency/runtimes/test_registry.py",
     "latency/runtimes/torch_compiled": "integration/test_latency_flow.py",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from latency.tables.fingerprint import differences, fingerprint, space_hash
-from latency.target import load_target
+from latency.target import load_target, read_target
 from supernet.presets import load_space
 
 SPACE, TARGET = load_space("digits"), load_target("ort-cpu-1t")
@@ -18,6 +18,8 @@ def test_fingerprint_holds_what_decides_and_nothing_else() -> None:
     assert differences(here, fingerprint(SPACE, replace(TARGET, threads=2)))
     assert differences(here, fingerprint(SPACE, load_target("torch-cpu-1t")))
     assert {"onnxruntime", "onnx"} == set(here["versions"])
+    board = read_target({"name": "b", "runtime": "command", "options": {"command": ["echo"]}}, "b")
+    assert (here["protocol"], fingerprint(SPACE, board)["protocol"]) == (3, 4)
 
 
 def test_space_hash_sees_the_code_of_own_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
