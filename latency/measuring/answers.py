@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from latency.errors import NotRunnable
 from latency.graphs.batch import full_batches
 from latency.graphs.model import file_forms
-from latency.measuring.job import require_runnable
+from latency.measuring.job import lacking
 from latency.measuring.timing import HostClock
 from latency.runtimes.base import Host, load_runtime
 from latency.target import Target
@@ -39,7 +40,9 @@ def answers(file: FilePath | str, target: Target, images: NDArray[np.float32]) -
     """
     if target.traits.external:
         target = replace(target, runtime=target.traits.served_by, device="cpu", options={})
-    require_runnable(target)
+    reason = lacking(target)
+    if reason:
+        raise NotRunnable(f"target {target.name}: {reason}")
     forms = file_forms(FilePath(file), target.batch)
     if images.shape[1:] != forms.example.shape[1:]:
         raise RunError(f"{file}: takes images of {forms.example.shape[1:]}, got {images.shape[1:]}")

@@ -13,12 +13,11 @@ from pydantic import Field
 from latency.errors import NotRunnable
 from latency.graphs.model import Choice
 from latency.graphs.quantise import DEFAULT, Quantisation
-from latency.measuring.machine import not_installed
+from latency.measuring.machine import allowed_cores, fast_cores, not_installed
 from latency.measuring.sentinels import SentinelStats
 from latency.measuring.summary import MAX_MOVED, Stats
 from latency.measuring.timing import Plan
 from latency.runtimes.base import load_runtime
-from latency.runtimes.options import CpuOptions
 from latency.target import Target
 from supernet.plain import Unbounded, read
 from supernet.space import Space
@@ -142,7 +141,7 @@ def require_runnable(target: Target) -> None:
     """Check that this machine can run a target.
 
     Raises:
-        NotRunnable: If a package or device is missing, naming the extra that brings it.
+        NotRunnable: If a package, a device or a core is missing, naming the remedy.
     """
     reason = why_not(target)
     if reason:
@@ -151,16 +150,39 @@ def require_runnable(target: Target) -> None:
 
 def why_not(target: Target) -> str:
     """Say why this machine cannot measure the target, or return an empty string."""
+    return lacking(target) or _lacking_cores(target)
+
+
+def lacking(target: Target) -> str:
+    """Say what this machine lacks to run the target, in whatever time, or return an empty string."""
     known = target.traits
     missing = not_installed(known.needs)
     if missing:
         extra = f"onepath[{known.extra}]" if known.extra else " ".join(missing)
         return f"needs {', '.join(missing)}, not installed; pip install '{extra}'"
-    num_cores, options = os.cpu_count() or 1, target.settings
-    absent = [core for core in (isinstance(options, CpuOptions) and options.cores) or [] if core >= num_cores]
-    if absent:
-        return f"options.cores: this machine has no core {absent[0]}; it has 0 to {num_cores - 1}"
     return load_runtime(target.runtime).missing(target)
+
+
+def _lacking_cores(target: Target) -> str:
+    """Say which cores it lacks: on fewer than it has threads these wait for one another, and no call is undisturbed."""
+    if not target.traits.own_process:
+        return ""
+    allowed, chosen = allowed_cores(), set(target.settings.cores or ())
+    absent = sorted(chosen - set(allowed))
+    if absent:
+        return f"options.cores: core {absent[0]} may not be used here; those that may: {_listed(allowed)}"
+    usable = sorted(chosen) or fast_cores() or range(os.cpu_count() or 1)
+    if target.threads <= len(usable):
+        return ""
+    more = ", or name more in options.cores" if chosen else ""
+    cores = f"{len(usable)} {'cores' if len(usable) > 1 else 'core'} ({_listed(usable)})"
+    return f"{target.threads} threads would wait for one another on {cores}; set threads to {len(usable)} at most{more}"
+
+
+def _listed(cores: Sequence[int]) -> str:
+    if len(cores) > 2 and cores[-1] - cores[0] == len(cores) - 1:
+        return f"{cores[0]} to {cores[-1]}"
+    return ", ".join(map(str, cores)) or "none"
 
 
 def noise_reason(result: JobResult, keys: Sequence[str], max_error: float) -> str:

@@ -49,11 +49,21 @@ def not_installed(distributions: tuple[str, ...]) -> list[str]:
     return missing
 
 
-def fast_cores() -> list[int]:
-    """Return the cores this process may get; on processors with unlike cores, only the fastest kind."""
+def allowed_cores() -> list[int]:
+    """Return the cores that a measuring process may get, whatever this thread is pinned to; none if none is pinned."""
     if not hasattr(os, "sched_getaffinity"):
         return []
-    cores = sorted(os.sched_getaffinity(0))
+    own = os.sched_getaffinity(0)
+    release_affinity()
+    try:
+        return sorted(os.sched_getaffinity(0))
+    finally:
+        os.sched_setaffinity(0, own)
+
+
+def fast_cores() -> list[int]:
+    """Return the cores that a measuring process may get; on processors with unlike cores, only the fastest kind."""
+    cores = allowed_cores()
     speed = {core: _number(f"/sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq") for core in cores}
     return [core for core in cores if speed[core] >= 0.99 * max(speed.values())]
 
@@ -74,9 +84,9 @@ class QuietCores:
     """
 
     def __init__(self, cores: list[int], num: int, busy: Callable[[], dict[int, float]] | None = None) -> None:
-        self.cores = cores
+        self.cores = list(dict.fromkeys(cores))
         self.busy_seconds = busy or busy_seconds
-        self.num = min(num, len(cores))
+        self.num = min(num, len(self.cores))
         self.own: frozenset[int] = frozenset()
         self.before = self.busy_seconds()
         self.own_before = 0.0

@@ -11,6 +11,7 @@ from latency.graphs.model import example_input
 from latency.graphs.quantise import quantise
 from latency.measuring.answers import answers
 from latency.measuring.job import why_not
+from latency.measuring.machine import allowed_cores
 from latency.target import Target, load_target, read_target, target_names
 from supernet.errors import RunError
 from supernet.network import build_network
@@ -51,6 +52,13 @@ def test_a_file_answers_as_the_network_does(folder: Path, target: Target) -> Non
     found = answers(folder / file, target, example_input((7, *SPACE.input_size)))
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() / np.abs(wanted).max() < TOLERANCES[target.precision]
+
+
+def test_a_file_of_a_board_answers_here_whatever_its_threads(folder: Path) -> None:
+    """Nothing is timed: more threads than this machine has cores give the same answers."""
+    board = {"name": "phone", "runtime": "command", "threads": len(allowed_cores()) + 1}
+    target = read_target({**board, "options": {"command": ["no-such-program-xyz"]}}, "target")
+    assert answers(folder / "fp32.onnx", target, example_input((1, *SPACE.input_size))).shape == (1, 10)
 
 
 def test_images_of_another_size_are_refused(folder: Path) -> None:

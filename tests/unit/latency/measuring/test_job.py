@@ -9,7 +9,8 @@ import pytest
 from latency_cases import made_up_result, stats
 
 from latency.errors import NotRunnable
-from latency.measuring.job import Item, Job, noise_reason, plan_for, require_runnable
+from latency.measuring.job import Item, Job, noise_reason, plan_for, require_runnable, why_not
+from latency.measuring.machine import fast_cores
 from latency.measuring.timing import HostClock, sample
 from latency.runtimes.base import Call
 from latency.target import load_target, read_target
@@ -53,6 +54,22 @@ def test_what_cannot_run_here_names_the_target() -> None:
     target = read_target({"name": "b", "runtime": "command", "options": {"command": ["no-such-program-xyz"]}}, "t")
     with pytest.raises(NotRunnable, match="target b: program 'no-such-program-xyz' not found"):
         require_runnable(target)
+
+
+def test_more_threads_than_cores_are_refused_with_both_numbers() -> None:
+    """They would share cores, so that nearly every call had a thread that waits: not the doing of any neighbour."""
+    cores = fast_cores()
+    many = {"name": "a", "runtime": "onnxruntime", "threads": len(cores) + 1}
+    found = why_not(read_target(many, "t"))
+    assert found.startswith(f"{len(cores) + 1} threads would wait for one another on {len(cores)} core")
+    assert found.endswith(f"; set threads to {len(cores)} at most")
+    narrow = {"name": "a", "runtime": "torch", "threads": 2, "options": {"cores": [cores[0], cores[0]]}}
+    assert f"on 1 core ({cores[0]}); set threads to 1 at most, or name more in options" in why_not(
+        read_target(narrow, "t")
+    )
+    board = {"name": "b", "runtime": "command", "threads": 4096, "options": {"command": ["echo"]}}
+    assert why_not(read_target(board, "t")) == "", "it has its own cores"
+    assert why_not(read_target({**many, "threads": len(cores)}, "t")) == ""
 
 
 @pytest.mark.parametrize(

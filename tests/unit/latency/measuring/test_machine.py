@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from latency.measuring.machine import measuring_lock, watched_threads
+from latency.measuring.machine import allowed_cores, measuring_lock, watched_threads
 
 SPUN = bytes(2**20)
 
@@ -29,6 +29,22 @@ def test_the_second_measurement_waits_and_says_so(tmp_path, monkeypatch, first_n
             order.append("first")
     thread.join(60)
     assert (said, order) == (["waits"], ["first", "second"])
+
+
+def test_the_cores_that_may_be_used_are_known_to_a_thread_that_is_pinned():
+    """As a measuring process does, which undoes the pinning that it inherits; the thread's own stays."""
+    before, found = os.sched_getaffinity(0), []
+
+    def pinned():
+        os.sched_setaffinity(0, {min(before)})
+        found.append((allowed_cores(), os.sched_getaffinity(0)))
+
+    thread = threading.Thread(target=pinned)
+    thread.start()
+    thread.join(60)
+    assert found == [(allowed_cores(), {min(before)})]
+    assert before <= set(allowed_cores())
+    assert os.sched_getaffinity(0) == before
 
 
 def test_what_threads_waited_for_a_core_is_added_up(tmp_path):
