@@ -72,7 +72,8 @@ def files_of(job: Job, folder: Path, data: ImageData, trial: Any, num_images: in
 
 def times(files: Mapping[str, Path], target: Target, seconds: float) -> dict[str, float]:
     """Return the latency of each file, all in the same rounds, in milliseconds."""
-    items = tuple(Item(name, file=str(file)) for name, file in files.items())
+    precisions = {name: "fp32" if name == FP32 else "int8" for name in files}
+    items = tuple(Item(name, file=str(file), precision=precisions[name]) for name, file in files.items())
     found = run_job(Measuring(target, items, None, plan_for(target, seconds, visit_ms=20.0)), lambda text, share: None)
     return {name: found.stats[name].latency_ms for name in files}
 

@@ -14,13 +14,11 @@ import onnx
 from safetensors.torch import load_file
 from torch import nn
 
-from latency.graphs.archive import load_program
 from latency.graphs.batch import fixed_batch
 from latency.graphs.model import file_forms
 from latency.graphs.quantise import Quantisation
 from latency.measuring.answers import answers
 from latency.measuring.measure import Measurement
-from latency.precision import DTYPES
 from latency.target import Target
 from orchestrator.data.batches import ImageData, Normalisation
 from orchestrator.data.storage import Storage
@@ -41,7 +39,7 @@ from orchestrator.plan.trials import (
 from orchestrator.registry.queue import open_registry
 from orchestrator.registry.store import Registry
 from orchestrator.trial.deliver import tally, top1
-from orchestrator.trial.files import delivered_file, makers_of, preprocessing
+from orchestrator.trial.files import delivered_file, kept_precision, makers_of, preprocessing
 from orchestrator.trial.records import checksum
 from supernet.cost import count_cost
 from supernet.errors import InputError
@@ -153,7 +151,7 @@ def _files(given: Given, folder: Path) -> tuple[ImageData, dict[str, Path], dict
     forms = file_forms(given.file, given.target.batch)
     if given.file.suffix == ".onnx":
         _check_whole(given.file)
-    _check_precision(given, quantised=forms.quantised)
+    _check_precision(given, forms.precision, kept_precision(given.target, name))
     data = _images(given, forms.example.shape[1:])
     classes = answers(given.file, given.target, forms.example).shape[1:]
     if classes != (data.num_classes,):
@@ -213,18 +211,12 @@ def _check_whole(file: Path) -> None:
         )
 
 
-def _check_precision(given: Given, *, quantised: bool) -> None:
+def _check_precision(given: Given, found: str, kept: str) -> None:
     """Refuse a file that the target would run in another precision than whoever loads it."""
-    precision, found = given.target.precision, "int8" if quantised else "fp32"
-    if given.file.suffix == ".pt2":
-        kept = {weight.dtype for weight in load_program(given.file).state_dict.values() if weight.is_floating_point()}
-        found = next((name for name, dtype in DTYPES.items() if kept == {dtype}), "mixed precision")
-    elif "int8" not in (precision, found):
-        return  # its runtime computes in it
-    if found != precision:
+    if found != kept:
         raise InputError(
-            f"{given.file}: in {found}, and target {given.target.name} runs {precision}: what is registered "
-            f"would not be what was measured; export it in {precision}, name a target of {found}, or give its "
+            f"{given.file}: in {found}, and target {given.target.name} runs {given.target.precision}: what is "
+            f"registered would not be what was measured; export it in {kept}, name a target of {found}, or give its "
             "architecture and weights"
         )
 

@@ -18,6 +18,8 @@ from latency.graphs.archive import load_program
 from latency.graphs.batch import fixed_batch, inputs_of, require_batch
 from latency.graphs.onnx_graph import onnx_bytes
 from latency.graphs.quantise import DEFAULT, Quantisation, quantise
+from latency.precision import DTYPES
+from latency.target import Target
 from supernet import ops
 from supernet.errors import InputError
 from supernet.files import write_whole
@@ -38,7 +40,7 @@ class ModelForms:
         make_module: Makes the module, in eval mode.
         make_onnx: Makes the ONNX graph.
         make_images: Makes images to calibrate quantisation with, shape (M, C, H, W).
-        quantised: Whether the graph is int8 already.
+        precision: Of its weights: `fp32` but for files and exports in another one; `mixed precision` if several.
         cache: Folder to keep quantised graphs in: quantising takes seconds.
         quantisation: How it becomes int8.
     """
@@ -47,7 +49,7 @@ class ModelForms:
     make_module: Callable[[], nn.Module]
     make_onnx: Callable[[], bytes]
     make_images: Callable[[], NDArray[np.float32]]
-    quantised: bool = False
+    precision: str = "fp32"
     cache: FilePath | None = None
     quantisation: Quantisation = DEFAULT
 
@@ -61,7 +63,7 @@ class ModelForms:
 
     def int8(self) -> bytes:
         """Return it as an int8 ONNX model, made once if there is a folder to keep it in."""
-        if self.quantised:
+        if self.precision == "int8":
             return self.onnx()
         serialised, images = self.onnx(), self.make_images()
         if self.cache is None:
@@ -124,6 +126,28 @@ def file_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None = 
     raise InputError(f"{file}: unknown kind of model; give .onnx, .pt2, an architecture file or a network's name")
 
 
+def require_precision(forms: ModelForms, target: Target, place: str) -> None:
+    """Refuse a model that a target would not run in its precision.
+
+    One in fp32 becomes what the target runs. Graphs are taken in fp32 or int8: a runtime of bf16 makes it of fp32.
+
+    Args:
+        forms: The model.
+        target: That is to run it.
+        place: For messages.
+
+    Raises:
+        InputError: If it is in another precision.
+    """
+    found, precision = forms.precision, target.precision
+    taken = ("fp32", "int8") if target.traits.takes_onnx else DTYPES
+    if found != "fp32" and (found != precision or found not in taken):
+        raise InputError(
+            f"{place}: in {found}, and target {target.name} runs {precision}; give it in fp32, or name a target that "
+            f"runs {found} files"
+        )
+
+
 def program_forms(
     program: torch.export.ExportedProgram, name: str, batch: int, images: NDArray[np.float32] | None = None
 ) -> ModelForms:
@@ -152,7 +176,9 @@ def program_forms(
         assert exported is not None
         return fixed_batch(exported.model_proto.SerializeToString(), batch, name)
 
-    return ModelForms(forms.example, program.module, onnx, forms.make_images)
+    kept = {weight.dtype for weight in program.state_dict.values() if weight.is_floating_point()}
+    precision = next((name for name, dtype in DTYPES.items() if kept <= {dtype}), "mixed precision")
+    return ModelForms(forms.example, program.module, onnx, forms.make_images, precision)
 
 
 def _onnx_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None) -> ModelForms:
@@ -174,5 +200,5 @@ def _onnx_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None) 
         raise InputError(f"{file}: an ONNX file cannot run on a torch target; give a network's name or a .pt2 file")
 
     forms = module_forms(nn.Identity(), shape, images)
-    quantised = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    return ModelForms(forms.example, module, lambda: serialised, forms.make_images, quantised)
+    precision = "int8" if any(node.op_type == "QuantizeLinear" for node in model.graph.node) else "fp32"
+    return ModelForms(forms.example, module, lambda: serialised, forms.make_images, precision)

@@ -37,7 +37,8 @@ class Item:
         key: Its name in the result.
         choices: (layer, candidate) pairs, or empty for a file.
         input_shape: (C, H, W) of the first of them.
-        file: `.onnx` or `.pt2`.
+        file: `.onnx` or `.pt2`, in fp32 or in the target's precision.
+        precision: Of a file that is to run although it is in another one.
         weights: Safetensors file with the weights of `choices`; random ones if empty.
         visits: Visits per round.
         whole: Whether `choices` are a whole network: where modules run, it is measured in the form in which it is
@@ -51,6 +52,7 @@ class Item:
     choices: tuple[Choice, ...] = ()
     input_shape: tuple[int, ...] = ()
     file: str = ""
+    precision: str = ""
     weights: str = ""
     visits: int = 1
     whole: bool = False

@@ -181,7 +181,7 @@ def measure_file(
     Args: as `measure_network`.
 
     Raises:
-        InputError: If the file is neither, or the target cannot run it.
+        InputError: If the file is neither, or the target cannot run it, or not in its precision.
         NotRunnable: If this machine cannot run the target.
         RunError: If the measuring process fails.
     """

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latency.graphs.export import exported
-from latency.graphs.model import ModelForms, build_chain, file_forms, module_forms, program_forms
+from latency.graphs.model import ModelForms, build_chain, file_forms, module_forms, program_forms, require_precision
 from latency.measuring.job import Item, Job
 from latency.measuring.machine import QuietCores, fast_cores, release_affinity, watched_threads
 from latency.measuring.sentinels import PREFIX, SENTINELS, host_sentinel, streaming
@@ -105,7 +105,10 @@ class Phases:
     def _program(self, item: Item) -> ModelForms:
         batch, images = self.target.batch, self.images
         if item.file:
-            return file_forms(FilePath(item.file), batch, images)
+            forms = file_forms(FilePath(item.file), batch, images)
+            if forms.precision != item.precision:
+                require_precision(forms, self.target, item.file)
+            return forms
         return program_forms(
             exported(self._module(item), item.input_shape, self.target.precision), item.key, batch, images
         )

@@ -9,12 +9,16 @@ import onnx
 import pytest
 import torch
 
-from latency.graphs.quantise import Quantisation
+from latency.graphs.export import export_onnx
+from latency.graphs.model import example_input
+from latency.graphs.quantise import Quantisation, quantise
 from latency.measuring.job import Item, Job
 from latency.measuring.phases import Phases, SharedPhases
 from latency.measuring.timing import HostClock
 from latency.runtimes.base import Host
 from latency.target import Target, load_target, read_target
+from supernet.errors import InputError
+from supernet.network import build_network
 from supernet.presets import load_space
 
 SPACE = load_space("digits")
@@ -68,6 +72,16 @@ def test_a_whole_network_is_measured_in_the_form_in_which_it_is_delivered(
     with torch.inference_mode():
         torch.testing.assert_close(forms.module()(x), phases.forms(ITEM).module()(x))
     assert len(phases.programs) == exported, "an export takes half a second: it is made once"
+
+
+def test_a_file_in_another_precision_is_refused_unless_the_job_says_so(tmp_path: Path) -> None:
+    network = build_network(SPACE, SPACE.architecture((0,) * 6))
+    content = export_onnx(network, SPACE.input_size, tmp_path / "fp32.onnx").read_bytes()
+    (tmp_path / "int8.onnx").write_bytes(quantise(content, example_input((4, *SPACE.input_size))))
+    phases, item = phases_of(load_target("ort-cpu-1t"), tmp_path), Item("file", file=str(tmp_path / "int8.onnx"))
+    with pytest.raises(InputError, match=r"int8\.onnx: in int8, and target ort-cpu-1t runs fp32; give it in fp32, or"):
+        phases.forms(item)
+    assert phases.forms(replace(item, precision="int8")).precision == "int8"
 
 
 def test_images_of_another_shape_calibrate_nothing(tmp_path: Path) -> None:
