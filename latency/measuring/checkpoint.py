@@ -5,7 +5,7 @@ The file's name is a hash of the job: another job never goes on from it. Written
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -36,10 +36,10 @@ class Checkpoint:
         same = to_json(replace(job, plan=Plan(), work_folder=""))
         return cls(FilePath(job.work_folder) / f"samples-{hashlib.sha256(same.encode()).hexdigest()[:16]}.npz")
 
-    def load(self) -> dict[str, Samples]:
-        """Return the samples of an interrupted run, or nothing."""
+    def load(self) -> tuple[dict[str, Samples], frozenset[int]]:
+        """Return the samples of an interrupted run, or none, and the phases that a reference kernel left out."""
         if self.file is None or not self.file.is_file():
-            return {}
+            return {}, frozenset()
         with np.load(self.file, allow_pickle=False) as stored:
             keys = json.loads(str(stored["keys"]))
             found = {key: Samples() for key in keys}
@@ -50,12 +50,21 @@ class Checkpoint:
                 samples.clean.append(clean)
                 samples.phases.append(phase)
                 samples.visits.append(visit)
-        return found
+            return found, frozenset(stored["unlike"].tolist())
 
-    def save(self, samples: Mapping[str, Samples], seconds: float) -> None:
-        """Write the samples if the last time is some seconds ago."""
-        if self.file is None or seconds - self.last < EVERY_SECONDS:
-            return
+    def is_due(self, seconds: float) -> bool:
+        """Whether the last time is some seconds ago."""
+        return self.file is not None and seconds - self.last >= EVERY_SECONDS
+
+    def save(self, samples: Mapping[str, Samples], unlike: Collection[int], seconds: float) -> None:
+        """Write the samples, and the phases that a reference kernel left out, whose own samples are not kept.
+
+        Args:
+            samples: Of all items, so far.
+            unlike: See `sentinels.SentinelStats`.
+            seconds: Measuring time so far.
+        """
+        assert self.file is not None
         self.last = seconds
         columns: dict[str, list[Any]] = {name: [] for name in ("item", *COLUMNS)}
         for index, one in enumerate(samples.values()):
@@ -66,4 +75,5 @@ class Checkpoint:
             columns["visit"] += one.visits
         arrays = {name: np.array(values) for name, values in columns.items()}
         with whole(self.file) as part:
-            np.savez(part, allow_pickle=False, keys=np.array(json.dumps(list(samples))), **arrays)
+            keys, left_out = np.array(json.dumps(list(samples))), np.array(sorted(unlike), np.int64)
+            np.savez(part, allow_pickle=False, keys=keys, unlike=left_out, **arrays)

@@ -88,6 +88,7 @@ def run(job: Job, folder: FilePath, report: Report) -> JobResult:
     weights = {item.key: item.visits for item in job.items}
     weights |= dict.fromkeys(sentinels, max(1, sum(weights.values()) // 10))
     checkpoint = Checkpoint.of(job)
+    known, known_unlike = checkpoint.load()
     num_rounds = 0
 
     networks = [key for key, item in phases.items.items() if item.is_network]
@@ -99,16 +100,22 @@ def run(job: Job, folder: FilePath, report: Report) -> JobResult:
         nonlocal num_rounds
         num_rounds += 1
         report("measuring", min(1.0, seconds / plan.seconds))
-        checkpoint.save(of_items(samples), seconds)
+        if checkpoint.is_due(seconds):
+            checkpoint.save(of_items(samples), left_out(samples), seconds)
 
-    def judged(samples: Mapping[str, Samples]) -> tuple[dict[str, SentinelStats], Summary]:
-        kernels = {key.removeprefix(PREFIX): judge_sentinel(samples[key]) for key in sentinels}
-        unlike = frozenset[int]().union(*(kernel.unlike for kernel in kernels.values()))
+    def kernels(samples: Mapping[str, Samples]) -> dict[str, SentinelStats]:
+        return {key.removeprefix(PREFIX): judge_sentinel(samples[key]) for key in sentinels}
+
+    def left_out(samples: Mapping[str, Samples]) -> frozenset[int]:
+        return known_unlike.union(*(kernel.unlike for kernel in kernels(samples).values()))
+
+    def judged(samples: Mapping[str, Samples]) -> Summary:
+        unlike = left_out(samples)
         found = summarise(of_items(samples), networks, unlike)
-        return kernels, replace(found, unlike=found.unlike | unlike)
+        return replace(found, unlike=found.unlike | unlike)
 
     def settled(samples: Mapping[str, Samples]) -> bool:
-        errors = [stats.relative_error for stats in judged(samples)[1].stats.values()]
+        errors = [stats.relative_error for stats in judged(samples).stats.values()]
         return math.sqrt(statistics.fmean(error**2 for error in errors)) <= plan.tolerance
 
     samples = sample(
@@ -118,15 +125,15 @@ def run(job: Job, folder: FilePath, report: Report) -> JobResult:
         random.Random(job.seed),
         settled=settled,
         weights=weights,
-        known=checkpoint.load(),
+        known=known,
         before_round=opener.before_round,
         after_round=after_round,
     )
     calls = [ok for key in phases.items for ok in samples[key].clean]
-    kernels, summary = judged(samples)
+    summary = judged(samples)
     return JobResult(
         stats=summary.stats,
-        sentinels=kernels,
+        sentinels=kernels(samples),
         clean_share=sum(calls) / len(calls),
         moved=summary.moved,
         num_rounds=num_rounds,

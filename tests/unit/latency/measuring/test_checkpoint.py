@@ -23,8 +23,8 @@ def job(tmp_path: Path) -> Job:
 
 
 def test_there_and_back_to_the_last_bit(job: Job) -> None:
-    Checkpoint.of(job).save(SAMPLES, EVERY_SECONDS)
-    assert Checkpoint.of(job).load() == SAMPLES
+    Checkpoint.of(job).save(SAMPLES, {1, 0}, 3.0)
+    assert Checkpoint.of(job).load() == (SAMPLES, {0, 1})
 
 
 def test_more_time_or_another_folder_is_the_same_job_and_another_item_is_not(job: Job, tmp_path: Path) -> None:
@@ -37,17 +37,18 @@ def test_more_time_or_another_folder_is_the_same_job_and_another_item_is_not(job
 
 def test_it_is_written_every_few_seconds(job: Job) -> None:
     checkpoint = Checkpoint.of(job)
-    checkpoint.save(SAMPLES, EVERY_SECONDS / 2)
-    assert checkpoint.load() == {}
-    checkpoint.save(SAMPLES, EVERY_SECONDS)
-    checkpoint.save({"a": SAMPLES["a"]}, EVERY_SECONDS + 0.1)
-    assert checkpoint.load() == SAMPLES
+    assert not checkpoint.is_due(EVERY_SECONDS / 2)
+    assert checkpoint.load() == ({}, frozenset())
+    assert checkpoint.is_due(EVERY_SECONDS)
+    checkpoint.save(SAMPLES, (), EVERY_SECONDS)
+    assert not checkpoint.is_due(EVERY_SECONDS + 0.1)
+    assert checkpoint.load() == (SAMPLES, frozenset())
 
 
 def test_a_job_without_a_folder_keeps_nothing(job: Job) -> None:
     checkpoint = Checkpoint.of(replace(job, work_folder=""))
-    checkpoint.save(SAMPLES, 1e6)
-    assert checkpoint.load() == {}
+    assert not checkpoint.is_due(1e6)
+    assert checkpoint.load() == ({}, frozenset())
 
 
 def test_a_pickle_is_not_loaded(job: Job) -> None:

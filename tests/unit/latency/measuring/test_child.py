@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from latency.measuring.checkpoint import Checkpoint
 from latency.measuring.child import run
 from latency.measuring.job import Item, Job, plan_for
+from latency.measuring.timing import Samples
 from latency.target import read_target
 from supernet.presets import load_space
 
@@ -40,3 +42,13 @@ def test_the_level_is_that_of_whole_networks_on_every_target(tmp_path: Path) -> 
     assert found.num_phases == 3
     assert found.stats["network"].latency_ms == pytest.approx(4.0, rel=1e-9)
     assert found.stats["stem"].latency_ms == pytest.approx((1.0 * 1.1 * 1.1) ** (1 / 3), rel=1e-9)
+
+
+def test_a_phase_that_a_reference_kernel_left_out_stays_out_of_a_run_that_goes_on(tmp_path: Path) -> None:
+    """The kernel itself is another process by then, and what it saw before is not held against what it sees."""
+    job = job_on_a_board(tmp_path, NETWORK)
+    before = Samples([4.0, 4.4, 4.0], [True] * 3, [0, 1, 2], [0, 1, 2])
+    Checkpoint.of(job).save({"network": before}, {1}, 3.0)
+    found = run(job, tmp_path, lambda text, share: None)
+    assert (found.num_phases, found.num_unlike) == (3, 1)
+    assert found.stats["network"].error_ms == pytest.approx(0.0, abs=1e-9)
