@@ -36,7 +36,10 @@ def fingerprint(space: Space, target: Target) -> dict[str, Any]:
 
 
 def space_hash(space: Space) -> str:
-    """Return a hash of what decides latencies: input, layers, candidates, and the code of own operators."""
+    """Return a hash of what decides latencies: input, layers, candidates, and the code of own operators.
+
+    Of these it sees their module, or all files of their package; not what is imported from elsewhere.
+    """
     layers = [{key: value for key, value in asdict(layer).items() if key != "row"} for layer in space.layers]
     definition = {"input_size": space.input_size, "layers": layers, "operators": _source_hash(space.operators)}
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
@@ -75,6 +78,15 @@ def _source_hash(module: str) -> str:
     if not module:
         return ""
     spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
+    if spec is None:
         return module
-    return hashlib.sha256(FilePath(spec.origin).read_bytes()).hexdigest()[:16]
+    content = b"".join(map(_named_source, spec.submodule_search_locations or ()))
+    if not content and spec.origin is not None:
+        content = FilePath(spec.origin).read_bytes()
+    return hashlib.sha256(content).hexdigest()[:16] if content else module
+
+
+def _named_source(folder: str) -> bytes:
+    """Return all source files of a package, each after its name."""
+    files = {file.relative_to(folder).as_posix(): file for file in FilePath(folder).rglob("*.py")}
+    return b"\0".join(name.encode() + b"\0" + files[name].read_bytes() for name in sorted(files))

@@ -30,3 +30,22 @@ def test_space_hash_sees_the_code_of_own_operators(tmp_path: Path, monkeypatch: 
     before = space_hash(space)
     file.write_text("A = 2\n")
     assert space_hash(space) != before
+
+
+def test_space_hash_sees_every_file_of_a_package_of_own_operators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "own_package_of_a_test"
+    (package / "deep").mkdir(parents=True)
+    (package / "__init__.py").write_text("from own_package_of_a_test.deep import helper\n")
+    (package / "deep" / "__init__.py").touch()
+    space, found = replace(SPACE, operators="own_package_of_a_test"), []
+    for content in ("A = 1\n", "A = 2\n"):
+        (package / "deep" / "helper.py").write_text(content)
+        found.append(space_hash(space))
+    (package / "deep" / "helper.py").rename(package / "deep" / "other.py")
+    found.append(space_hash(space))
+    (package / "notes.txt").write_text("no code")
+    assert space_hash(space) == found[-1]
+    assert len(set(found)) == 3
