@@ -141,7 +141,7 @@ class _Writer:
         if kind in _SIMPLE:
             return self._add(_SIMPLE[kind], inputs, name)
         if kind is nn.Hardsigmoid:
-            return self._add("HardSigmoid", inputs, name, alpha=1 / 6)  # 0.2 by default
+            return self._hard_sigmoid(name, inputs)
         if isinstance(module, nn.ReLU6):
             return self._clip(name, inputs, 0.0, 6.0)
         if isinstance(module, nn.Linear) and self.rank[inputs[0]] == 2:
@@ -169,6 +169,8 @@ class _Writer:
             return self._clip(name, inputs, 0.0, 6.0)
         if target in (torch.sigmoid, F.sigmoid, "sigmoid"):
             return self._add("Sigmoid", inputs, name)
+        if target is F.hardsigmoid:
+            return self._hard_sigmoid(name, inputs)
         if target in ("mean", torch.mean):
             return self._mean(node, inputs)
         flat = node.args[1:] or (node.kwargs.get("start_dim", 0), node.kwargs.get("end_dim", -1))
@@ -215,6 +217,9 @@ class _Writer:
         tensors = {"scale": norm.weight, "bias": norm.bias, "mean": norm.running_mean, "var": norm.running_var}
         parts = [self._weight(f"{name}.{key}", value) for key, value in tensors.items()]
         return self._add("BatchNormalization", [*inputs, *parts], name, epsilon=norm.eps)
+
+    def _hard_sigmoid(self, name: str, inputs: list[str]) -> str:
+        return self._add("HardSigmoid", inputs, name, alpha=1 / 6)  # 0.2 by default
 
     def _clip(self, name: str, inputs: list[str], low: float, high: float) -> str:
         bounds = [self._weight(f"clip_{bound:g}", torch.tensor(bound)) for bound in (low, high)]

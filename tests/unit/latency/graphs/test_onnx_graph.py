@@ -108,16 +108,49 @@ def test_unknown_parts_go_through_torchs_exporter(dynamic: bool) -> None:
     assert difference(module, (3 if dynamic else 1, 3, 9, 9), serialised) < 1e-5
 
 
-@pytest.mark.parametrize("space", ["digits", "mbconv-32px"])
+EXCITED = {
+    "base": "digits",
+    "rows": [
+        {"name": "stem", "op": "conv", "kernel_size": 3, "channels": 16, "activation": "hard_swish"},
+        {
+            "name": "stage1",
+            "op": "mbconv",
+            "kernel_size": [3, 5, 7],
+            "expand_ratio": [3, 6],
+            "se_ratio": 0.25,
+            "activation": "relu",
+            "channels": 24,
+            "blocks": 3,
+            "stride": 2,
+            "skip": True,
+        },
+        {"name": "wide", "op": "pooled_linear", "channels": 64},
+        {"name": "classifier", "op": "classifier"},
+    ],
+}
+"""A space whose candidates squeeze and excite."""
+
+PLAIN = {"Conv", "Add", "GlobalAveragePool", "Flatten", "Gemm", "Identity"}
+
+
+@pytest.mark.parametrize(
+    ("space", "types"),
+    [
+        ("digits", {*PLAIN, "Clip"}),
+        ("mbconv-32px", {*PLAIN, "Clip"}),
+        (EXCITED, {*PLAIN, "Relu", "HardSigmoid", "HardSwish", "Mul"}),
+    ],
+    ids=["digits", "mbconv-32px", "excited"],
+)
 @pytest.mark.parametrize("choice", range(7))
-def test_networks_of_every_candidate(space: str, choice: int) -> None:
+def test_networks_of_every_candidate(space: str | dict, types: set[str], choice: int) -> None:
     the_space = load_space(space)
     path = tuple(min(choice, len(position.candidates) - 1) for position in the_space.positions)
     network = randomise(build_network(the_space, the_space.architecture(path)), seed=choice)
     serialised = onnx_bytes(network, (1, *the_space.input_size))
     onnx.checker.check_model(onnx.load_from_string(serialised), full_check=True)
     assert difference(network, (1, *the_space.input_size), serialised) < 1e-5
-    assert node_types(serialised) <= {"Conv", "Clip", "Add", "GlobalAveragePool", "Flatten", "Gemm", "Identity"}
+    assert node_types(serialised) <= types, "not through torch's exporter"
 
 
 def test_a_published_network_with_an_open_batch(tmp_path) -> None:
