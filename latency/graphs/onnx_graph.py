@@ -122,7 +122,7 @@ class _Writer:
 
     def _write(self, node: fx.Node, inputs: list[str], norm: fx.Node | None) -> str:
         if node.kwargs and node.op != "call_module":
-            known = {"inplace", "keepdim", "start_dim", "end_dim", "dim", "training", "p"}
+            known = {"inplace", "keepdim", "start_dim", "end_dim", "dim"}
             if not set(node.kwargs) <= known:
                 raise _Unknown(str(node.kwargs))
         if node.op == "call_module":
@@ -173,9 +173,10 @@ class _Writer:
             return self._hard_sigmoid(name, inputs)
         if target in ("mean", torch.mean):
             return self._mean(node, inputs)
-        flat = node.args[1:] or (node.kwargs.get("start_dim", 0), node.kwargs.get("end_dim", -1))
-        if target in (torch.flatten, "flatten") and flat in ((1,), (1, -1)):
-            return self._add("Flatten", inputs, name, rank=2, axis=1)
+        if target in (torch.flatten, "flatten"):
+            dims = {**dict(zip(("start_dim", "end_dim"), rest, strict=False)), **node.kwargs}
+            if dims in ({"start_dim": 1}, {"start_dim": 1, "end_dim": -1}):
+                return self._add("Flatten", inputs, name, rank=2, axis=1)
         raise _Unknown(f"{target} {rest}")
 
     def _mean(self, node: fx.Node, inputs: list[str]) -> str:

@@ -90,6 +90,30 @@ def test_activations_are_written_as_torch_computes_them(kind: type[nn.Module]) -
     assert len(node_types(serialised)) == 3, "not through torch's exporter"
 
 
+@pytest.mark.parametrize(
+    ("args", "kwargs", "written"),
+    [
+        ((1,), {}, True),
+        ((1, -1), {}, True),
+        ((1,), {"end_dim": -1}, True),
+        ((), {"start_dim": 1}, True),
+        ((1,), {"end_dim": 2}, False),
+        ((1, 2), {}, False),
+        ((), {"start_dim": 1, "end_dim": 2}, False),
+        ((2,), {}, False),
+    ],
+)
+def test_what_is_flattened_may_be_a_part(args: tuple[int, ...], kwargs: dict[str, int], written: bool) -> None:
+    class Flat(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.flatten(x, *args, **kwargs)
+
+    module = Flat().eval()
+    serialised = onnx_bytes(module, (2, 3, 4, 5))
+    assert difference(module, (2, 3, 4, 5), serialised) == 0.0
+    assert (node_types(serialised) == {"Flatten", "Identity"}) == written
+
+
 class Untraceable(nn.Module):
     """Something that symbolic tracing ends at with an error of any kind."""
 
