@@ -9,6 +9,7 @@ from latency.tables.estimate import cost_table, latency_table, predict
 from latency.tables.published import published_entries
 from latency.target import load_target
 from supernet.presets import load_network, load_space, read_preset
+from supernet.space import read_space
 
 PAPER, PIXEL1 = load_space("proxyless-imagenet"), load_target("pixel1-published")
 
@@ -46,3 +47,17 @@ def test_the_32_wide_network_lacks_exactly_three_entries() -> None:
     assert "measure a target of your own" in str(caught.value)
     with pytest.raises(MissingLatency):
         cost_table(load_space("proxyless-imagenet-32"), PIXEL1, "")
+
+
+def test_how_a_space_writes_its_operators_does_not_matter() -> None:
+    """The order of arguments, and defaults that are written out; an argument that changes the operator does."""
+    plain = PAPER.to_dict()
+    for row in plain["rows"]:
+        for number, candidate in enumerate(row["candidates"]):
+            name, arguments = candidate.pop("op"), dict(reversed(candidate.items()))
+            style = {} if name == "classifier" else {"bn_eps": 1e-3, "activation": "relu6"}
+            row["candidates"][number] = {"op": name, **style, **arguments}
+    assert cost_table(read_space(plain, "other"), PIXEL1, "") == cost_table(PAPER, PIXEL1, "")
+    plain["rows"][1]["candidates"][0]["activation"] = "relu"
+    with pytest.raises(MissingLatency):
+        cost_table(read_space(plain, "other"), PIXEL1, "")
