@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -80,9 +81,7 @@ def quantise(serialised: bytes, images: NDArray[np.float32], settings: Quantisat
             images = next(self.batches, None)
             return None if images is None else {name: images}
 
-    logging.getLogger().setLevel(logging.ERROR)  # the quantiser advises, through the root logger
-    told = contextlib.redirect_stdout(io.StringIO())  # of its histograms
-    with tempfile.TemporaryDirectory(prefix="onepath-int8-") as folder, told:
+    with tempfile.TemporaryDirectory(prefix="onepath-int8-") as folder, _silence():
         file = FilePath(folder) / "int8.onnx"
         quantize_static(
             model,
@@ -96,6 +95,19 @@ def quantise(serialised: bytes, images: NDArray[np.float32], settings: Quantisat
             weight_type=QuantType.QInt8,
         )
         return file.read_bytes()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the quantiser from advising, through the root logger, and from printing of its histograms."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        root.setLevel(level)
 
 
 def _ends(graph: Any) -> list[str]:
