@@ -66,8 +66,8 @@ class Measurement:
     """What was measured.
 
     Attributes:
-        latency_ms: Fastest undisturbed call: what the hardware needs.
-        error_ms: Its standard error, from the spread over fresh processes; None if too few of them were undisturbed.
+        latency_ms: What the hardware needs, see `summary.Stats`.
+        error_ms: Standard error of it, see there; None if too few phases were undisturbed.
         median_ms: Median of all calls: what is typical at the moment.
         num_samples: Timed calls.
         parity: Largest difference from the module's outputs in fp32, relative to the largest; None for a file, and
