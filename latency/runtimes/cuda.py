@@ -125,24 +125,22 @@ def prepare(model: Model, target: Target, host: Host) -> Program:
             y: torch.Tensor = module(x)
             return y
 
-    if target.runtime == "cuda":
+    call: Callable[[], torch.Tensor] = eager
+    if target.runtime == "cuda-graph":
+        graph, y = capture(eager, target.device)
 
-        def output(images: NDArray[np.float32]) -> NDArray[np.float32]:
-            x.copy_(torch.from_numpy(images))
-            result: NDArray[np.float32] = eager().float().cpu().numpy()
-            return result
+        def replay() -> torch.Tensor:
+            graph.replay()
+            return y
 
-        return device_program(eager, output, device)
-    graph, y = capture(eager, target.device)
+        call = replay
 
-    def replayed(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def output(images: NDArray[np.float32]) -> NDArray[np.float32]:
         x.copy_(torch.from_numpy(images))
-        graph.replay()
-        device.synchronize()
-        result: NDArray[np.float32] = y.float().cpu().numpy()
+        result: NDArray[np.float32] = call().float().cpu().numpy()
         return result
 
-    return device_program(graph.replay, replayed, device)
+    return device_program(call, output, device)
 
 
 def capture(run: Callable[[], T], device: str) -> tuple[torch.cuda.CUDAGraph, T]:
