@@ -161,6 +161,16 @@ def load_kernels(name: str) -> DeviceRuntime:
     return cast(DeviceRuntime, load_runtime(name))
 
 
+def host_facts(target: Target) -> Mapping[str, Any]:
+    """Return the allocator's setting, which belongs to targets on processors: their `Runtime.facts`."""
+    return {"malloc": MALLOC}
+
+
+def host_environment(target: Target) -> Mapping[str, str]:
+    """Keep freed memory in the process, and in huge pages: the `Runtime.environment` of targets on processors."""
+    return MALLOC
+
+
 def host_program(run: Callable[[], object], output: Output, host: Host) -> Program:
     """Time a synchronous call with the host's clock.
 

@@ -1,13 +1,12 @@
 """OpenVINO on the processor, at fp32, bf16 or int8. Its library is imported when something is prepared."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from latency.runtimes.base import MALLOC, Host, Model, Program, host_program
+from latency.runtimes.base import Host, Model, Program, host_environment, host_facts, host_program
 from latency.target import Target
+
+facts, environment = host_facts, host_environment
 
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
@@ -20,16 +19,6 @@ def missing(target: Target) -> str:
 
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "" if "BF16" in able else f"this processor has no bf16 (OpenVINO sees {', '.join(able)})"
-
-
-def facts(target: Target) -> Mapping[str, Any]:
-    """The allocator's setting belongs to the target."""
-    return {"malloc": MALLOC}
-
-
-def environment(target: Target) -> Mapping[str, str]:
-    """Keep freed memory in the process, and in huge pages."""
-    return MALLOC
 
 
 def prepare(model: Model, target: Target, host: Host) -> Program:

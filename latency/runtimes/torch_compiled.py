@@ -5,15 +5,16 @@ Compiling takes half a minute per block and needs a C++ compiler: offered, but n
 
 import shutil
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from latency.precision import cast
-from latency.runtimes.base import MALLOC, Host, Model, Program, host_program
+from latency.runtimes.base import Host, Model, Program, host_environment, host_facts, host_program
 from latency.target import Target
+
+facts = host_facts
 
 
 def missing(target: Target) -> str:
@@ -21,14 +22,9 @@ def missing(target: Target) -> str:
     return "" if shutil.which("g++") or shutil.which("clang++") else "needs a C++ compiler (g++ or clang++)"
 
 
-def facts(target: Target) -> Mapping[str, Any]:
-    """The allocator's setting belongs to the target."""
-    return {"malloc": MALLOC}
-
-
 def environment(target: Target) -> Mapping[str, str]:
     """Keep freed memory in the process; compile in the process itself, which has few cores anyway."""
-    return {**MALLOC, "TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FREEZING": "1"}
+    return {**host_environment(target), "TORCHINDUCTOR_COMPILE_THREADS": "1", "TORCHINDUCTOR_FREEZING": "1"}
 
 
 def prepare(model: Model, target: Target, host: Host) -> Program:

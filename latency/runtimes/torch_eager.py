@@ -1,30 +1,19 @@
 """PyTorch as is: the module is called, nothing is compiled or fused."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from latency.precision import cast
-from latency.runtimes.base import MALLOC, Host, Model, Program, host_program
+from latency.runtimes.base import Host, Model, Program, host_environment, host_facts, host_program
 from latency.target import Target
+
+facts, environment = host_facts, host_environment
 
 
 def missing(target: Target) -> str:
     """Nothing beyond torch is needed."""
     return ""
-
-
-def facts(target: Target) -> Mapping[str, Any]:
-    """The allocator's setting belongs to the target."""
-    return {"malloc": MALLOC}
-
-
-def environment(target: Target) -> Mapping[str, str]:
-    """Keep freed memory in the process, and in huge pages."""
-    return MALLOC
 
 
 def prepare(model: Model, target: Target, host: Host) -> Program:
