@@ -121,7 +121,7 @@ def trace(space: Space) -> tuple[LayerTrace, ...]:
     for layer in space.layers:
         results = []
         for op in layer.candidates:
-            key = (replace(layer, name="", row=0, candidates=()), op, shape)
+            key = (layer.bare, op, shape)
             if key not in known:
                 known[key] = _run_candidate(space, layer, op, shape)
             results.append(known[key])
@@ -219,12 +219,12 @@ def block_costs(space: Space, architecture: Architecture) -> tuple[BlockCost, ..
 
 def params_table(space: Space) -> CostTable:
     """Return the parameters of every candidate as a cost table."""
-    return _table(space, "params", [t.num_params for t in trace(space)])
+    return _table(space, "params", "1", [t.num_params for t in trace(space)])
 
 
 def macs_table(space: Space) -> CostTable:
     """Return the multiply-accumulates of every candidate (batch 1) as a cost table."""
-    return _table(space, "macs", [t.num_macs for t in trace(space)])
+    return _table(space, "macs", "1", [t.num_macs for t in trace(space)])
 
 
 def counted_table(space: Space, name: str, unit: str, count: Callable[[nn.Module], float]) -> CostTable:
@@ -234,18 +234,16 @@ def counted_table(space: Space, name: str, unit: str, count: Callable[[nn.Module
     for layer in space.layers:
         row = []
         for op in layer.candidates:
-            key = (replace(layer, name="", row=0, candidates=()), op)
+            key = (layer.bare, op)
             if key not in known:
                 with torch.device("meta"):
                     known[key] = float(count(ops.build(op, layer)))
             row.append(known[key])
-        rows.append(tuple(row))
-    fixed = sum(row[0] for layer, row in zip(space.layers, rows, strict=True) if not layer.searched)
-    searched = tuple(row for layer, row in zip(space.layers, rows, strict=True) if layer.searched)
-    return CostTable(name, unit, fixed, searched)
+        rows.append(row)
+    return _table(space, name, unit, rows)
 
 
-def _table(space: Space, name: str, counts: Sequence[tuple[int, ...]]) -> CostTable:
+def _table(space: Space, name: str, unit: str, counts: Iterable[Sequence[float]]) -> CostTable:
     pairs = list(zip(space.layers, counts, strict=True))
     fixed = sum(values[0] for layer, values in pairs if not layer.searched)
-    return CostTable(name, "1", float(fixed), tuple(tuple(map(float, v)) for layer, v in pairs if layer.searched))
+    return CostTable(name, unit, float(fixed), tuple(tuple(map(float, v)) for layer, v in pairs if layer.searched))

@@ -9,7 +9,6 @@ what kernels take for themselves.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -42,7 +41,7 @@ def network_peak(space: Space, path: Path) -> int:
 def _peak_of(traced: LayerTrace, op: Op) -> int:
     if op == ZERO:  # the block is dropped
         return 4 * prod(traced.in_shape)
-    return _known_peak(replace(traced.layer, name="", row=0, candidates=()), op, traced.in_shape)
+    return _known_peak(traced.layer.bare, op, traced.in_shape)
 
 
 @lru_cache(maxsize=4096)

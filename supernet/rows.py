@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -79,6 +79,11 @@ class Layer:
     def searched(self) -> bool:
         """Whether there is a choice here: such a layer is a position."""
         return len(self.candidates) > 1
+
+    @property
+    def bare(self) -> "Layer":
+        """What an operator is built for: equal for layers in which it is the same module."""
+        return replace(self, name="", row=0, candidates=())
 
 
 def _argument(value: Any) -> Any:
