@@ -106,10 +106,14 @@ def load_space(reference: Reference, place: str = "space") -> Space:
         InputError: If it does not exist or does not read, naming the place; if a candidate does not fit, naming
             the layer.
     """
-    name = reference if isinstance(reference, str) else place
-    space = read_space(space_definition(reference, place), name)
+    space = _space_at(reference, place)
     trace(space)
     return space
+
+
+def _space_at(reference: Reference, place: str) -> Space:
+    """Read a space; unlike `trace`, this imports no module of own operators."""
+    return read_space(space_definition(reference, place), reference if isinstance(reference, str) else place)
 
 
 class _NetworkKeys(BaseModel):
@@ -124,38 +128,35 @@ def load_network(reference: str, *, trust: bool = False) -> tuple[Space, Archite
     """Load one architecture with its space.
 
     Args:
-        reference: Name of a published network, path to an architecture JSON file, or compact id `SPACE:OPS`,
-            where SPACE is the name of a space or published network, or the path of a space's YAML file.
-        trust: Whether to import the module of own operators that a file names: that runs its code.
+        reference: Name of a published network, path to an architecture's JSON or a network's YAML file, or compact id
+            `SPACE:OPS`, where SPACE is the name of a space or published network, or the path of a space's YAML file.
+        trust: Whether to import the module of own operators that a file, or the space that it names, asks for: that
+            runs its code.
 
     Raises:
-        InputError: If none of these is meant, the operators do not fit the space, or a file that is not trusted names
-            own operators.
+        InputError: If none of these is meant, the operators do not fit the space, or what is not trusted names own
+            operators.
     """
-    if reference.endswith(".json"):
-        space, architecture = architecture_from_json(read_file(reference), reference)
-        _require_trust(space, reference, trust)
-        trace(space)
-    elif ":" in reference:
-        architecture = Architecture.parse(reference)
-        published = architecture.space in preset_names("networks")
-        if published:
-            space = load_network(architecture.space)[0]
-        else:
-            space = read_space(space_definition(architecture.space), architecture.space)
-            _require_trust(space, architecture.space, trust)
-            trace(space)
-    else:
-        loaded, place = read_preset("networks", reference)
-        keys: _NetworkKeys = read(_NetworkKeys, loaded, f"network {place}")
-        space = load_space(keys.space, f"{place}.space")
-        architecture = Architecture(space.name, keys.stages)
+    space, architecture = _network_at(reference)
+    if space.operators and not trust:
+        raise InputError(
+            f"{reference}: its operators are code of the module {space.operators!r}, which would be imported and run; "
+            "look at it, then give --trust"
+        )
+    trace(space)
     return space, space.architecture(space.path(architecture))
 
 
-def _require_trust(space: Space, place: str, trust: bool) -> None:
-    if space.operators and not trust:
-        raise InputError(
-            f"{place}: its operators are code of the module {space.operators!r}, which would be imported and run; "
-            "look at it, then give --trust"
-        )
+def _network_at(reference: str) -> tuple[Space, Architecture]:
+    """Read one architecture and its space, see `load_network`; nothing of it is imported."""
+    if reference.endswith(".json"):
+        return architecture_from_json(read_file(reference), reference)
+    if ":" in reference:
+        architecture = Architecture.parse(reference)
+        if architecture.space in preset_names("networks"):
+            return _network_at(architecture.space)[0], architecture
+        return _space_at(architecture.space, "space"), architecture
+    loaded, place = read_preset("networks", reference)
+    keys: _NetworkKeys = read(_NetworkKeys, loaded, f"network {place}")
+    space = _space_at(keys.space, f"{place}.space")
+    return space, Architecture(space.name, keys.stages)

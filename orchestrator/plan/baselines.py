@@ -66,7 +66,7 @@ class Baseline:
         """
         if self.name in preset_names("networks"):
             return self.short
-        space, architecture = load_network(self.name)
+        space, architecture = load_network(self.name, trust=True)
         content = to_json([space.to_dict(), space.path(architecture)])
         return f"{self.short}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
@@ -106,7 +106,7 @@ def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
     Raises:
         InputError: If there is no such network, or it does not take images of this size.
     """
-    space, architecture = load_network(name)
+    space, architecture = load_network(name, trust=True)  # as the operators of the sweep's own space are
     path, images = space.path(architecture), job.space
     definition = space.to_dict() | {
         "name": check_name(f"{space.name}-x{width:g}", f"baselines: {name}"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -82,17 +83,27 @@ def test_what_is_not_there_is_an_input_error():
         run("show", "mobilenet-v2", "--png", "no/such/folder.png")
 
 
-def test_operators_that_a_file_names_are_not_imported_unasked(tmp_path, monkeypatch):
+@pytest.mark.parametrize("form", ["json", "id", "yaml", "yaml with a space's file", "yaml with a space on a file"])
+def test_operators_that_a_file_names_are_not_imported_unasked(tmp_path, monkeypatch, form):
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "operators_of_a_stranger", raising=False)
     mark = tmp_path / "was here"
     (tmp_path / "operators_of_a_stranger.py").write_text(f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n")
     space, architecture = load_network("digits:k3e3~z~k7e6-k5e6~k3e3~z")
     file, own_space = tmp_path / "architecture.json", tmp_path / "space.yaml"
     file.write_text(architecture_to_json(replace(space, operators="operators_of_a_stranger"), architecture))
     own_space.write_text("base: digits\noperators: operators_of_a_stranger\n")
-    for reference in (str(file), f"{own_space}:{architecture.id.split(':')[1]}"):
-        with pytest.raises(InputError, match=r"'operators_of_a_stranger', which would be imported and run.*--trust"):
-            run("show", reference)
+    spaces = {
+        "yaml": {"base": "digits", "operators": "operators_of_a_stranger"},
+        "yaml with a space's file": str(own_space),
+        "yaml with a space on a file": {"base": str(own_space)},
+    }
+    network = tmp_path / "network.yaml"
+    network.write_text(json.dumps({"space": spaces.get(form), "stages": architecture.stages}))
+    known = {"json": str(file), "id": f"{own_space}:{architecture.id.split(':')[1]}"}
+    reference = known.get(form, str(network))
+    with pytest.raises(InputError, match=r"'operators_of_a_stranger', which would be imported and run.*--trust"):
+        run("show", reference)
     assert not mark.exists()
-    assert json.loads(run("show", str(file), "--trust", "--json"))["id"] == architecture.id
+    assert json.loads(run("show", reference, "--trust", "--json"))["id"] == architecture.id
     assert mark.exists()

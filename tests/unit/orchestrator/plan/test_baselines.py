@@ -30,7 +30,8 @@ from supernet.cost import count_cost
 from supernet.errors import InputError, RunError
 from supernet.ops import BUILDERS
 from supernet.plain import to_sealed
-from supernet.presets import read_preset
+from supernet.presets import load_network, read_preset
+from supernet.space import architecture_to_json
 
 
 def job_in(folder, **changes):
@@ -106,6 +107,22 @@ def test_the_file_of_a_known_network_is_found_from_anywhere(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.yaml").write_text("space: mobilenet-v2\nstages: []\n")
     assert job_in(tmp_path, baselines=["own.yaml"]).config["baselines"] == [str(tmp_path / "own.yaml")]
+
+
+@pytest.mark.parametrize("form", ["own.yaml", "own.json"])
+def test_the_operators_of_a_known_network_are_trusted_as_those_of_the_sweeps_space(tmp_path, monkeypatch, form):
+    """Seen: a JSON file with own operators was refused, with the advice of an option that a sweep does not have."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "operators_of_a_baseline.py").write_text("")
+    space, architecture = load_network("mobilenet-v2")
+    own = replace(space, operators="operators_of_a_baseline")
+    if form == "own.json":
+        (tmp_path / form).write_text(architecture_to_json(own, architecture))
+    else:
+        (tmp_path / form).write_text(yaml.safe_dump({"space": own.to_dict(), "stages": []}))
+    inner, _ = scaled(job_in(tmp_path, baselines=[form]), form, 1.0)
+    assert inner.space.operators == "operators_of_a_baseline"
 
 
 @pytest.mark.parametrize("name", ["mobilenet-v2", "proxyless-mobile"])
