@@ -60,18 +60,41 @@ def bound_within_all(scores: Tensor, sums: Sequence[tuple[CostTable, float]]) ->
     Args:
         scores: As of `best_within_all`.
         sums: The same; at least one. What is returned means nothing where no path keeps them all.
+
+    Raises:
+        InputError: If a position has no candidate in use.
     """
     return _pass_of(scores, sums)[1].most_score
 
 
 def _pass_of(scores: Tensor, sums: Sequence[tuple[CostTable, float]]) -> tuple[list[NDArray[np.intp]], "_Pass"]:
     """Return the candidates in use of each position, and the pass over them."""
-    points = scores.detach().double().cpu().numpy()
-    used = [np.flatnonzero(points[i, : len(row)] > -math.inf) for i, row in enumerate(sums[0][0].candidates)]
+    points, used = in_use(scores, sums[0][0])
     gains = [points[i, js] for i, js in enumerate(used)]
     costs = [np.array([[table.candidates[i][j] for table, _ in sums] for j in js]) for i, js in enumerate(used)]
     fixed, most = np.array([table.fixed for table, _ in sums]), np.array([limit for _, limit in sums])
     return used, _Pass(gains, costs, fixed, most)
+
+
+def in_use(scores: Tensor, costs: CostTable) -> tuple[Floats, list[NDArray[np.intp]]]:
+    """Return the scores as an array, and which candidates of each position are in use.
+
+    Args:
+        scores: Shape (num_positions, max_candidates); candidates at -inf are not used.
+        costs: A table of the same space.
+
+    Raises:
+        InputError: If a position has none.
+    """
+    points = scores.detach().double().cpu().numpy()
+    used = [np.flatnonzero(points[i, : len(row)] > -math.inf) for i, row in enumerate(costs.candidates)]
+    for i, js in enumerate(used):
+        if not len(js):
+            raise InputError(
+                f"no path keeps all limits: each of the {len(costs.candidates[i])} candidates at position {i} "
+                "(counted from 0) is forbidden, or was dropped; allow more"
+            )
+    return points, used
 
 
 def _told(sums: Sequence[tuple[CostTable, float]], costs: Sequence[Floats]) -> str:

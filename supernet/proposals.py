@@ -4,7 +4,6 @@ Why here: the argmax of each position overshoots a budget or leaves it unused al
 meets it. Probabilities and cost tables are all that is known here; which one is taken is `derive`'s matter.
 """
 
-import itertools
 import math
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from supernet.cost import CostTable, add_up
 from supernet.errors import InputError
-from supernet.knapsack import best_within_all, bound_within_all
+from supernet.knapsack import best_within_all, bound_within_all, in_use
 from supernet.limits import NO_LIMITS, Limits
 from supernet.space import Path
 
@@ -70,15 +69,18 @@ def most_cost(costs: CostTable, limits: Limits = NO_LIMITS, usable: Tensor | Non
         costs: What is counted.
         limits: That paths keep.
         usable: Bool, shape (num_positions, max_candidates): candidates that paths take; None for all.
+
+    Raises:
+        InputError: If a position has no candidate that paths may take.
     """
     barred = limits.mask(costs.matrix.shape)
     if usable is not None:
         barred |= ~usable.cpu()
-    rows = zip(costs.candidates, (~barred).tolist(), strict=True)
-    most = add_up(costs.fixed, [max(itertools.compress(row, taken)) for row, taken in rows])
+    scores = costs.matrix.masked_fill(barred, -math.inf)
+    _, used = in_use(scores, costs)
+    most = add_up(costs.fixed, [max(row[j] for j in js) for row, js in zip(costs.candidates, used, strict=True)])
     if not limits.sums:
         return most
-    scores = costs.matrix.masked_fill(barred, -math.inf)
     return min(most, costs.fixed + bound_within_all(scores, [(limit.costs, limit.most) for limit in limits.sums]))
 
 
@@ -96,15 +98,14 @@ def _unbeaten(
     scores: Tensor, costs: CostTable, budget: float
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
     """Return costs and scores of unbeaten paths, and per position the parents and choices that lead to them."""
-    points = scores.detach().double().cpu().numpy()
-    usable = [[j for j in range(len(row)) if points[i, j] > -math.inf] for i, row in enumerate(costs.candidates)]
-    least = [min(row[j] for j in js) for row, js in zip(costs.candidates, usable, strict=True)]
+    points, used = in_use(scores, costs)
+    least = [min(row[j] for j in js) for row, js in zip(costs.candidates, used, strict=True)]
     rest = np.concatenate([np.cumsum(least[::-1])[::-1], [0.0]])
     last = len(costs.candidates) - 1
     front_cost, front_score = np.array([costs.fixed]), np.array([0.0])
     history: list[tuple[np.ndarray, np.ndarray]] = []
     for i, row in enumerate(costs.candidates):
-        js = np.array(usable[i])
+        js = used[i]
         cost = (front_cost[:, None] + np.array([row[j] for j in js])[None]).ravel()
         score = (front_score[:, None] + points[i, js][None]).ravel()
         order = np.lexsort((-score, cost))

@@ -14,7 +14,7 @@ from supernet.limits import NO_LIMITS, Limit, Limits
 from supernet.loop import Search
 from supernet.objective import LimitTerm, ObjectiveSettings, make_objective
 from supernet.pool import Judged
-from supernet.proposals import best_within, candidates_within
+from supernet.proposals import best_within, candidates_within, most_cost
 from supernet.prune import PruneSettings
 from supernet.rng import generator
 from supernet.search_settings import SearchSettings
@@ -198,6 +198,19 @@ def test_a_search_drops_what_is_improbable_but_for_what_its_limits_need() -> Non
     search.step()
     wanted = torch.zeros(3, 3, dtype=torch.bool).scatter_(1, needed[:, None], True).scatter_(1, likely[:, None], True)
     assert torch.equal(search.alpha.alive, wanted)
+
+
+@pytest.mark.parametrize("sums", [(), LIMITS.sums])
+def test_limits_that_forbid_every_candidate_of_a_position_are_refused_with_its_number(sums) -> None:
+    """Before: `ValueError: min() iterable argument is empty`."""
+    limits = Limits(sums, forbidden=((1, 0), (1, 1), (1, 2)))
+    for refused in (
+        lambda: search_of(settings_of(), limits),
+        lambda: candidates_within(torch.full((3, 3), 1 / 3), COSTS, None, 5, generator("draw"), 0.1, limits),
+        lambda: most_cost(COSTS, limits),
+    ):
+        with pytest.raises(InputError, match="each of the 3 candidates at position 1 "):
+            refused()
 
 
 def test_limits_that_contradict_each_other_are_refused() -> None:
