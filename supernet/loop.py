@@ -19,6 +19,7 @@ from supernet.health import check_distribution, check_loss, mean_entropy, skip_s
 from supernet.limits import NO_LIMITS, Limits
 from supernet.network import MixedLayer, Supernet
 from supernet.objective import make_objective
+from supernet.proposals import best_within
 from supernet.prune import Pruner
 from supernet.rng import generator, seeded
 from supernet.search_settings import SearchSettings
@@ -57,7 +58,8 @@ class Search:
     """A search over one space on one cost table.
 
     Args:
-        supernet: Its weights are trained in place; on the device where it should run.
+        supernet: Its weights are trained in place; on the device where it should run. Candidates that an earlier search
+            dropped stay dropped.
         costs: What the objective limits.
         settings: The stretch to run.
         data: Splits `train` and `validation`.
@@ -101,6 +103,8 @@ class Search:
         self.arch_optimiser = torch.optim.Adam([self.alpha.logits], lr=settings.arch_learning_rate, betas=(0.0, 0.999))
         self.weights = WeightTraining(supernet, settings, seed=seed, sync=self.sync)
         self.zero = zero_mask(supernet.space, self.alpha.alive.shape[1])
+        self._keep_living()
+        self._check_limits()
         self._drop(limits.mask(self.alpha.alive.shape))
         # Both count what may be chosen: no forbidden candidate, and all others, even where a restart drops some.
         self.pruner = Pruner(settings.prune, self.alpha.alive) if settings.prune else None
@@ -186,15 +190,24 @@ class Search:
             self._drop(self.objective.spared(doomed, self.alpha.alive))
         return found.cross_entropy
 
+    def _layer(self, position: int) -> MixedLayer:
+        layer = self.supernet.layers[self.supernet.position_layers[position]]
+        assert isinstance(layer, MixedLayer)
+        return layer
+
+    def _keep_living(self) -> None:
+        """Leave out what the supernet lacks: a search before this one may have dropped candidates."""
+        living = torch.zeros_like(self.alpha.alive)
+        for position, row in enumerate(living):
+            row[self._layer(position).living()] = True
+        self.alpha.alive &= living
+
     def _drop(self, doomed: Tensor) -> None:
         """Remove candidates for good: from alpha, from the supernet, from the optimiser."""
-        if not bool(doomed.any()):
-            return
-        self.alpha.alive &= ~doomed
-        for i, j in doomed.nonzero().tolist():
-            layer = self.supernet.layers[self.supernet.position_layers[i]]
-            assert isinstance(layer, MixedLayer)
-            self.weights.drop(layer, j)
+        going = doomed & self.alpha.alive
+        self.alpha.alive &= ~going
+        for i, j in going.nonzero().tolist():
+            self.weights.drop(self._layer(i), j)
 
     def _next(self, split: str, batch_size: int) -> Batch:
         """Return the next batch of this rank; the cursor is all that a restart needs."""
@@ -224,6 +237,14 @@ class Search:
                 f"{least}, or fewer paths in sharing"
             )
 
+    def _check_limits(self) -> None:
+        """Refuse limits, the budget among them, that no path keeps of the candidates that are there."""
+        there = torch.zeros_like(self.costs.matrix).masked_fill(~self.alpha.alive, -torch.inf)
+        if self.objective:
+            self.objective.best_path(there)
+        else:
+            best_within(there, self.costs, torch.inf, self.limits)
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that a restart needs, as tensors and plain data.
 
@@ -245,7 +266,7 @@ class Search:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned, into a freshly made search with the same arguments."""
-        self._drop(self.alpha.alive & ~state["alpha"]["alive"])
+        self._drop(~state["alpha"]["alive"])
         self.alpha.load_state_dict(state["alpha"])
         if state["supernet"] is not None:
             self.supernet.load_state_dict(state["supernet"])

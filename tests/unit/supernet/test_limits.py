@@ -200,12 +200,40 @@ def test_a_search_drops_what_is_improbable_but_for_what_its_limits_need() -> Non
     assert torch.equal(search.alpha.alive, wanted)
 
 
+def test_a_supernet_that_one_search_pruned_serves_another_under_the_same_limits() -> None:
+    """Before: what was gone was called, or dropped again."""
+    first = search_of(replace(settings_of(), prune=PruneSettings(0.98, start=0.0, patience=1, every=1)), LIMITS)
+    alpha_of(first)
+    alive = first.alpha.alive.clone()
+    assert 3 <= alive.sum() < 8, "some are dropped"
+    for settings in (settings_of(), replace(settings_of(), arch_every=0), replace(settings_of(), train_weights=False)):
+        again = Search(first.supernet, COSTS, settings, TinyData(SPACE), seed=1, limits=LIMITS)
+        alpha_of(again)
+        assert torch.equal(again.alpha.alive, alive)
+        assert torch.equal(again.alpha.probs() > 0, alive)
+
+
+def test_what_a_pruned_supernet_cannot_keep_is_refused_and_drops_nothing() -> None:
+    supernet = tiny_supernet(SPACE)
+    cheap = tuple((i, int(COSTS.matrix[i].argmin())) for i in range(3))
+    Search(supernet, COSTS, settings_of(), TinyData(SPACE), seed=0, limits=Limits(forbidden=cheap))
+    left = [supernet.layers[i].living() for i in supernet.position_layers]
+    for limits in (Limits((Limit(MACS, MACS.minimum),)), Limits(forbidden=tuple((1, j) for j in left[1]))):
+        for settings in (settings_of(), replace(settings_of(), arch_every=0)):
+            with pytest.raises(InputError, match="no path keeps all limits"):
+                Search(supernet, COSTS, settings, TinyData(SPACE), seed=0, limits=limits)
+    with pytest.raises(InputError, match="the cheapest remaining path takes"):
+        Search(supernet, COSTS, settings_of(reference=COSTS.minimum), TinyData(SPACE), seed=0)
+    assert [supernet.layers[i].living() for i in supernet.position_layers] == left
+
+
 @pytest.mark.parametrize("sums", [(), LIMITS.sums])
 def test_limits_that_forbid_every_candidate_of_a_position_are_refused_with_its_number(sums) -> None:
     """Before: `ValueError: min() iterable argument is empty`."""
     limits = Limits(sums, forbidden=((1, 0), (1, 1), (1, 2)))
     for refused in (
         lambda: search_of(settings_of(), limits),
+        lambda: search_of(replace(settings_of(), arch_every=0), limits),
         lambda: candidates_within(torch.full((3, 3), 1 / 3), COSTS, None, 5, generator("draw"), 0.1, limits),
         lambda: most_cost(COSTS, limits),
     ):
