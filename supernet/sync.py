@@ -95,7 +95,8 @@ class AllReduce:
 
         A bucket is sent when it and all before it are complete: the order on the wire is the same on every rank.
         """
-        buckets = self._buckets(list(reversed(parameters)))
+        learnt = [parameter for parameter in parameters if parameter.requires_grad]
+        buckets = self._buckets(learnt[::-1])
         missing = [len(bucket) for bucket in buckets]
         home = {parameter: index for index, bucket in enumerate(buckets) for parameter in bucket}
         started: list[tuple[Any, Tensor, list[Tensor]]] = []
@@ -105,7 +106,7 @@ class AllReduce:
             while len(started) < len(buckets) and not missing[len(started)]:
                 started.append(self._start(_gradients(buckets[len(started)])))
 
-        hooks = [p.register_post_accumulate_grad_hook(ready) for p in parameters]  # type: ignore[no-untyped-call]
+        hooks = [p.register_post_accumulate_grad_hook(ready) for p in learnt]  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
