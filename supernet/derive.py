@@ -277,9 +277,9 @@ STRATEGIES: dict[StrategyName, Strategy] = {
 def pick(question: Derivation) -> Derived:
     """Return the best proposed path whose measured cost keeps the budget.
 
-    Where none of those measured does, the limit asked of the table is lowered by the least excess seen, which all of
-    them have in common, and once more. If that fails too, the cheapest measured one is returned: the caller sees that
-    it is over.
+    Where none of those measured does, the limit asked of the table is lowered by the least excess of those within it,
+    which all of them have in common, but not below the cheapest path; and once more. If that fails too, the cheapest
+    measured one is returned: the caller sees that it is over.
 
     Raises:
         InputError: If no path fits the budget.
@@ -290,11 +290,10 @@ def pick(question: Derivation) -> Derived:
         ranked = propose(question, limit, question.draws(attempt))
         if budget is None:
             return _derived(question, ranked[0])
-        tried = [path for path in ranked if question.measured.get(path, 0.0) <= budget][:NUM_MEASURED]
-        for path in tried:
+        for path in [path for path in ranked if question.measured.get(path, 0.0) <= budget][:NUM_MEASURED]:
             if question.measure(path) <= budget:
                 return _derived(question, path)
-        excess = min((question.measure(path) / costs.total(path) for path in tried), default=MIN_EXCESS)
+        excess = min(question.measured[path] / costs.total(path) for path in ranked if path in question.measured)
         limit = max(budget / max(excess, MIN_EXCESS), question.least)
     return _derived(question, min(question.measured, key=question.measured.__getitem__))
 

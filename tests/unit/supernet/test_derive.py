@@ -174,6 +174,21 @@ def test_a_hair_over_the_budget_moves_the_limit_by_the_least_excess():
     assert list(derived.measured)[:2] == [first, most_probable_within(PROBS, COSTS, 8.0 / MIN_EXCESS)]
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_limits_only_fall_also_where_nothing_is_left_to_measure(strategy, monkeypatch):
+    """Before: up to the budget over `MIN_EXCESS` again, once the cheapest path had been measured over it."""
+    limits, propose = [], STRATEGIES[strategy]
+
+    def noted(question, limit, draws):
+        limits.append(limit)
+        return propose(question, limit, draws)
+
+    monkeypatch.setitem(STRATEGIES, strategy, noted)
+    budget = 1.02 * COSTS.minimum
+    pick(question(budget, measure=lambda path: 1.05 * COSTS.total(path), settings={"strategy": strategy}))
+    assert limits == [budget, COSTS.minimum, COSTS.minimum]
+
+
 def test_what_was_measured_over_the_budget_takes_no_place_of_a_further_attempt(monkeypatch):
     paths = sorted(set(POOL))[: 2 * NUM_MEASURED]
     monkeypatch.setitem(STRATEGIES, "pool", lambda question, limit, draws: paths)
