@@ -1,12 +1,15 @@
 """When to save: the same answer on every rank, also where clocks differ; and copies that later steps leave alone."""
 
 import contextlib
+import itertools
 import threading
+from collections.abc import Sequence
 
+import pytest
 import torch
 
 from orchestrator.cluster.checkpoints import AGREE_EVERY, Due, OneAtATime, snapshot
-from supernet.sync import Alone
+from supernet.sync import Alone, Sync
 
 
 class Clock:
@@ -42,11 +45,52 @@ def test_steps_decide_where_time_does_not():
     assert saved_steps(Due(7, 1e9, Alone(), Clock(1.0)), 30) == [7, 14, 21, 28]
 
 
-def test_time_saves_between_the_steps_and_only_at_agreements():
-    found = saved_steps(Due(1000, 2.5, Alone(), Clock(1.0)), 100)
-    assert found
-    assert all(step % AGREE_EVERY == 0 for step in found)
-    assert saved_steps(Due(1000, 1e9, Alone(), Clock(1.0)), 100) == []
+class Telling(Alone):
+    """One rank that counts its agreements."""
+
+    def __init__(self) -> None:
+        self.num_agreements = 0
+
+    def broadcast(self, tensors: Sequence[torch.Tensor]) -> None:
+        self.num_agreements += 1
+
+
+def saved_seconds(every_seconds: float, step_seconds: Sequence[float], sync: Sync) -> list[float]:
+    """Return when a job saves whose steps take so long."""
+    now = 0.0
+    due, found = Due(10**9, every_seconds, sync, lambda: now), []
+    for step, seconds in enumerate(step_seconds, 1):
+        now += seconds
+        if due(step):
+            found.append(now)
+    return found
+
+
+@pytest.mark.parametrize(("every_seconds", "first"), [(60.0, 60.0), (90.0, 120.0), (150.0, 180.0), (300.0, 300.0)])
+def test_long_steps_are_saved_after_the_first_that_ends_past_the_time(every_seconds, first):
+    """Before: only every tenth, after ten minutes where one was asked for."""
+    assert saved_seconds(every_seconds, [60.0] * 20, Alone()) == [first * i for i in range(1, 21) if first * i <= 1200]
+
+
+def test_short_steps_agree_seldom_and_save_a_few_steps_late_at_most():
+    sync = Telling()
+    times = saved_seconds(100.0, [0.125] * 8000, sync)
+    assert len(times) == 10
+    assert all(100 <= b - a < 100 + 0.125 * AGREE_EVERY for a, b in itertools.pairwise([0.0, *times]))
+    assert sync.num_agreements < 8000 / AGREE_EVERY + 3 * len(times) + 3
+    assert saved_seconds(1e7, [1.0] * 100, Alone()) == []
+
+
+def test_steps_that_become_long_are_saved_in_time_once_that_is_seen():
+    times = saved_seconds(60.0, [0.125] * 100 + [60.0] * 40, Alone())
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    assert gaps[0] <= 60.0 * AGREE_EVERY
+    assert gaps[1:] == [60.0] * (len(gaps) - 1)
+    assert len(gaps) > 20
+
+
+def test_a_clock_that_stands_still_never_saves():
+    assert saved_seconds(1.0, [0.0] * 100, Alone()) == []
 
 
 def test_ranks_with_different_clocks_save_at_the_same_steps():
