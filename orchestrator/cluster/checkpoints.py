@@ -4,7 +4,6 @@ Why here: every rank must come to the same answer at the same step, also where a
 """
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -64,25 +63,3 @@ class Due:
 def snapshot(state: Any) -> Any:
     """Return a copy of a state that later steps do not change: tensors are copied to the processor's memory."""
     return tree_map_only(Tensor, lambda tensor: tensor.detach().to("cpu", copy=True), state)
-
-
-class OneAtATime:
-    """Lets one copy of a state wait for slow storage, so that copies do not pile up in memory."""
-
-    def __init__(self) -> None:
-        self._free = threading.Semaphore(1)
-
-    def begin(self) -> None:
-        """Wait until the copy before is written."""
-        self._free.acquire()
-
-    def wrap(self, write: Callable[[], Any]) -> Callable[[], Any]:
-        """Return `write`, which then lets the next copy be made, also where it fails."""
-
-        def run() -> Any:
-            try:
-                return write()
-            finally:
-                self._free.release()
-
-        return run

@@ -7,6 +7,7 @@ job goes on from the newest one that can be read. It must not know what is in a 
 import contextlib
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ import ray.train
 import torch
 from pyarrow import fs
 
-from orchestrator.cluster.checkpoints import Due, OneAtATime, snapshot
+from orchestrator.cluster.checkpoints import Due, snapshot
 from orchestrator.data.storage import Storage, write_whole
 from orchestrator.plan.trials import checkpoints_in
 from supernet.sync import Sync
@@ -137,7 +138,7 @@ class TrainSaver:
 
     def __init__(self, due: Due, sync: Sync) -> None:
         self.due, self._sync = due, sync
-        self._writing = OneAtATime()
+        self._writing = threading.Lock()  # let go by another thread, when the copy is written
 
     def load(self) -> dict[str, Any] | None:
         """Return the state of the newest checkpoint that is whole; rank 0 chooses it for all."""
@@ -164,13 +165,12 @@ class TrainSaver:
         """Copy the state on rank 0 and write it in the background; a copy waits for the one before."""
         checkpoint, upload = None, None
         if ray.train.get_context().get_world_rank() == 0:
-            self._writing.begin()
+            self._writing.acquire()
             copied = snapshot(state())
             storage = ray.train.get_context().get_storage()
             path = storage.build_checkpoint_path_from_name(name)
             checkpoint = ray.train.Checkpoint(path=path, filesystem=storage.storage_filesystem)
-            write = self._writing.wrap(lambda: _written(copied, checkpoint))
-            upload = lambda placeholder, folder: write()  # noqa: E731
+            upload = lambda placeholder, folder: self._write(copied, checkpoint)  # noqa: E731
         ray.train.report(
             {"name": name},
             checkpoint=checkpoint,
@@ -180,10 +180,13 @@ class TrainSaver:
             delete_local_checkpoint_after_upload=False,
         )
 
-
-def _written(state: dict[str, Any], checkpoint: ray.train.Checkpoint) -> ray.train.Checkpoint:
-    _write_state(state, checkpoint.filesystem, checkpoint.path)
-    return checkpoint
+    def _write(self, state: dict[str, Any], checkpoint: ray.train.Checkpoint) -> ray.train.Checkpoint:
+        """Write a copy, and let the next one be made, also where this fails."""
+        try:
+            _write_state(state, checkpoint.filesystem, checkpoint.path)
+        finally:
+            self._writing.release()
+        return checkpoint
 
 
 def _write_state(state: dict[str, Any], filesystem: fs.FileSystem, folder: str) -> None:

@@ -1,14 +1,12 @@
 """When to save: the same answer on every rank, also where clocks differ; and copies that later steps leave alone."""
 
-import contextlib
 import itertools
-import threading
 from collections.abc import Sequence
 
 import pytest
 import torch
 
-from orchestrator.cluster.checkpoints import AGREE_EVERY, Due, OneAtATime, snapshot
+from orchestrator.cluster.checkpoints import AGREE_EVERY, Due, snapshot
 from supernet.sync import Alone, Sync
 
 
@@ -115,20 +113,3 @@ def test_a_snapshot_does_not_change_with_the_state():
     assert torch.equal(copy["a"]["steps"][0], torch.zeros(2))
     assert copy["a"]["steps"][1] == 5
     assert copy["none"] is None
-
-
-def test_copies_wait_for_each_other_also_after_a_failure():
-    one = OneAtATime()
-    one.begin()
-
-    def fail() -> None:
-        raise OSError("disk full")
-
-    writing = threading.Thread(target=one.begin)
-    writing.start()
-    writing.join(timeout=0.2)
-    assert writing.is_alive(), "the second copy did not wait"
-    with contextlib.suppress(OSError):
-        one.wrap(fail)()
-    writing.join(timeout=5)
-    assert not writing.is_alive()

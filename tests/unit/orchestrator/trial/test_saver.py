@@ -1,11 +1,14 @@
 """A job goes on from the newest checkpoint that is whole, whatever became of Ray's record and of the others."""
 
+import contextlib
 import io
 import json
 import random
 
 import pytest
+import ray.train
 import torch
+from pyarrow.fs import LocalFileSystem
 
 from orchestrator.cluster.checkpoints import Due
 from orchestrator.data.storage import Storage
@@ -14,6 +17,7 @@ from orchestrator.trial.saver import (
     RECORD_FILE,
     STATE_FILE,
     FolderSaver,
+    TrainSaver,
     drop_broken_record,
     newest_whole,
     read_state,
@@ -128,3 +132,17 @@ def test_a_state_that_cannot_be_written_is_told(tmp_path):
     saver.save(lambda: {"search": {"step": 1}}, "search-000001")
     with pytest.raises(RunError, match=r"search-000001/state\.pt: cannot be written"):
         saver.save(lambda: {"search": {"step": 2}}, "search-000002")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_copies_for_rays_storage_wait_for_each_other_also_after_a_failure(tmp_path, whole):
+    (tmp_path / "run").write_text("a file where the folder should be")
+    saver = TrainSaver(Due(1, 3600.0, Alone()), Alone())
+    place = tmp_path / ("whole" if whole else "run") / "search-000001"
+    checkpoint = ray.train.Checkpoint(str(place), LocalFileSystem())
+    saver._writing.acquire()
+    assert not saver._writing.acquire(blocking=False), "a second copy would not wait"
+    with contextlib.nullcontext() if whole else pytest.raises(RunError, match="cannot be written"):
+        assert saver._write({"search": {"step": 1}}, checkpoint) is checkpoint
+    assert saver._writing.acquire(blocking=False), "the next copy waits for ever"
+    assert (place / STATE_FILE).is_file() is whole
