@@ -1,4 +1,4 @@
-"""What follows when a training job failed: another start, or the end with a reason. Decision, reason and policy apart.
+"""What follows when a training job failed: another start, or the end with a reason. Reason and policy apart.
 
 Why here: workers, the process that controls them and the one that started it are lost in different ways, and all of
 them draw on one budget. It must not know Ray, nor how a job is started.
@@ -6,7 +6,6 @@ them draw on one budget. It must not know Ray, nor how a job is started.
 
 import errno
 from dataclasses import dataclass
-from enum import Enum
 
 from orchestrator.data.storage import Storage
 from supernet.errors import InputError, RunError
@@ -38,13 +37,6 @@ def is_final(error: BaseException) -> bool:
     return isinstance(error, FINAL_ERRORS)
 
 
-class Decision(Enum):
-    """What follows a failure."""
-
-    RESTART = "restart"
-    GIVE_UP = "give up"
-
-
 @dataclass(frozen=True)
 class Failure:
     """Why a start of a job came to nothing.
@@ -68,10 +60,9 @@ class FailurePolicy:
 
     max_failures: int
 
-    def decide(self, failure: Failure, num_starts: int) -> Decision:
-        """Decide after so many starts, the last of which failed."""
-        again = failure.error is None and num_starts <= self.max_failures
-        return Decision.RESTART if again else Decision.GIVE_UP
+    def again(self, failure: Failure, num_starts: int) -> bool:
+        """Whether to start once more after so many starts, the last of which failed."""
+        return failure.error is None and num_starts <= self.max_failures
 
     def end(self, key: str, failure: Failure, num_starts: int) -> InputError | RunError:
         """Return the error that ends a job, of the kind that the failure had."""

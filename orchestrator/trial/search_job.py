@@ -29,7 +29,7 @@ from orchestrator.plan.config import RunConfig
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.trials import TRAIN_FOLDER, WARMUP_KEY, Job, Trial
 from orchestrator.trial.corrections import corrections_of, train_key
-from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
+from orchestrator.trial.failures import Failure, FailurePolicy, Starts, is_final
 from orchestrator.trial.place import Place
 from orchestrator.trial.rendezvous import BoundTorch
 from orchestrator.trial.saver import NUM_KEPT, FolderSaver, TrainSaver, drop_broken_record
@@ -145,7 +145,7 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
     policy = FailurePolicy(job.run.checkpoint.max_failures)
     starts = Starts(job.store, key, ray.get_runtime_context().namespace)
     failure = Failure("the process that had started it ended")
-    while policy.decide(failure, starts.count) is Decision.RESTART:
+    while policy.again(failure, starts.count):
         starts.note()
         drop_broken_record(job.store.child(TRAIN_FOLDER, key))
         found = _start_here(spec) if here else _start(_trainer(job.run, key, job.store.child(TRAIN_FOLDER).uri, spec))

@@ -6,7 +6,7 @@ import pytest
 
 from latency.errors import NotRunnable
 from orchestrator.data.storage import Storage
-from orchestrator.trial.failures import Decision, Failure, FailurePolicy, Starts, is_final
+from orchestrator.trial.failures import Failure, FailurePolicy, Starts, is_final
 from supernet.errors import InputError, RunError
 
 LOST = Failure("a worker died")
@@ -15,7 +15,7 @@ LOST = Failure("a worker died")
 @pytest.mark.parametrize("max_failures", [0, 1, 8])
 def test_a_job_is_started_once_more_often_than_it_may_fail(max_failures):
     policy, num_starts = FailurePolicy(max_failures), 0
-    while policy.decide(LOST, num_starts) is Decision.RESTART:
+    while policy.again(LOST, num_starts):
         num_starts += 1
     assert num_starts == max_failures + 1
     ended = policy.end("t", LOST, num_starts)
@@ -29,7 +29,7 @@ def test_processes_that_start_a_job_share_its_budget(tmp_path):
     policy, made = FailurePolicy(3), 0
     for _ in range(20):
         starts = Starts(Storage(str(tmp_path)), "t", "driver")
-        if policy.decide(LOST, starts.count) is Decision.RESTART:
+        if policy.again(LOST, starts.count):
             starts.note()
             made += 1
     assert made == 4
@@ -43,7 +43,7 @@ def test_what_no_restart_mends_ends_the_job_as_its_kind():
     policy = FailurePolicy(8)
     for error in (InputError("bad"), RunError("away"), NotRunnable("no such device")):
         failure = Failure(str(error), error)
-        assert policy.decide(failure, 1) is Decision.GIVE_UP
+        assert not policy.again(failure, 1)
         assert type(policy.end("t", failure, 1)) is type(error)
 
 
