@@ -15,7 +15,7 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, get_args
@@ -29,7 +29,7 @@ from orchestrator.plan.activations import arch_step_bytes, weight_step_bytes
 from supernet.cost import macs_table
 from supernet.estimators import EstimatorName, make_estimator
 from supernet.gates import ArchitectureParameters
-from supernet.network import Supernet, build_network
+from supernet.network import MixedLayer, Supernet, build_network
 from supernet.objective import ObjectiveSettings, make_objective
 from supernet.presets import load_space
 from supernet.rng import generator
@@ -39,6 +39,22 @@ from supernet.training import precision_context, resolved
 MIB = 2**20
 ESTIMATORS: tuple[EstimatorName, ...] = get_args(EstimatorName)
 KINDS = ("standalone", "weight step", "weight step, recompute", *ESTIMATORS, "all paths")
+
+
+def all_paths(supernet: Supernet, x: Tensor, probs: Sequence[Tensor]) -> Tensor:
+    """Run all candidates of a supernet and mix them by `probs` (DARTS): the memory that sampling paths avoids.
+
+    Args:
+        supernet: That holds them.
+        x: Images, shape (N, C, H, W).
+        probs: One tensor per position, shape (num_candidates,).
+    """
+    certain = torch.ones(1, dtype=x.dtype, device=x.device)
+    for layer, (_, p) in zip(supernet.layers, supernet.space.along(probs, certain), strict=True):
+        assert isinstance(layer, MixedLayer)
+        y = torch.stack([p[i] * layer.run(x, i) for i in layer.living()]).sum(0)
+        x = x + y if layer.residual else y
+    return x
 
 
 class Bench:
@@ -78,7 +94,7 @@ class Bench:
             row[: len(position.candidates)].float().to(self.device).detach().requires_grad_()
             for row, position in zip(self.alpha.probs(), self.space.positions, strict=True)
         ]
-        return self.loss(lambda x: self.supernet.all_paths(x, probs))
+        return self.loss(lambda x: all_paths(self.supernet, x, probs))
 
     def arch_step(self, estimator: EstimatorName, number: int) -> None:
         """Form alpha's gradient once, on the paths of this number."""

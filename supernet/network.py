@@ -138,20 +138,6 @@ class Supernet(nn.Module):
             found += layer.candidates[index].parameters()
         return found
 
-    def all_paths(self, x: Tensor, probs: Sequence[Tensor]) -> Tensor:
-        """Run all candidates and mix them by `probs` (DARTS): the memory this method exists to avoid.
-
-        Args:
-            x: Images, shape (N, C, H, W).
-            probs: One tensor per position, shape (num_candidates,).
-        """
-        certain = torch.ones(1, dtype=x.dtype, device=x.device)
-        for layer, (_, p) in zip(self.layers, self.space.along(probs, certain), strict=True):
-            assert isinstance(layer, MixedLayer)
-            y = torch.stack([p[i] * layer.run(x, i) for i in layer.living()]).sum(0)
-            x = x + y if layer.residual else y
-        return x
-
 
 class Block(nn.Module):
     """One operator of a standalone network with its shortcut."""

@@ -201,15 +201,6 @@ def test_compiled_candidates_compute_the_same():
     assert results[0][2] == results[1][2]
 
 
-def test_all_paths_with_certain_probabilities_is_that_path():
-    supernet = tiny_supernet().eval()
-    images = tiny_batch()[0]
-    probs = [torch.tensor([0.0, 1.0, 0.0]).double(), torch.tensor([1.0, 0.0, 0.0]).double()]
-    torch.testing.assert_close(supernet.all_paths(images, probs), supernet(images, (1, 0)), rtol=0, atol=1e-12)
-    supernet.layers[1].drop(0)
-    torch.testing.assert_close(supernet.all_paths(images, probs), supernet(images, (1, 0)), rtol=0, atol=1e-12)
-
-
 def test_a_deep_copy_is_independent():
     supernet = tiny_supernet()
     twin = copy.deepcopy(supernet)
