@@ -4,7 +4,7 @@ Why here: how layers are joined (shortcuts, skips, order) stands in one place. T
 `forward`, never hidden state; nothing here samples, trains or knows what a path costs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Protocol
 
@@ -153,6 +153,24 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
+def build_blocks(space: Space, choices: Iterable[tuple[int, int]], *, seed: int) -> nn.Sequential:
+    """Build some layers of a space in sequence, each with its shortcut.
+
+    Args:
+        space: Whose layers are meant.
+        choices: (layer index, candidate index) of each block.
+        seed: Seed of the weights.
+    """
+    ops.load_operators(space.operators)
+    blocks = []
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        for number, index in choices:
+            layer = space.layers[number]
+            blocks.append(Block(ops.build(layer.candidates[index], layer), layer.residual))
+    return nn.Sequential(*blocks)
+
+
 def build_network(space: Space, architecture: Architecture, *, seed: int = 0) -> nn.Sequential:
     """Build the standalone network of an architecture: plain blocks, nothing of the supernet in it.
 
@@ -164,14 +182,7 @@ def build_network(space: Space, architecture: Architecture, *, seed: int = 0) ->
     Returns:
         Module from (N, C, H, W) to (N, num_classes).
     """
-    ops.load_operators(space.operators)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        blocks = []
-        for number, index in space.kept(space.path(architecture)):
-            layer = space.layers[number]
-            blocks.append(Block(ops.build(layer.candidates[index], layer), layer.residual))
-    network = nn.Sequential(*blocks)
+    network = build_blocks(space, space.kept(space.path(architecture)), seed=seed)
     for module in network.modules():
         if isinstance(module, ops.Classifier):
             module.dropout.p = space.dropout

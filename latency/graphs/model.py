@@ -1,4 +1,4 @@
-"""What is measured: layers of a space, a whole network, or a file; and the forms of it that runtimes ask for.
+"""What is measured, a module or a file, in the forms that runtimes ask for.
 
 Why here: a measuring process rebuilds its models from plain data and files. Nothing is unpickled: `archive` looks into
 torch exports first.
@@ -20,12 +20,9 @@ from latency.graphs.onnx_graph import onnx_bytes
 from latency.graphs.quantise import DEFAULT, Quantisation, quantise
 from latency.precision import DTYPES
 from latency.target import Target
-from supernet import ops
 from supernet.errors import InputError
 from supernet.files import write_whole
-from supernet.network import Block
 from supernet.plain import to_json
-from supernet.space import Space
 
 Choice = tuple[int, int]
 """(layer index, candidate index) of a space."""
@@ -97,18 +94,6 @@ def module_forms(
         make_onnx=lambda: onnx_bytes(module, input_shape),
         make_images=lambda: example_input((4, *input_shape[1:]), seed=1) if images is None else images,
     )
-
-
-def build_chain(space: Space, choices: Sequence[Choice], seed: int = 0) -> nn.Module:
-    """Build some layers of a space in sequence, each with its shortcut, in eval mode."""
-    ops.load_operators(space.operators)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        blocks = []
-        for index, candidate in choices:
-            layer = space.layers[index]
-            blocks.append(Block(ops.build(layer.candidates[candidate], layer), layer.residual))
-    return nn.Sequential(*blocks).eval()
 
 
 def file_forms(file: FilePath, batch: int, images: NDArray[np.float32] | None = None) -> ModelForms:

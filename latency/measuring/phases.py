@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from latency.graphs.export import exported
-from latency.graphs.model import ModelForms, build_chain, file_forms, module_forms, program_forms, require_precision
+from latency.graphs.model import ModelForms, file_forms, module_forms, program_forms, require_precision
 from latency.measuring.job import Item, Job
 from latency.measuring.machine import QuietCores, fast_cores, release_affinity, watched_threads
 from latency.measuring.sentinels import PREFIX, SENTINELS, host_sentinel, streaming
@@ -28,6 +28,7 @@ from latency.measuring.timing import HostClock, TimeCalls
 from latency.measuring.workers import Worker, fork_worker
 from latency.runtimes.base import Host, Program, load_kernels, load_runtime, not_watched
 from latency.target import Target
+from supernet.network import build_blocks
 from supernet.space import Space
 
 Report = Callable[[str, float], None]
@@ -115,7 +116,7 @@ class Phases:
 
     def _module(self, item: Item) -> nn.Module:
         assert self.space is not None
-        module = build_chain(self.space, item.choices)
+        module = build_blocks(self.space, item.choices, seed=0).eval()
         if item.weights:
             from safetensors.torch import load_file
 

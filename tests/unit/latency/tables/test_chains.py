@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from latency.graphs.model import build_chain
 from latency.tables.calibrate import CalibrationNetwork, fit
 from latency.tables.chains import calibration_paths, network_bytes, plan_chains
 from latency.target import load_target
 from supernet.cost import count_cost, macs_table, params_table, trace
+from supernet.network import build_blocks
 from supernet.presets import load_space, preset_names
 
 SPACE, TARGET = load_space("digits"), load_target("ort-cpu-1t")
@@ -27,10 +27,11 @@ def test_every_candidate_has_chains_that_run(name: str) -> None:
     with torch.device("meta"):
         for plan in plans[:: max(1, len(plans) // 12)]:
             x = torch.empty(1, *trace(space)[plan.chain[0][0]].in_shape)
-            y = build_chain(space, plan.chain)(x)
+            y = build_blocks(space, plan.chain, seed=0).eval()(x)
             assert tuple(y.shape[1:]) == shapes[plan.layer].out_shape
             if plan.before:
-                assert tuple(build_chain(space, plan.before)(x).shape[1:]) == shapes[plan.layer].in_shape
+                before = build_blocks(space, plan.before, seed=0).eval()(x)
+                assert tuple(before.shape[1:]) == shapes[plan.layer].in_shape
             assert plan.chain == (*plan.before, *plan.chain[-plan.num_layers :])
 
 
