@@ -65,3 +65,8 @@ class ExponentialAverage:
         """Restore what `state_dict` returned."""
         for name, mean in state.items():
             self._means[name].copy_(mean)
+
+
+def make_average(weights: Mapping[str, Tensor], decay: float) -> ExponentialAverage | NoAverage:
+    """Return what averages weights; nothing where `decay` is 0."""
+    return ExponentialAverage(weights, decay) if decay else NoAverage()

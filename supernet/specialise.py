@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from supernet.averaging import ExponentialAverage, NoAverage
+from supernet.averaging import make_average
 from supernet.health import check_loss
 from supernet.mixing import Targets, make_mixing
 from supernet.network import Supernet, build_network, inherit_weights
@@ -110,8 +110,7 @@ class Training:
         self.device = next(network.parameters()).device
         self.optimiser = _optimiser(network, settings)
         self.mixing = make_mixing(settings.mixup, settings.cutmix, seed=seed)
-        decay = settings.average
-        self.average = ExponentialAverage(dict(network.named_parameters()), decay) if decay else NoAverage()
+        self.average = make_average(dict(network.named_parameters()), settings.average)
         self.step_index = 0
         self._stream: Iterator[Batch] | None = None
         network.train()

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from supernet.averaging import ExponentialAverage, NoAverage
+from supernet.averaging import make_average
 from supernet.network import MixedLayer, Supernet
 from supernet.ops import frozen_statistics
 from supernet.plain import STRICT, Count
@@ -79,8 +79,7 @@ class WeightTraining:
         self.device = next(supernet.parameters()).device
         self.schedule = PathSchedule(supernet.space, settings.sharing, seed)
         self.optimiser = _optimiser(supernet, settings)
-        decay = settings.sharing.average
-        self.average = ExponentialAverage(dict(supernet.named_parameters()), decay) if decay else NoAverage()
+        self.average = make_average(dict(supernet.named_parameters()), settings.sharing.average)
 
     @property
     def learning_rate(self) -> float:
