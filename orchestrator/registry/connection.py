@@ -21,7 +21,12 @@ QUIET = {
     "MLFLOW_RECORD_ENV_VARS_IN_MODEL_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }
+"""What is set where the user's environment does not; MLflow waits 120 seconds for an answer, five times.
+
+Files go by the same timeout: a server may take a good part of a minute to hand a large one on to its store.
+"""
 
 
 class Connection:

@@ -74,7 +74,7 @@ class Registering:
         files: Gives the files of a finished trial by name, in a folder or where they are.
         say: Takes a line for the terminal, told as it stands.
         pause: Seconds between two tries.
-        patience: Seconds to go on trying when everything else is done.
+        patience: Seconds to go on trying when everything else is done, for all that waits together.
     """
 
     def __init__(
@@ -96,7 +96,8 @@ class Registering:
         self._point: Future[None] | None = None
         self._points: list[Point] = []
         self._last_point = 0.0
-        self._stopped, self._away, self._give_up_at = threading.Event(), False, math.inf
+        self._stopped, self._give_up_at = threading.Event(), math.inf
+        self._away: RegistryAway | None = None  # the last word of a registry that does not answer
 
     def __enter__(self) -> "Registering":
         """Return itself."""
@@ -155,19 +156,19 @@ class Registering:
 
     def _patiently(self, act: Callable[[], None]) -> None:
         while True:
+            if self._away and (self._stopped.is_set() or time.monotonic() > self._give_up_at):
+                raise self._away  # given up for all: a try may take minutes
             try:
                 act()
             except RegistryAway as error:
-                if self._stopped.is_set() or time.monotonic() > self._give_up_at:
-                    raise
                 if not self._away:
                     self.say(f"{error}; finished networks are stored and wait for it")
-                self._away = True
+                self._away = error
                 self._stopped.wait(self.pause)
             else:
                 if self._away:
                     self.say("the registry is back")
-                self._away = False
+                self._away = None
                 return
 
     def _register(self, trial: Trial, result: TrialResult) -> None:

@@ -15,6 +15,7 @@ from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, Job, Trial, plan_trials
 from orchestrator.registry.queue import Registering, folder_of, points
+from orchestrator.registry.server import RegistryAway
 from supernet.errors import InputError, RunError
 from supernet.presets import read_preset
 
@@ -129,6 +130,41 @@ def test_a_network_whose_files_are_not_to_be_had_keeps_no_other_from_the_registr
             registering.finish()
     assert [job.trial_store(trial).exists(REGISTERED_FILE) for trial in trials] == [False, False, True]
     assert registry.closed
+
+
+class Gone(Register):
+    """A registry that does not answer, and knows what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def register(self, result: TrialResult, files: Mapping[str, Path], versions: Mapping[str, str]) -> str:
+        self.asked.add(result.trial)
+        raise RegistryAway("MLflow at http://mlflow:5000: not reachable")
+
+    def close_sweep(self, sweep: str, files: Mapping[str, bytes]) -> None:
+        self.asked.add(sweep)
+        raise RegistryAway("MLflow at http://mlflow:5000: not reachable")
+
+
+def test_a_registry_that_is_away_at_the_end_is_given_up_once_for_all_results(tmp_path: Path) -> None:
+    """Took before: a try for each result, of minutes where a route drops what it is sent."""
+    definition, _ = read_preset("runs", "quickstart")
+    changes = {"targets": ["macs"], "sweep": {"budget_counts": [2e6, 3e6, 5e6]}, "storage": str(tmp_path)}
+    job = Job(resolved(check_run({**definition, **changes}, "quickstart")), "")
+    trials, said = plan_trials(job.run), list[str]()
+    with (
+        ThreadPoolExecutor(1) as thread,
+        Registering(job, thread, lambda *_: {}, said.append, pause=0.01, patience=0.0) as registering,
+    ):
+        registering.registry = gone = Gone()
+        for trial in trials:
+            registering.add(trial, job.result(trial, cost=1e6, top1=0.9, validation_top1=0.9))
+        with pytest.raises(RunError, match=r"3 of 3 results could not be registered \(MLflow at .*: not reachable\)"):
+            registering.finish()
+    assert gone.asked == {trials[0].key}
+    assert len(said) == 1
 
 
 def test_a_network_is_registered_with_the_versions_that_it_was_measured_with(tmp_path: Path) -> None:
