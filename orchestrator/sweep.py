@@ -98,7 +98,8 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     Raises:
         InputError: If this machine is alone and cannot measure a target of a trial that is left, what has begun has
             other settings or other images, or no trial that is left can be searched for.
-        RunError: If the cluster or the shared warm-up fails; failed trials are results with a reason.
+        RunError: If the registry is away before anything starts, or the cluster or the shared warm-up fails; failed
+            trials are results with a reason.
     """
     from orchestrator.trial.files import files_of
 
@@ -120,9 +121,9 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         job.store.write_json(CONFIG_FILE, dict(job.config))
         # Again: the driver that held the sweep until now has gone on. One whose file is damaged is made again.
         before = _finished(job)
-        unregistered = registering.ready(before)
+        lacking = registering.ready(before)
         for trial in known_trials(job):
-            if trial.key in unregistered:
+            if trial.key in lacking:
                 registering.add(trial, before[trial.key])
         left = num_left(job, before)
         failed: dict[str, TrialResult] = {}
@@ -142,8 +143,8 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
             ledger.idle()
             return _kept_files(job, _results(job, failed))
 
-        registering.finish(report)
-    return SweepEnd(job, _results(job, failed), idle, reasons)
+        unregistered = registering.finish(report)
+    return SweepEnd(job, _results(job, failed), idle, reasons, unregistered)
 
 
 def _finished(job: Job) -> dict[str, TrialResult]:

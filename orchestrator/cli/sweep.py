@@ -42,7 +42,7 @@ def sweep(
     job = prepare(run, console)
     console.print(f"[bold]onepath[/bold] sweep [bold]{run.name}[/bold] in {escape(job.store.uri)}", soft_wrap=True)
     end = run_sweep(job, console)
-    if end.idle:
+    if end.idle and not end.unregistered:
         console.print(f"sweep {run.name!r} is finished: nothing left to do, this is its front", soft_wrap=True)
     show_front(job, end.results, json=json)
     if not json:

@@ -183,25 +183,26 @@ class Registering:
             raise RunError(f"trial {trial.key}: its files could not be read or copied ({error})") from error
         self.job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": uri})
 
-    def finish(self, kept: Callable[[], Mapping[str, bytes]] = dict) -> None:
+    def finish(self, kept: Callable[[], Mapping[str, bytes]] = dict) -> str:
         """Wait for all and close the sweep's run.
 
         Args:
             kept: Gives files to keep in that run, by the path there, when all networks are registered.
 
-        Raises:
-            RunError: If networks could not be registered, with the command that registers what is stored.
+        Returns:
+            What could not be registered and why, with the command that registers what is stored; empty if all is.
         """
         self._give_up_at = time.monotonic() + self.patience
         lost, unclosed = self._errors(self.waiting), self._errors(self.later)
         files = kept()
         unclosed += self._errors([self.executor.submit(self._patiently, lambda: self._close(files))])
-        if lost or unclosed:
-            what = f"{len(lost)} of {len(self.waiting)} results" if lost else "the end of the sweep"
-            raise RunError(
-                f"everything is stored, but {what} could not be registered ({[*lost, *unclosed][0]}); "
-                f"this registers what is stored and searches nothing again: {again(self.job)}"
-            )
+        if not (lost or unclosed):
+            return ""
+        what = f"{len(lost)} of {len(self.waiting)} results" if lost else "the end of the sweep"
+        return (
+            f"everything is stored, but {what} could not be registered ({[*lost, *unclosed][0]}); "
+            f"this registers what is stored and searches nothing again: {again(self.job)}"
+        )
 
     def _errors(self, futures: Sequence[Future[None]]) -> list[str]:
         """Wait for all; return what kept them from being registered."""

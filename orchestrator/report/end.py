@@ -21,12 +21,14 @@ class SweepEnd:
         results: One per trial, failed ones with their reason.
         idle: Whether nothing was left to run: no trial, no baseline, and no column of the cross table.
         reasons: Why a target has no cost table.
+        unregistered: What could not be registered and why, with the remedy; empty if all is.
     """
 
     job: Job
     results: list[TrialResult]
     idle: bool = False
     reasons: Mapping[str, str] = field(default_factory=dict)
+    unregistered: str = ""
 
     @property
     def unplaced(self) -> dict[str, int]:
@@ -46,7 +48,7 @@ def describe(result: TrialResult) -> str:
 
 
 def require_success(end: SweepEnd) -> None:
-    """Raise if a trial failed, a point could not be placed, or no network passed the gate.
+    """Raise if a trial failed, a point could not be placed, no network passed the gate, or the registry lacks some.
 
     Raises:
         RunError: Naming the trials and their reasons; some ask for something first, such as to remove a damaged file.
@@ -59,8 +61,13 @@ def require_success(end: SweepEnd) -> None:
         known = {name: f": {reason}" for name, reason in end.reasons.items()}
         names = "; ".join(f"{number} on {name}{known.get(name, '')}" for name, number in end.unplaced.items())
         told.append(f"points could not be placed without a cost table ({names})")
+    said = []
     if told:
-        raise RunError(f"{'; '.join(told)}; once the reasons are seen to, the same command tries again")
-    if not any(result.done for result in end.results):
+        said.append(f"{'; '.join(told)}; once the reasons are seen to, the same command tries again")
+    elif not any(result.done for result in end.results):
         reasons = "; ".join(f"{result.trial}: {result.reason}" for result in end.results)
-        raise RunError(f"every network of {end.job.run.name} was rejected ({reasons})")
+        said.append(f"every network of {end.job.run.name} was rejected ({reasons})")
+    if end.unregistered:
+        said.append(end.unregistered)
+    if said:
+        raise RunError("\n  ".join(said))

@@ -1,6 +1,7 @@
 """From what trials stored to the registry: lost, damaged or away, one command brings it back. No Ray."""
 
 import json
+import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -211,7 +212,7 @@ def test_a_server_that_goes_away_is_waited_for_and_given_up_with_one_command(tmp
             while not said and time.monotonic() < end:
                 time.sleep(0.2)
             server.start()
-            registering.finish()
+            assert registering.finish() == ""
             assert all(registered(job).values())
             assert len(said) == 2
             assert "not reachable" in said[0]
@@ -219,7 +220,6 @@ def test_a_server_that_goes_away_is_waited_for_and_given_up_with_one_command(tmp
             server.stop()
             registering.patience = 0.0
             registering.add(first, replace(results[first.key], top1=0.5))
-            with pytest.raises(RunError, match=rf"everything is stored, .*{job.store.uri}/config.json"):
-                registering.finish()
+            assert re.search(rf"everything is stored, .*{job.store.uri}/config.json", registering.finish())
     finally:
         server.stop()

@@ -1,13 +1,12 @@
 """Which figures of running work become points of which curve."""
 
 import errno
+import re
 import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.machines import require_same
@@ -16,7 +15,7 @@ from orchestrator.plan.result import TrialResult
 from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, Job, Trial, plan_trials
 from orchestrator.registry.queue import Registering, folder_of, points
 from orchestrator.registry.server import RegistryAway
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError
 from supernet.presets import read_preset
 
 
@@ -120,14 +119,13 @@ def test_a_network_whose_files_are_not_to_be_had_keeps_no_other_from_the_registr
             raise OSError(errno.ENOSPC, "No space left on device")
         return {}
 
-    told = rf"2 of 3 results could not be registered \(trial {trials[0].key}: .*No space left.*{CONFIG_FILE}"
+    lost = rf"2 of 3 results could not be registered \(trial {trials[0].key}: .*No space left.*{CONFIG_FILE}"
     with ThreadPoolExecutor(1) as thread, Registering(job, thread, files, print) as registering:
         registering.registry = registry = Register()
         registry.refused = trials[1].key
         for trial in trials:
             registering.add(trial, job.result(trial, cost=1e6, top1=0.9, validation_top1=0.9))
-        with pytest.raises(RunError, match=told):
-            registering.finish()
+        assert re.search(lost, registering.finish())
     assert [job.trial_store(trial).exists(REGISTERED_FILE) for trial in trials] == [False, False, True]
     assert registry.closed
 
@@ -161,8 +159,7 @@ def test_a_registry_that_is_away_at_the_end_is_given_up_once_for_all_results(tmp
         registering.registry = gone = Gone()
         for trial in trials:
             registering.add(trial, job.result(trial, cost=1e6, top1=0.9, validation_top1=0.9))
-        with pytest.raises(RunError, match=r"3 of 3 results could not be registered \(MLflow at .*: not reachable\)"):
-            registering.finish()
+        assert "3 of 3 results could not be registered (MLflow at http://mlflow:5000: " in registering.finish()
     assert gone.asked == {trials[0].key}
     assert len(said) == 1
 
@@ -177,5 +174,5 @@ def test_a_network_is_registered_with_the_versions_that_it_was_measured_with(tmp
         registering.registry = registry = Register()
         for trial in (counting, timed):
             registering.add(trial, job.result(trial, cost=1e6, top1=0.9, validation_top1=0.9))
-        registering.finish()
+        assert registering.finish() == ""
     assert registry.versions == {counting.key: {}, timed.key: {"onnxruntime": "1.2"}}

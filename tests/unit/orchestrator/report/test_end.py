@@ -31,6 +31,17 @@ def test_failed_trials_are_named_with_their_reasons():
         require_success(SweepEnd(job_of(), [DONE, FAILED]))
 
 
+def test_what_is_not_registered_hides_no_reason_of_a_trial():
+    """Said before: that results could not be registered, and nothing else of the night."""
+    left = "everything is stored, but 1 of 2 results could not be registered (MLflow is away)"
+    with pytest.raises(RunError, match=r"^everything is stored, .*MLflow is away\)$"):
+        require_success(SweepEnd(job_of(), [DONE], unregistered=left))
+    with pytest.raises(RunError, match=r"1 of 2 trials failed \(lost: board <lost>\); .*\n  everything is stored, "):
+        require_success(SweepEnd(job_of(), [DONE, FAILED], unregistered=left))
+    with pytest.raises(RunError, match=r"was rejected \(.*\)\n  everything is stored, "):
+        require_success(SweepEnd(job_of(), [REJECTED], unregistered=left))
+
+
 def test_points_that_could_not_be_placed_are_counted(tmp_path):
     job = job_of(targets=["ort-cpu-1t"], sweep={"points": 3}, storage=str(tmp_path))
     end = SweepEnd(job, [DONE])
