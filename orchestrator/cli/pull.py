@@ -45,7 +45,7 @@ def pull(
         format=format,
     )
     if pixels:
-        numbers["files"] = [*numbers["files"], _write_pixels(folder, numbers["files"])]
+        numbers["files"] = [*numbers["files"], _add_pixels(folder, numbers["files"])]
     if json:
         print_json({**numbers, "folder": str(folder)})
         return
@@ -62,15 +62,16 @@ def pull(
         say(f"load it: torch.export.load('{folder}/model.pt2').module()")
 
 
-def _write_pixels(folder: Path, files: list[str]) -> str:
+def _add_pixels(folder: Path, files: list[str]) -> str:
     """Write the ONNX file with its preprocessing inside, and return its name."""
     from json import loads
 
     from latency.graphs.export import with_pixels
     from orchestrator.registry.model import PIXELS_FILE
+    from orchestrator.registry.pulled import add
 
     if "model.onnx" not in files:
         raise InputError("--pixels: it is made of model.onnx, which this network was registered without")
     about = loads((folder / "preprocessing.json").read_text())
-    (folder / PIXELS_FILE).write_bytes(with_pixels((folder / "model.onnx").read_bytes(), about["mean"], about["std"]))
+    add(folder, PIXELS_FILE, with_pixels((folder / "model.onnx").read_bytes(), about["mean"], about["std"]))
     return PIXELS_FILE

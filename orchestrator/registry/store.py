@@ -23,7 +23,8 @@ from orchestrator.plan.trials import PREPROCESSING_FILE
 from orchestrator.registry.choice import Registered, Wish, check_alias, choose
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
-from orchestrator.registry.model import CODE, FILES, NAMES, PIXELS_FILE, checksum, confusion_in, in_format, log_network
+from orchestrator.registry.model import CODE, FILES, NAMES, checksum, confusion_in, in_format, log_network
+from orchestrator.registry.pulled import NUMBERS_FILE, put, write_numbers
 from orchestrator.registry.runs import Folder, Runs
 from orchestrator.registry.values import FOLDER_TAG, REASON_TAG, to_tags
 from orchestrator.registry.versions import Versions
@@ -268,7 +269,7 @@ class Registry:
 
         The folder then holds the files of the format, of all without one: `model.pt2` (torch.export), `model.onnx`,
         `preprocessing.json`, `image_classifier.py` that runs them, `architecture.json`, `weights.safetensors`; and
-        `model.json` with the numbers. Files of these names are replaced, or removed where the format has none.
+        `model.json` with the numbers. Files of these names are replaced; others that an earlier pull wrote are removed.
 
         Args:
             sweep: Name of the sweep.
@@ -295,18 +296,13 @@ class Registry:
         if out.exists() and not out.is_dir():
             raise InputError(f"{out}: not a folder; name another one to write to")
         out.parent.mkdir(parents=True, exist_ok=True)
-        numbers = chosen.to_plain() | {"files": [*names, "model.json"]}
+        numbers = chosen.to_plain() | {"files": [*names, NUMBERS_FILE]}
         with self._calls(), tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
             fetched = self._versions.fetch(chosen.result.model_uri, Path(folder))
             ready = Path(folder) / "ready"
             ready.mkdir()
             for name in names:
                 os.replace(fetched / FILES[name], ready / name)
-            (ready / "model.json").write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
-            # Everything is here and whole. The numbers come last: a folder with them is of one network.
-            out.mkdir(exist_ok=True)
-            for name in ("model.json", *({*FILES, PIXELS_FILE} - set(names))):
-                (out / name).unlink(missing_ok=True)
-            for name in (*names, "model.json"):
-                os.replace(ready / name, out / name)
+            write_numbers(ready, numbers)
+            put(ready, out)
         return numbers

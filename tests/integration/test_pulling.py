@@ -15,6 +15,7 @@ from registry_cases import ARCHITECTURE, make_network, make_result, register, re
 from safetensors.torch import load_file
 
 from orchestrator.registry.model import FILES, FORMATS, PIXELS_FILE
+from orchestrator.registry.pulled import add
 from orchestrator.registry.store import Registry
 from supernet.errors import InputError
 
@@ -40,7 +41,7 @@ def test_pull_brings_the_most_accurate_network_within_the_limit(registry: Regist
     registry.pull("night", "ort-cpu-1t", out, max_ms=2.5)  # replaces
     assert json.loads((out / "model.json").read_text())["trial"] == "ort-wide"
     (out / "mine.txt").write_text("kept")
-    (out / PIXELS_FILE).write_bytes(b"of another network")
+    add(out, PIXELS_FILE, b"of another network")
     registry.pull("night", "ort-cpu-1t", out, max_ms=2.4, format="onnx")
     assert {path.name for path in out.iterdir()} == {*FORMATS["onnx"], "model.json", "mine.txt"}
 

@@ -42,6 +42,7 @@ def test_a_file_from_elsewhere_is_registered_like_a_sweeps_network(tmp_path: Pat
     assert (folder / "model.onnx").read_bytes() == fixed_batch(file.read_bytes(), 1, "own")
     names = {"model.onnx", "model-pixels.onnx", "preprocessing.json", "image_classifier.py", "model.json"}
     assert {path.name for path in folder.iterdir()} == names
+    assert {*json.loads((folder / "model.json").read_text())["files"]} == names
     refused = subprocess.run(
         [ONEPATH, *pulled, "--format", "pt2"], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
