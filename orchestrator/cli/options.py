@@ -1,5 +1,6 @@
 """What several commands take: options, and the sweep that a name stands for. Imports nothing heavy at the top."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,7 +29,7 @@ def stored_job(name: str, storage: str) -> "Job":
     """Return a sweep that was started before.
 
     Raises:
-        InputError: If the storage holds no sweep of this name.
+        InputError: If the storage holds no sweep of this name, or one that does not read.
     """
     from orchestrator.data.storage import Storage as Folder
     from orchestrator.plan.continued import stored_config
@@ -40,7 +41,15 @@ def stored_job(name: str, storage: str) -> "Job":
         raise InputError(
             f"no sweep {name!r} in {root.uri}{nearest(name, sweeps_in(root))} (--storage names another place)"
         )
-    return Job({**stored_config(store), "storage": root.uri}, "")
+    config = stored_config(store)
+    try:
+        job = Job({**config, "storage": root.uri}, "")
+    except InputError as error:
+        raise InputError(
+            f"{store.uri}/{CONFIG_FILE}: not of a sweep of this version ({error}); use the version that wrote it, or "
+            "move the folder out of the storage"
+        ) from error
+    return job
 
 
 def open_registry_of(sweep: str, storage: str, address: str | None) -> "Registry":
@@ -80,6 +89,8 @@ def _own_registry(root: "Folder") -> str | None:
 def open_registries(storage: str, address: str | None) -> "list[Registry]":
     """Return the registry at an address, or those that the sweeps of a storage name, and the storage's own.
 
+    A folder that does not read as a sweep's is left out, and told on standard error.
+
     Raises:
         InputError: If there is none.
     """
@@ -89,7 +100,12 @@ def open_registries(storage: str, address: str | None) -> "list[Registry]":
     if address is not None:
         return [open_registry_of("", storage, address)]
     root = Folder(storage)
-    first = {stored_job(name, storage).run.mlflow.tracking_uri: name for name in reversed(sweeps_in(root))}
+    first: dict[str | None, str] = {}
+    for name in reversed(sweeps_in(root)):
+        try:
+            first[stored_job(name, storage).run.mlflow.tracking_uri] = name
+        except InputError as error:
+            print(f"onepath: left out: {error}", file=sys.stderr)
     own = _own_registry(root)
     if not first and own is None:
         raise InputError(f"no sweep in {root.uri} (--storage names another place, --registry a registry)")
