@@ -29,7 +29,7 @@ def stored_job(name: str, storage: str) -> "Job":
     """Return a sweep that was started before.
 
     Raises:
-        InputError: If the storage holds no sweep of this name, or one that does not read.
+        InputError: If the storage holds no sweep of this name, one that does not read, or another one in its folder.
     """
     from orchestrator.data.storage import Storage as Folder
     from orchestrator.plan.continued import stored_config
@@ -49,6 +49,11 @@ def stored_job(name: str, storage: str) -> "Job":
             f"{store.uri}/{CONFIG_FILE}: not of a sweep of this version ({error}); use the version that wrote it, or "
             "move the folder out of the storage"
         ) from error
+    if job.run.name != name:
+        raise InputError(
+            f"{store.uri}: holds sweep {job.run.name!r}, and all that is in it goes by that name; rename the folder "
+            "back, or keep a copy under that name in another storage"
+        )
     return job
 
 

@@ -27,6 +27,13 @@ def test_a_sweep_is_where_it_is_found_and_not_where_it_was(kept, tmp_path):
     assert stored_job("quickstart", str(tmp_path / "there")).store.uri == str(tmp_path / "there" / "quickstart")
 
 
+def test_a_sweep_in_a_folder_of_another_name_is_not_taken_for_it(kept, tmp_path):
+    """Seen: the copy's page was asked for, and the original's was written anew."""
+    shutil.copytree(tmp_path / "here" / "quickstart", tmp_path / "here" / "copy")
+    with pytest.raises(InputError, match=r"here/copy: holds sweep 'quickstart'.*rename the folder back"):
+        stored_job("copy", kept.root.uri)
+
+
 def test_an_unknown_sweep_names_the_nearest(kept):
     with pytest.raises(InputError, match=r"no sweep 'quikstart' in .*here; did you mean 'quickstart'.*--storage"):
         stored_job("quikstart", kept.root.uri)
