@@ -69,7 +69,7 @@ def _report(job: "Job", results: "Sequence[TrialResult]") -> list[str]:
 
 
 def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
-    """Return commands that fetch a network and show the registry."""
+    """Return the command that fetches a network, and where the registry is seen: a server's address, or the command."""
     if not done:
         return []
     from orchestrator.plan.addresses import embedded_registry
@@ -81,8 +81,6 @@ def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
     option = "--max-ms" if best.unit == "ms" else "--max-count"
     limit = limit_text(best.cost, best.unit)
     storage = "" if job.root.uri == str(Path(STORAGE).absolute()) else f" --storage {job.root.uri}"
-    return [
-        "next:",
-        f"  onepath pull {job.run.name} --target {best.target} {option} {limit}{storage}",
-        f"  mlflow ui --backend-store-uri {job.run.mlflow.tracking_uri or embedded_registry(job.root.uri)}",
-    ]
+    registry = job.run.mlflow.tracking_uri or embedded_registry(job.root.uri)
+    seen = f"mlflow ui --backend-store-uri {registry}" if registry.startswith("sqlite:") else f"MLflow is at {registry}"
+    return ["next:", f"  onepath pull {job.run.name} --target {best.target} {option} {limit}{storage}", f"  {seen}"]

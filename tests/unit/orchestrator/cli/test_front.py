@@ -46,6 +46,15 @@ def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(here, tmp_p
     assert any(line.split()[:3] == ["macs", "5", "M"] for line in lines)
 
 
+def test_a_server_is_named_and_a_file_has_the_command_that_shows_it(job, capsys):
+    """Said before: mlflow ui --backend-store-uri http://mlflow:5000, which cannot start."""
+    results = list(stored_results(job).values())
+    show_front(job, results, json=False)
+    assert capsys.readouterr().out.endswith(f"\n  mlflow ui --backend-store-uri sqlite:///{job.root.uri}/mlflow.db\n")
+    show_front(Job({**job.config, "mlflow": {"tracking_uri": "http://mlflow:5000"}}, ""), results, json=False)
+    assert capsys.readouterr().out.endswith("\n  MLflow is at http://mlflow:5000\n")
+
+
 def test_for_a_script_front_only_reads(here, tmp_path, job):
     before = sorted(tmp_path.rglob("*"))
     assert here("front", "quickstart", "--storage", job.root.uri, "--json", cwd=tmp_path).returncode == 0
