@@ -21,7 +21,7 @@ from orchestrator.cluster.room import jobs_at_once, room_notes, runs_here
 from orchestrator.cluster.session import connect, living_nodes, require_shared
 from orchestrator.data.build import build
 from orchestrator.data.format import MANIFEST_NAME, read_manifest
-from orchestrator.data.sources.registry import is_there
+from orchestrator.data.sources.registry import can_have_changed
 from orchestrator.data.storage import Storage, require_space
 from orchestrator.plan.baselines import missing_baselines, stored_baselines
 from orchestrator.plan.check import check_run, converted, is_converted, require_here, resolved
@@ -77,8 +77,8 @@ def _prepare_data(config: RunConfig, console: Console) -> tuple[str, int]:
         require_own_split(config, manifest)
         return given.uri, manifest.num_classes
     store = converted(config)
-    if is_converted(config) and not is_there(source):
-        console.print(f"[dim]data[/dim] {escape(source)} is gone; {escape(store.uri)} was made of it", soft_wrap=True)
+    if is_converted(config) and not can_have_changed(source):
+        console.print(f"[dim]data[/dim] {escape(store.uri)}, made of {escape(source)} before", soft_wrap=True)
         return store.uri, read_manifest(store).num_classes
     if not store.exists(MANIFEST_NAME):
         console.print(f"[dim]data[/dim] converting {escape(source)} to {escape(store.uri)}", soft_wrap=True)

@@ -18,11 +18,15 @@ from supernet.errors import InputError
 
 
 class Kind(NamedTuple):
-    """A kind of source: which names mean it, how one is opened, and what can be refused without opening it."""
+    """A kind of source: which names mean it, how one is opened, and what can be refused without opening it.
+
+    One that is published is fetched where it is not at hand, and is what its name says wherever that is.
+    """
 
     means: Callable[[str], bool]
     open: Callable[[str], Source]
     check: Callable[[str], object] = lambda source: None
+    published: bool = False
 
 
 def _holds(pattern: str) -> Callable[[str], bool]:
@@ -37,8 +41,8 @@ def _require_folder(source: str) -> None:
 KINDS = {
     "digits": Kind(lambda source: source == "digits", open_digits),
     "scattered-digits": Kind(lambda source: source == "scattered-digits", open_scattered_digits),
-    "torchvision": Kind(lambda source: source.startswith("torchvision:"), open_torchvision, parse_torchvision),
-    "hf": Kind(lambda source: source.startswith("hf:"), open_hub, parse_hub),
+    "torchvision": Kind(lambda source: source.startswith("torchvision:"), open_torchvision, parse_torchvision, True),
+    "hf": Kind(lambda source: source.startswith("hf:"), open_hub, parse_hub, True),
     "csv": Kind(lambda source: source.endswith(".csv") and Path(source).expanduser().is_file(), open_table),
     "parquet": Kind(_holds("*.parquet"), open_parquet),
     "tar": Kind(_holds("*.tar"), open_tars),
@@ -69,11 +73,11 @@ def check_source(source: str) -> None:
     KINDS[_kind_of(source)].check(source)
 
 
-def is_there(source: str) -> bool:
-    """Whether `check_source` finds nothing to refuse."""
+def can_have_changed(source: str) -> bool:
+    """Whether what was made of a source is to be compared with it again: not if it is published, or gone."""
     with suppress(InputError):
         check_source(source)
-        return True
+        return not KINDS[_kind_of(source)].published
     return False
 
 

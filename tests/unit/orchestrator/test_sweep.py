@@ -8,9 +8,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from benchmarks.layouts import Pictures, write_folder
+from benchmarks.layouts import Pictures, write_folder, write_mnist
 from orchestrator.data.build import build
 from orchestrator.data.format import read_manifest
+from orchestrator.data.pixels import encode_png
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, load_run, resolved
 from orchestrator.plan.images import require_same_images
@@ -53,10 +54,34 @@ def test_a_sweep_that_has_begun_does_not_need_its_raw_images(tmp_path, monkeypat
     job.store.write_json(CONFIG_FILE, dict(job.config))
     again = prepare(load_run("mine.yaml"), Console(file=said))
     assert (again.data_root, again.config) == (job.data_root, job.config)
-    assert "raw is gone" in said.getvalue()
+    assert f"{job.data_root}, made of raw before" in said.getvalue()
     definition["data"] |= {"num_loader_workers": 2}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(definition))
     assert prepare(load_run("mine.yaml"), Console(file=said)).data_root == job.data_root
+    shutil.move("elsewhere", "raw")
+    assert prepare(load_run("mine.yaml"), Console(file=said)).data_root == job.data_root
+    (tmp_path / "raw" / "train" / "cat" / "new.png").write_bytes(encode_png(np.zeros((28, 28), np.uint8)))
+    with pytest.raises(InputError, match="built from other images"):
+        prepare(load_run("mine.yaml"), Console(file=said))
+
+
+def test_a_sweep_that_has_begun_does_not_fetch_its_images_again(tmp_path):
+    """Said before, on another head node without the internet: MNIST is not in FOLDER and cannot be downloaded."""
+    random, names = np.random.default_rng(0), [str(label) for label in range(10)]
+    splits = {
+        split: [(random.integers(0, 256, (28, 28), np.uint8), i % 10) for i in range(count)]
+        for split, count in {"train": 120, "test": 30}.items()
+    }
+    source = write_mnist(Pictures(names, splits), tmp_path / "fetched")
+    definition, _ = read_preset("runs", "quickstart")
+    definition |= {"targets": ["macs"], "storage": str(tmp_path / "runs"), "sweep": {"budget_fractions": [0.5]}}
+    run = check_run({**definition, "data": {"source": source}}, "mine")
+    job = prepare(run, Console(file=io.StringIO()))
+    job.store.write_json(CONFIG_FILE, dict(job.config))
+    shutil.rmtree(tmp_path / "fetched")
+    (tmp_path / "fetched").write_text("nothing can be downloaded into a file")
+    again = prepare(run, Console(file=io.StringIO()))
+    assert (again.data_root, again.config) == (job.data_root, job.config)
 
 
 def test_a_second_sweep_of_the_same_source_is_split_as_it_asks(tmp_path):
