@@ -34,7 +34,7 @@ from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.objectives import require_searchable
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.stored import known_trials, num_left, stored_results
+from orchestrator.plan.stored import finished_results, known_trials, num_left, stored_results
 from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
 from orchestrator.registry.queue import Registering
 from orchestrator.report.cross import latencies_on
@@ -103,7 +103,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
     """
     from orchestrator.trial.files import files_of
 
-    left, rank_devices = num_left(job, _finished(job)), job.run.workers.gpus or job.run.workers.cpus
+    left, rank_devices = num_left(job, finished_results(job)), job.run.workers.gpus or job.run.workers.cpus
     if left and not os.environ.get("RAY_ADDRESS"):
         require_here(job.target(name) for name in left)
     if left:
@@ -120,7 +120,7 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
         require_same_images(job)
         job.store.write_json(CONFIG_FILE, dict(job.config))
         # Again: the driver that held the sweep until now has gone on. One whose file is damaged is made again.
-        before = _finished(job)
+        before = finished_results(job)
         lacking = registering.ready(before)
         for trial in known_trials(job):
             if trial.key in lacking:
@@ -145,10 +145,6 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
 
         unregistered = registering.finish(report)
     return SweepEnd(job, _results(job, failed), idle, reasons, unregistered)
-
-
-def _finished(job: Job) -> dict[str, TrialResult]:
-    return {key: result for key, result in stored_results(job).items() if result.finished}
 
 
 def _results(job: Job, failed: Mapping[str, TrialResult]) -> list[TrialResult]:
@@ -306,7 +302,7 @@ def _run_on_tune(
     run(trials_left(job, lambda text: view.say(escape(text))), take_or_keep)
     if again:
         run(listed(again), take)
-    done = _finished(job)
+    done = finished_results(job)
     for trial in known_trials(job):
         if trial.target in tables.reasons and trial.key not in (*done, *failed):
             take(trial, job.result(trial, status="failed", reason=tables.reasons[trial.target]))

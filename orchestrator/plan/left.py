@@ -13,7 +13,7 @@ from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.cross import columns_of, crossed, missing_columns
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.stored import known_trials, num_left, stored_results
+from orchestrator.plan.stored import finished_results, known_trials, num_left
 from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, WARMUP_FILE, Job, Trial
 from supernet.presets import load_space
 
@@ -58,7 +58,7 @@ def left_of(run: RunConfig) -> Left:
         InputError: If what has begun of it has other settings.
     """
     job = _continued(run)
-    done = {key: result for key, result in stored_results(job).items() if result.finished}
+    done = finished_results(job)
     by_target = num_left(job, done)
     passed = [result for result in done.values() if result.done]
     baselines = Counter(baseline.target for baseline in missing_baselines(job, passed))

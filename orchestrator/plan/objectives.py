@@ -7,7 +7,7 @@ the same rule. It must not know how a search runs.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from orchestrator.plan.stored import known_trials, stored_results
+from orchestrator.plan.stored import finished_results, known_trials
 from orchestrator.plan.trials import Job, Trial
 from supernet.cost import CostTable
 from supernet.errors import InputError
@@ -31,7 +31,7 @@ def require_searchable(job: Job, tables: Mapping[str, CostTable]) -> dict[str, s
     Raises:
         InputError: If trials are left, and none of them can be searched for.
     """
-    finished = {key for key, result in stored_results(job).items() if result.finished}
+    finished = finished_results(job)
     left = [trial for trial in known_trials(job) if trial.key not in finished]
     reasons = {}
     for trial in left:

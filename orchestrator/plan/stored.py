@@ -4,7 +4,7 @@ Why here: driver, front, registry and report must find the same trials, also aft
 point is placed, nor how anything is run.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from orchestrator.data.storage import Storage
@@ -81,21 +81,17 @@ def num_left(job: Job, done: Collection[str]) -> dict[str, int]:
 
 
 def stored_results(job: Job) -> dict[str, TrialResult]:
-    """Return the finished results of a sweep by trial key, see `results_of`."""
-    return results_of(job, known_trials(job))
-
-
-def results_of(job: Job, trials: Iterable[Trial]) -> dict[str, TrialResult]:
-    """Return those of some trials that are finished, by key, with the model URI where registered.
+    """Return the results of a sweep's trials, where there are any, by key, with the model URI where registered.
 
     A file that is damaged fails its trial, and no other.
     """
-    found = {}
-    for trial in trials:
-        store = job.trial_store(trial)
-        if store.exists(RESULT_FILE):
-            found[trial.key] = stored_result(job, trial)
-    return found
+    there = [trial for trial in known_trials(job) if job.trial_store(trial).exists(RESULT_FILE)]
+    return {trial.key: stored_result(job, trial) for trial in there}
+
+
+def finished_results(job: Job) -> dict[str, TrialResult]:
+    """Return those of `stored_results` that need not be made again."""
+    return {key: result for key, result in stored_results(job).items() if result.finished}
 
 
 def stored_result(job: Job, trial: Trial) -> TrialResult:

@@ -11,7 +11,7 @@ from orchestrator.plan.expected import expected_front, table_error
 from orchestrator.plan.limits import limits_of
 from orchestrator.plan.placement import Point, next_point
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.stored import Points, known_trials, read_points, results_of, write_points
+from orchestrator.plan.stored import Points, finished_results, known_trials, read_points, write_points
 from orchestrator.plan.trials import Job, Trial, limit_kind, trial_key
 from orchestrator.trial.pooling import read_pool
 from supernet.cost import CostTable
@@ -33,9 +33,8 @@ def trials_left(job: Job, say: Callable[[str], None]) -> NextTrial:
     """
     if job.run.sweep.points:
         return Placing(job, say).next
-    trials = known_trials(job)
-    done = _finished(job, trials)
-    return listed(trial for trial in trials if trial.key not in done)
+    done = finished_results(job)
+    return listed(trial for trial in known_trials(job) if trial.key not in done)
 
 
 def listed(trials: Iterable[Trial]) -> NextTrial:
@@ -49,10 +48,6 @@ def listed(trials: Iterable[Trial]) -> NextTrial:
         return found
 
     return next_trial
-
-
-def _finished(job: Job, trials: Iterable[Trial]) -> dict[str, TrialResult]:
-    return {key: result for key, result in results_of(job, trials).items() if result.finished}
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ class Placing:
             self._fronts[name] = _Front(self._expected(name, costs[name]), table_error(costs[name]))
         points = read_points(self.job)
         while True:
-            done = _finished(self.job, points.trials)
+            done = finished_results(self.job)
             for trial in points.trials:
                 if trial.target in costs and trial.key not in done and trial.key not in self._given:
                     self._given.add(trial.key)
