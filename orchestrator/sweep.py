@@ -148,8 +148,9 @@ def run_sweep(job: Job, console: Console) -> SweepEnd:
 
 
 def _results(job: Job, failed: Mapping[str, TrialResult]) -> list[TrialResult]:
-    """Return the result of each trial: what is stored, or why there is none."""
-    found = {**failed, **stored_results(job)}
+    """Return the result of each trial: the stored one of a finished trial, else why it failed now, or is missing."""
+    stored = stored_results(job)
+    found = {**failed, **{key: result for key, result in stored.items() if result.finished or key not in failed}}
     missing = {"status": "failed", "reason": "not finished"}
     return [found.get(trial.key) or job.result(trial, **missing) for trial in known_trials(job)]
 

@@ -17,12 +17,13 @@ from orchestrator.plan.check import check_run, load_run, resolved
 from orchestrator.plan.images import require_same_images
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials
-from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE, Job, Trial
+from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, WARMUP_FILE, Job, Trial
 from orchestrator.report.live import LiveView
-from orchestrator.sweep import _run_on_tune, _warm_up, prepare, run_sweep
+from orchestrator.sweep import _results, _run_on_tune, _warm_up, prepare, run_sweep
 from orchestrator.trial.tables import Tables
 from supernet.cost import params_table
 from supernet.errors import InputError, RunError
+from supernet.plain import to_sealed
 from supernet.presets import read_preset
 
 
@@ -152,6 +153,23 @@ def test_no_supernet_is_trained_for_trials_that_cannot_be_searched_for(tmp_path,
         _warm_up(job, tables, view, here=True)
         assert "params-1 will fail: budget 1 " in said.getvalue()
     assert len(trained) == len(budgets) - 1
+
+
+def test_a_damaged_result_does_not_hide_why_its_trial_failed_now(tmp_path):
+    """Said before: checksum does not fit, and that the command makes it again, which it had just tried."""
+    definition, _ = read_preset("runs", "quickstart")
+    definition |= {"targets": ["macs"], "storage": str(tmp_path), "sweep": {"budget_fractions": [0.3, 0.4, 0.5, 0.6]}}
+    job = Job(resolved(check_run(definition, "mine")), "")
+    tried, untried, lost, absent = known_trials(job)
+    for trial in (tried, untried):
+        job.trial_store(trial).write(RESULT_FILE, b"damaged")
+    kept = job.result(lost, cost=1.0, top1=0.9)
+    job.trial_store(lost).write(RESULT_FILE, to_sealed(kept).encode())
+    failed = {trial.key: job.result(trial, status="failed", reason="no device") for trial in (tried, lost)}
+    now, then, *others = _results(job, failed)
+    assert now.reason == "no device"
+    assert "`onepath sweep` makes it again" in then.reason
+    assert others == [kept, job.result(absent, status="failed", reason="not finished")]
 
 
 class Registered:
