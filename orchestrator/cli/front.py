@@ -31,7 +31,8 @@ def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> N
     from orchestrator.plan.baselines import speedups, stored_baselines
     from orchestrator.plan.cross import stored_columns
     from orchestrator.report.cross import TITLE, cross_grid, cross_notes, latencies_on
-    from orchestrator.report.front import front_notes, front_rows, front_table
+    from orchestrator.report.front import front_notes, front_table
+    from orchestrator.report.rows import front_rows
     from orchestrator.report.trust import trust_of
 
     known, columns = stored_baselines(job, results), stored_columns(job)

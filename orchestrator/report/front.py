@@ -1,21 +1,16 @@
-"""The front of a sweep as rows, as a table in the terminal, as a picture and as a page.
+"""The front of a sweep as a table for the terminal, and what is said below it; made from rows alone.
 
-Why here: the one place others take reports from, made from results alone, so that a report can be made again long
-after the sweep. It must not know MLflow, ray or where results come from.
+It must not know MLflow, ray or where results come from.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.plan.result import TrialResult, columns
-from orchestrator.report.page import report_html
-from orchestrator.report.png import front_png
-from orchestrator.report.rows import Row, accuracy_text, front_rows
+from orchestrator.report.rows import Row, accuracy_text
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-__all__ = ["front_notes", "front_png", "front_rows", "front_table", "report_html"]
 
 MIN_WIDTH = 12
 """Characters of a line that the names of targets keep beside long names of baselines."""

@@ -21,9 +21,10 @@ from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, RESULT_FILE, Job
 from orchestrator.report.architecture import network_svg
 from orchestrator.report.cross import TITLE, cross_grid, cross_notes, cross_plain, home_cells
-from orchestrator.report.front import front_png, front_rows, report_html
 from orchestrator.report.ledger import ledger_grid, ledger_notes
-from orchestrator.report.page import PageTable
+from orchestrator.report.page import PageTable, report_html
+from orchestrator.report.png import front_png
+from orchestrator.report.rows import front_rows
 from orchestrator.report.trust import trust_of
 from supernet.plain import to_json, to_plain
 from supernet.space import Architecture

@@ -9,7 +9,10 @@ from rich.console import Console
 
 from latency.target import target_names
 from orchestrator.plan.result import TrialResult
-from orchestrator.report.front import front_notes, front_png, front_rows, front_table, report_html
+from orchestrator.report.front import front_notes, front_table
+from orchestrator.report.page import report_html
+from orchestrator.report.png import front_png
+from orchestrator.report.rows import front_rows
 
 
 def table_text(results: list[TrialResult], width: int) -> list[str]:

@@ -5,8 +5,8 @@ from pathlib import Path
 from report_cases import COUNTED, PUBLISHED, RESULTS, Page, done, figures, weighted
 
 from orchestrator.plan.curves import Point
-from orchestrator.report.front import front_rows, report_html
-from orchestrator.report.page import PageTable
+from orchestrator.report.page import PageTable, report_html
+from orchestrator.report.rows import front_rows
 
 
 def test_page_is_self_contained_and_says_everything(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from PIL import Image
 from report_cases import COUNTED, FAILED, RESULTS
 
 from orchestrator.plan.result import TrialResult
-from orchestrator.report.front import front_png, front_rows, front_table, report_html
-from orchestrator.report.png import percent_limits
+from orchestrator.report.front import front_table
+from orchestrator.report.page import report_html
+from orchestrator.report.png import front_png, percent_limits
+from orchestrator.report.rows import front_rows
 
 
 def test_picture_has_a_panel_per_target(tmp_path: Path) -> None:

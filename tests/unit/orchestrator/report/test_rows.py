@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 from report_cases import COUNTED, PUBLISHED, RESULTS, done, weighted
 
-from orchestrator.report.front import front_rows
 from orchestrator.report.rows import (
     asked_text,
     bytes_text,
@@ -14,6 +13,7 @@ from orchestrator.report.rows import (
     cost_text,
     count_text,
     found_text,
+    front_rows,
     limit_text,
     ms_text,
     percent_text,
