@@ -17,7 +17,7 @@ from latency.measuring.measure import Measurement, References, measure_file, mea
 from latency.measuring.process import MeasuringProcess
 from latency.tables.estimate import cost_table
 from latency.target import Target
-from orchestrator.cluster.devices import quietest
+from orchestrator.cluster.devices import disturbance, quietest
 from orchestrator.trial.costs import NetworkCost
 from orchestrator.trial.files import delivered_file, makers_of
 from supernet.cost import CostTable
@@ -91,7 +91,7 @@ class Measured:
         def once() -> Measurement:
             return measure_network(space, architecture, self.target, seconds=self.seconds, references=beside, run=run)
 
-        return quietest(once, lambda found: found.noise).as_known.surely_within_ms
+        return quietest(once, disturbance).as_known.surely_within_ms
 
     def deliver(self, path: Choices) -> NetworkCost:
         """Measure the file that a sweep would deliver, with the weights that the path has in the supernet.
@@ -135,7 +135,7 @@ def not_slowed(measure: Callable[[], Measurement], target: str, wait: Callable[[
         RunError: If the machine stays slower.
     """
     for number in range(NUM_WAITS):
-        found = quietest(measure, lambda found: found.noise or (found.moved if found.slowed else ""))
+        found = quietest(measure, disturbance)
         if not found.slowed:
             return found
         if number + 1 < NUM_WAITS:

@@ -260,10 +260,10 @@ def _run_on_tune(
 ) -> dict[str, TrialResult]:
     """Run what is left and hand the results on; return the failed ones by key.
 
-    A trial whose network is trained, and only could not be delivered, is tried once more after the others: a device
-    that slowed down may be as before by then, and all that it costs is a measurement.
+    A trial that has come as far as a measurement is tried once more after the others: a device that slowed down, or
+    was disturbed, may be as before by then, and all that it costs is a measurement.
     """
-    from orchestrator.trial.files import is_trained
+    from orchestrator.trial.files import awaits_measurement
     from orchestrator.trial.placing import NextTrial, listed, trials_left
     from orchestrator.trial.tuning import Take, tune_trials
     from orchestrator.trial.turns import Turns
@@ -293,7 +293,7 @@ def _run_on_tune(
         view.finished(trial.key, describe(result))
 
     def take_or_keep(trial: Trial, result: TrialResult) -> None:
-        if result.finished or not is_trained(job.trial_store(trial)) or not tables.at_hand([trial.target]):
+        if result.finished or not awaits_measurement(job, trial) or not tables.at_hand([trial.target]):
             take(trial, result)
             return
         again.append(trial)

@@ -103,8 +103,8 @@ class Measurement:
 
     @property
     def surely_within_ms(self) -> float:
-        """What it takes at most, as far as its error is known: a limit kept by this is kept when measured again."""
-        return self.latency_ms + SURE * (self.error_ms or 0.0)
+        """What it takes at most: a limit kept by this is kept when measured again; none is where no error is known."""
+        return math.inf if self.error_ms is None else self.latency_ms + SURE * self.error_ms
 
     @property
     def slowed(self) -> bool:

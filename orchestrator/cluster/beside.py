@@ -58,6 +58,22 @@ def known_near(job: Job, target: str, near_ms: float | None) -> Beside | None:
     return None
 
 
+def measured_again(job: Job, target: str, *, slowed: bool) -> str:
+    """Return what to do about a figure that cannot be believed.
+
+    Args:
+        job: The sweep.
+        target: Name of the target.
+        slowed: Whether the machine is slower than its table knows it: that may stay so.
+    """
+    again = "the same command measures it again"
+    if not slowed:
+        return again
+    known = job.with_tables
+    table = f"{known.root.child(TABLES_FOLDER).uri}/{table_path('', known.space, known.target(target)).name}"
+    return f"{again}. If the machine stays so, remove {table}, and a new table is measured first"
+
+
 def references_here(beside: Beside | None, target: Target) -> References | None:
     """Return what is measured beside a network on this node.
 

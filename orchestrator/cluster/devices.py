@@ -80,7 +80,12 @@ def _measure(
             run=kept_process(goal).run,
         )
 
-    return quietest(measure, lambda found: found.noise)
+    return quietest(measure, disturbance)
+
+
+def disturbance(found: Measurement) -> str:
+    """Return why a figure may be more than what was measured takes, or nothing."""
+    return found.noise or (found.moved if found.slowed else "")
 
 
 def quietest(measure: Callable[[], Found], noise: Callable[[Found], str]) -> Found:

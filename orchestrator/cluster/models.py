@@ -16,7 +16,7 @@ from latency.measuring.answers import answers
 from latency.measuring.measure import Measurement, measure_file, measure_files
 from latency.target import read_target
 from orchestrator.cluster.beside import Beside, known_near, references_here
-from orchestrator.cluster.devices import kept_process, on_target, quietest, teller
+from orchestrator.cluster.devices import disturbance, kept_process, on_target, quietest, teller
 from orchestrator.cluster.progress import poster
 from orchestrator.plan.news import News
 from orchestrator.plan.trials import Job
@@ -68,7 +68,7 @@ def _measure(
         run = kept_process(goal).run
         return quietest(
             lambda: measure_file(file, goal, seconds=seconds, references=references, progress=tell, run=run),
-            lambda found: found.noise or (found.moved if found.slowed else ""),
+            disturbance,
         )
 
 

@@ -4,6 +4,7 @@ Why here: what was measured decides the pick, so it is kept as soon as it is kno
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -16,34 +17,65 @@ from orchestrator.trial.pooling import judge_of, whole_pool
 from orchestrator.trial.records import Findings, read_record, write_record
 from supernet.cost import CostTable
 from supernet.derive import Derivation, by_chance, pick
+from supernet.errors import RunError
 from supernet.health import mean_entropy
 from supernet.judging import RankedJudge
 from supernet.loop import Search
 from supernet.rng import generator
 from supernet.space import Architecture, Path
 
-Measure = Callable[[Architecture], float]
-"""From an architecture to its measured cost on the trial's target, in the unit of its table."""
+
+@dataclass(frozen=True)
+class Figure:
+    """What a network takes on the trial's target by one measurement, or by counting.
+
+    Attributes:
+        most: As far as its error is known, in the unit of the target's table.
+        disturbed: Why it may be more than the network takes, and what to do about it; empty if it is believed.
+    """
+
+    most: float
+    disturbed: str = ""
 
 
-def remembered(measure: Measure, store: Storage, limit: float | None = None) -> Measure:
-    """Return `measure` with every figure kept in the trial's folder as soon as it is known.
+Measure = Callable[[Architecture], Figure]
+"""From an architecture to what it takes on the trial's target."""
+
+
+def remembered(
+    measure: Measure, store: Storage, budget: float | None, *, alone: bool = False
+) -> Callable[[Architecture], float]:
+    """Return what gives measured costs, each kept in the trial's folder as soon as it is known.
 
     Measured figures decide which network is picked; a second measurement after a restart would differ a little
-    and could decide otherwise. One above the limit is measured once more before it decides; the lower figure counts,
-    for disturbances only add.
+    and could decide otherwise. Disturbances only add: by a figure that cannot be believed a network may be within its
+    budget, but none is over it, and such a figure is not kept.
+
+    Args:
+        measure: Measures a network.
+        store: The trial's folder.
+        budget: That a network must keep; None for none.
+        alone: Whether nothing runs beside the network that would tell a disturbance: one over the budget is measured
+            once more before it decides, and the lower figure counts.
+
+    Returns:
+        From an architecture to its cost; raises RunError where it is over the budget by a disturbed figure.
     """
 
     def recall(architecture: Architecture) -> float:
         kept = store.exists(MEASURED_FILE)
         known: dict[str, float] = read_record(store, MEASURED_FILE, dict[str, float]) if kept else {}
-        if architecture.id not in known:
-            figure = measure(architecture)
-            if limit is not None and figure > limit:
-                figure = min(figure, measure(architecture))
-            known[architecture.id] = figure
-            write_record(store, MEASURED_FILE, known)
-        return known[architecture.id]
+        if architecture.id in known:
+            return known[architecture.id]
+        figure = measure(architecture)
+        if alone and budget is not None and figure.most > budget:
+            figure = min(figure, measure(architecture), key=lambda found: found.most)
+        if figure.disturbed:
+            if budget is not None and figure.most > budget:
+                raise RunError(f"a network seems over its budget, but {figure.disturbed}")
+            return figure.most
+        write_record(store, MEASURED_FILE, known | {architecture.id: figure.most})
+        return figure.most
 
     return recall
 
@@ -58,8 +90,8 @@ def derive_path(
     chosen = torch.zeros(len(search.supernet.space.positions), dtype=torch.int64)
     judge = judge_of(job, trial.key, search.supernet, data, place)
     if place.sync.rank == 0:
-        alone = job.target(trial.target).traits.external  # nothing runs beside it that would tell a disturbance
-        known = remembered(measure, job.trial_store(trial), trial.budget(search.costs) if alone else None)
+        alone = job.target(trial.target).traits.external
+        known = remembered(measure, job.trial_store(trial), trial.budget(search.costs), alone=alone)
         chosen = torch.tensor(_pick(job, trial, costs, search, data, place, judge, known), dtype=torch.int64)
         judge.stop()
     else:
@@ -77,7 +109,7 @@ def _pick(
     data: ImageData,
     place: Place,
     judge: RankedJudge,
-    measure: Measure,
+    measure: Callable[[Architecture], float],
 ) -> Path:
     """Say how paths are judged and measured, and let `supernet.derive` pick one."""
     settings, space, run = job.run.derive, search.supernet.space, job.run

@@ -30,12 +30,15 @@ from orchestrator.plan.trials import (
     PICTURE_FILE,
     PREPROCESSING_FILE,
     PROGRAM_FILE,
+    SEARCH_FILE,
+    TRAIN_FOLDER,
     WEIGHTS_FILE,
     Job,
     Trial,
+    checkpoints_in,
 )
 from orchestrator.report.architecture import draw_network
-from orchestrator.trial.corrections import corrections_of
+from orchestrator.trial.corrections import corrections_of, train_key
 from orchestrator.trial.place import Post
 from orchestrator.trial.records import Outcome, is_intact, known_evaluation, read_checked, read_record, write_beside
 from orchestrator.trial.stages import open_data
@@ -185,6 +188,18 @@ def is_trained(store: Storage) -> bool:
         return stored_outcome(store)[0].num_corrections == len(corrections_of(store))
     except RunError:
         return False
+
+
+def awaits_measurement(job: Job, trial: Trial) -> bool:
+    """Return whether a trial has come as far as it can without measuring: it is trained, or searched and not more."""
+    store = job.trial_store(trial)
+    if is_trained(store):
+        return True
+    try:
+        folder = job.store.child(TRAIN_FOLDER, train_key(trial.key, corrections_of(store)))
+    except RunError:
+        return False
+    return store.exists(SEARCH_FILE) and not any(name.startswith("train-") for name in checkpoints_in(folder))
 
 
 def stored_outcome(store: Storage) -> tuple[Outcome, bytes]:

@@ -17,6 +17,7 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
+from orchestrator.cluster.beside import measured_again
 from orchestrator.cluster.checkpoints import Due
 from orchestrator.cluster.devices import measure_on_target
 from orchestrator.cluster.leftovers import remove_ownerless_groups
@@ -29,6 +30,8 @@ from orchestrator.plan.config import RunConfig
 from orchestrator.plan.news import SHARED_KEY, News
 from orchestrator.plan.trials import TRAIN_FOLDER, WARMUP_KEY, Job, Trial
 from orchestrator.trial.corrections import corrections_of, train_key
+from orchestrator.trial.costs import NetworkCost
+from orchestrator.trial.deriving import Figure
 from orchestrator.trial.failures import Failure, FailurePolicy, Starts, is_final
 from orchestrator.trial.place import Place
 from orchestrator.trial.rendezvous import BoundTorch
@@ -100,7 +103,7 @@ def _run_stages(spec: Mapping[str, Any]) -> None:
         post(News(key, "workers", num_ranks=0))
 
 
-def _measured(job: Job, trial: Trial, costs: CostTable, architecture: Architecture) -> float:
+def _measured(job: Job, trial: Trial, costs: CostTable, architecture: Architecture) -> Figure:
     """Return what an architecture costs on the trial's target: as its table counts, or what it takes at most.
 
     That is measured beside the table's networks, as on the machine that it was measured on. The network that is trained
@@ -108,8 +111,11 @@ def _measured(job: Job, trial: Trial, costs: CostTable, architecture: Architectu
     """
     counted = costs.total(job.space.path(architecture))
     if not job.target(trial.target).measured:
-        return counted
-    return measure_on_target(job, trial.target, architecture, counted, trial.key).as_known.surely_within_ms
+        return Figure(counted)
+    found = measure_on_target(job, trial.target, architecture, counted, trial.key)
+    why = NetworkCost.measured(found).disturbed
+    remedy = measured_again(job, trial.target, slowed=found.slowed)
+    return Figure(found.as_known.surely_within_ms, f"{why}; {remedy}" if why else "")
 
 
 def warm_up(job: Job, *, here: bool) -> None:

@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from latency.tables.file import table_path
-from latency.target import Target
+from orchestrator.cluster.beside import measured_again
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.cluster.progress import poster
 from orchestrator.data.storage import Storage
@@ -22,7 +21,6 @@ from orchestrator.plan.trials import (
     MEASUREMENT_FILE,
     OUTCOME_FILE,
     RESULT_FILE,
-    TABLES_FOLDER,
     Job,
     Trial,
 )
@@ -189,16 +187,9 @@ def _deliver(
         verdict = judge(replace(figures, cost=delivered.cost), job.run.gate)
     if verdict.disturbed:  # another network would seem as slow, and this one may be good
         store.remove(MEASUREMENT_FILE)
-        remedy = _new_table(job, target) if delivered.cost.slowed else ""
-        raise RunError(f"{verdict.reason}; but {verdict.disturbed}; the same command measures it again{remedy}")
+        remedy = measured_again(job, trial.target, slowed=delivered.cost.slowed)
+        raise RunError(f"{verdict.reason}; but {verdict.disturbed}; {remedy}")
     return delivered, verdict
-
-
-def _new_table(job: Job, target: Target) -> str:
-    """Return what to do about a machine that stays slower than its table knows it."""
-    known = job.with_tables
-    table = f"{known.root.child(TABLES_FOLDER).uri}/{table_path('', known.space, target).name}"
-    return f". If the machine stays so, remove {table}, and a new table is measured first"
 
 
 def _counted(job: Job, outcome: Outcome, delivered: Delivered) -> dict[str, tuple[float, float]]:

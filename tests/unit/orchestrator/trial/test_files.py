@@ -19,10 +19,23 @@ from latency.target import load_target, read_target
 from orchestrator.data.batches import ImageData
 from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.trials import ONNX_FILE, PREPROCESSING_FILE, PROGRAM_FILE, Job, Trial, plan_trials
+from orchestrator.plan.trials import (
+    ONNX_FILE,
+    OUTCOME_FILE,
+    PREPROCESSING_FILE,
+    PROGRAM_FILE,
+    SEARCH_FILE,
+    TRAIN_FOLDER,
+    WEIGHTS_FILE,
+    Job,
+    Trial,
+    plan_trials,
+)
 from orchestrator.registry.image_classifier import ImageClassifier
+from orchestrator.trial.corrections import Correction, keep_corrections
 from orchestrator.trial.deliver import top1
-from orchestrator.trial.files import MADE, delivered_file, make_files, preprocessing
+from orchestrator.trial.files import MADE, awaits_measurement, delivered_file, make_files, preprocessing
+from orchestrator.trial.records import Outcome, checksum, write_record
 from orchestrator.trial.stages import open_data
 from supernet.network import build_network
 from supernet.presets import read_preset
@@ -158,3 +171,24 @@ def test_options_and_environment_are_told_where_the_file_is_timed_with_them(data
     about = preprocessing(read_target({"name": "own", **target}, "target"), images)
     assert about["options"] == options
     assert bool(about["environment"]) == bool(options)
+
+
+def test_a_trial_awaits_a_measurement_when_it_is_searched_or_trained_and_while_it_is_neither_it_does_not(
+    tmp_path: Path,
+) -> None:
+    job, trial = job_of(tmp_path, "", "ort-cpu-1t")
+    store, train = job.trial_store(trial), job.store.child(TRAIN_FOLDER)
+    assert not awaits_measurement(job, trial)
+    train.child(trial.key).write("search-000010/state.pt", b"")
+    assert not awaits_measurement(job, trial), "it may be in the middle of its search"
+    store.write_json(SEARCH_FILE, {})
+    assert awaits_measurement(job, trial), "no network could be derived"
+    train.child(trial.key).write("train-000000/state.pt", b"")
+    assert not awaits_measurement(job, trial), "its training was lost"
+    store.write(WEIGHTS_FILE, b"weights")
+    write_record(store, OUTCOME_FILE, Outcome("a", 0.9, 10, 10, checksum(b"weights"), 0))
+    assert awaits_measurement(job, trial), "its network could not be delivered"
+    keep_corrections(store, [Correction("a", 1.0, 1.1)])
+    assert awaits_measurement(job, trial), "no other network could be derived"
+    train.child(f"{trial.key}-again1").write("train-000000/state.pt", b"")
+    assert not awaits_measurement(job, trial)

@@ -29,6 +29,7 @@ from orchestrator.plan.trials import (
 )
 from orchestrator.trial.corrections import Correction, corrected, corrections_of, keep_corrections
 from orchestrator.trial.deliver import Bench
+from orchestrator.trial.deriving import Figure
 from orchestrator.trial.files import MADE
 from orchestrator.trial.place import Place
 from orchestrator.trial.records import Outcome, Start, is_intact, read_record, starts_of
@@ -118,7 +119,7 @@ def play(job: Job, cut_after: int | None) -> tuple[dict[str, bytes], list[str]]:
     costs, warm, saver = target_costs(job, trial.target), Memory(cut_after), Memory(cut_after)
 
     def measure(architecture):
-        return costs.total(job.space.path(architecture))
+        return Figure(costs.total(job.space.path(architecture)))
 
     for stages, kept in (
         (lambda: run_warmup(job, place(warm)), warm),
@@ -213,7 +214,7 @@ def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, und
     costs, store = target_costs(job, trial.target), job.trial_store(trial)
 
     def measure(architecture):
-        return costs.total(job.space.path(architecture))
+        return Figure(costs.total(job.space.path(architecture)))
 
     def again():
         train = lambda: run_trial_stages(job, trial, costs, place(saver), measure)  # noqa: E731
