@@ -5,7 +5,9 @@ pickling between processes. The command line maps them to exit codes 2 and 1.
 """
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -43,6 +45,13 @@ def _below(kind: type[InputError | RunError]) -> Iterator[type[InputError | RunE
 def away(error: OSError) -> str:
     """Return what is said of a file or a store that cannot be used now: it is away, full, or gives no rights."""
     return f"a file or a store cannot be used now ({error}); the same command tries again"
+
+
+def where(error: BaseException) -> str:
+    """Return what is said of an error that nobody foresaw, in one line: kind, text and place in the code."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    text = next(iter(str(error).strip().splitlines()), "")
+    return f"{': '.join(filter(None, (type(error).__name__, text)))} ({Path(last.filename).name}:{last.lineno})"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

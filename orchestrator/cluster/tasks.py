@@ -9,6 +9,9 @@ import ray
 
 from supernet.errors import InputError, RunError
 
+LOST = ray.exceptions.RayError
+"""What Ray raises where a process, a machine or a service of the cluster is lost: another start may mend it."""
+
 
 def result_of(task: Any, place: str) -> Any:
     """Wait for a task and return its value.

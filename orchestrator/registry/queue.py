@@ -28,7 +28,7 @@ from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, Job, Trial
 from orchestrator.registry.runs import Folder
 from orchestrator.registry.server import RegistryAway
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError, RunError, where
 
 CURVE_SECONDS = 5.0
 FOLDER_FILE = "folder.json"
@@ -181,6 +181,10 @@ class Registering:
                 uri: str = self.registry.register(result, files, versions)
         except OSError as error:  # of the storage, or of a full disk here
             raise RunError(f"trial {trial.key}: its files could not be read or copied ({error})") from error
+        except (InputError, RunError):
+            raise
+        except Exception as error:  # what exporting once more comes to must keep no other network from being registered
+            raise RunError(f"trial {trial.key}: {where(error)}") from error
         self.job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": uri})
 
     def finish(self, kept: Callable[[], Mapping[str, bytes]] = dict) -> str:

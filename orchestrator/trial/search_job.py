@@ -5,11 +5,9 @@ Why here: how a job is started, what is lost when it fails, and what the workers
 """
 
 import contextlib
-import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -38,7 +36,7 @@ from orchestrator.trial.rendezvous import BoundTorch
 from orchestrator.trial.saver import NUM_KEPT, FolderSaver, TrainSaver, drop_broken_record
 from orchestrator.trial.stages import run_trial_stages, run_warmup
 from supernet.cost import CostTable
-from supernet.errors import InputError, RunError
+from supernet.errors import InputError, RunError, where
 from supernet.plain import read, to_plain
 from supernet.space import Architecture
 from supernet.sync import Sync, default_sync
@@ -61,13 +59,8 @@ def _worker(spec: Mapping[str, Any]) -> None:
     except Exception as error:
         ours = isinstance(error, InputError | RunError)
         if is_final(error):
-            raise error if ours else RunError(_where(error)) from error
+            raise error if ours else RunError(where(error)) from error
         raise OSError(str(error)) if ours else error from error
-
-
-def _where(error: BaseException) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
 
 
 def _run_stages(spec: Mapping[str, Any]) -> None:

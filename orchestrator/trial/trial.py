@@ -4,6 +4,7 @@ Why here: this is what a Ray Tune trial runs; each step leaves its file in the t
 begins at the first one that is missing. It writes nothing to MLflow: only the driver does.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import torch
 from orchestrator.cluster.beside import measured_again
 from orchestrator.cluster.models import ask_model, measure_model
 from orchestrator.cluster.progress import poster
+from orchestrator.cluster.tasks import LOST
 from orchestrator.data.storage import Storage
 from orchestrator.plan.limits import MIB
 from orchestrator.plan.news import News
@@ -32,7 +34,7 @@ from orchestrator.trial.place import Post
 from orchestrator.trial.records import DamagedFile, Findings, Outcome, read_record, write_record
 from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
-from supernet.errors import InputError, RunError, away
+from supernet.errors import InputError, RunError, away, where
 from supernet.peak import network_peak
 from supernet.proposals import best_within
 from supernet.space import Architecture
@@ -53,6 +55,9 @@ def run_trial(job: Job, trial: Trial, costs: CostTable, *, here: bool = False) -
 
     Returns:
         The result; a trial that fails is a result with a reason. A finished one is also stored.
+
+    Raises:
+        LOST: What another start may mend.
     """
     post = poster()
     bench = Bench(
@@ -66,6 +71,11 @@ def run_trial(job: Job, trial: Trial, costs: CostTable, *, here: bool = False) -
         return job.result(trial, budget=trial.budget(costs), status="failed", reason=str(error))
     except OSError as error:  # what was stored until then is kept
         return job.result(trial, budget=trial.budget(costs), status="failed", reason=away(error))
+    except LOST:
+        raise
+    except Exception as error:  # of export, quantisation or a program: it would come again, and costs hours to come to
+        logging.getLogger(__name__).exception("trial %s", trial.key)
+        return job.result(trial, budget=trial.budget(costs), status="failed", reason=where(error))
     return result
 
 

@@ -114,7 +114,7 @@ def tune_trials(
         run_config=tune.RunConfig(
             name=f"tune-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}",
             storage_path=job.store.child("ray").uri,
-            # Only a process that dies is tried again: what fails in it is a result with a reason.
+            # Only what was lost is tried again: what fails in a trial's process is a result with a reason.
             failure_config=tune.FailureConfig(max_failures=run.checkpoint.max_failures),
             callbacks=[HandOver(job, take)],
             verbose=0,

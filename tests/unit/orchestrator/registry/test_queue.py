@@ -107,7 +107,17 @@ class Register:
         self.closed = True
 
 
-def test_a_network_whose_files_are_not_to_be_had_keeps_no_other_from_the_registry(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), r".*No space left"),
+        (TypeError("no such operator\nin torch.export"), r"TypeError: no such operator \(test_queue\.py:\d+\)"),
+    ],
+    ids=["a full disk", "an operator that is not exported"],
+)
+def test_a_network_whose_files_are_not_to_be_had_keeps_no_other_from_the_registry(
+    tmp_path: Path, error: Exception, reason: str
+) -> None:
     """Said before: a traceback; the networks behind it were not registered, nor was the report written."""
     definition, _ = read_preset("runs", "quickstart")
     changes = {"targets": ["macs"], "sweep": {"budget_counts": [2e6, 3e6, 5e6]}, "storage": str(tmp_path)}
@@ -116,10 +126,10 @@ def test_a_network_whose_files_are_not_to_be_had_keeps_no_other_from_the_registr
 
     def files(job: Job, trial: Trial, folder: Path) -> dict[str, Path]:
         if trial == trials[0]:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise error
         return {}
 
-    lost = rf"2 of 3 results could not be registered \(trial {trials[0].key}: .*No space left.*{CONFIG_FILE}"
+    lost = rf"2 of 3 results could not be registered \(trial {trials[0].key}: {reason}.*{CONFIG_FILE}"
     with ThreadPoolExecutor(1) as thread, Registering(job, thread, files, print) as registering:
         registering.registry = registry = Register()
         registry.refused = trials[1].key

@@ -15,6 +15,7 @@ from rich.text import Text
 from trial_scenes import Scene
 
 from latency.tables.file import table_path
+from orchestrator.cluster.tasks import LOST
 from orchestrator.data.build import build
 from orchestrator.data.storage import Storage
 from orchestrator.plan.check import check_run, resolved
@@ -169,6 +170,34 @@ def test_a_trial_whose_storage_is_away_fails_with_a_reason(scene) -> None:
     assert result.budget == away.trial.reference(params_table(away.job.space))
     assert "Input/output error" in result.reason
     assert result.reason.endswith("; the same command tries again")
+
+
+@pytest.mark.parametrize("error", [TypeError("cannot be exported\nmore"), MemoryError()])
+def test_what_fails_in_a_trials_own_process_is_its_reason_and_not_tried_again(
+    scene, monkeypatch, caplog, error
+) -> None:
+    """Said before: the trial's process ended; after ten tries, and ten more."""
+
+    def fails(*asked: object) -> None:
+        raise error
+
+    monkeypatch.setattr("orchestrator.trial.trial.finish", fails)
+    failing = scene("failing", [0.9], target="macs")
+    result = run_trial(failing.job, failing.trial, macs_table(failing.job.space), here=True)
+    assert result.status == "failed"
+    assert re.fullmatch(r"(TypeError: cannot be exported|MemoryError) \(test_trial\.py:\d+\)", result.reason)
+    assert "Traceback" in caplog.text
+    assert "in fails\n    raise error" in caplog.text
+
+
+def test_what_ray_has_lost_is_left_to_another_start(scene, monkeypatch) -> None:
+    def lost(*asked: object) -> None:
+        raise LOST("an actor died")
+
+    monkeypatch.setattr("orchestrator.trial.trial.finish", lost)
+    losing = scene("losing", [0.9], target="macs")
+    with pytest.raises(LOST, match="an actor died"):
+        run_trial(losing.job, losing.trial, macs_table(losing.job.space), here=True)
 
 
 def test_a_damaged_file_of_a_finished_trial_is_made_again_by_what_its_message_says(scene, tmp_path) -> None:
