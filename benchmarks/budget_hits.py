@@ -39,7 +39,7 @@ from benchmarks.seeded import (
 from latency.measuring.process import MeasuringProcess
 from latency.target import Target, load_target
 from orchestrator.plan.requirements import GateConfig
-from orchestrator.trial.corrections import Correction, corrected
+from orchestrator.trial.corrections import raised
 from orchestrator.trial.costs import NetworkCost
 from orchestrator.trial.gate import Figures, Verdict
 from orchestrator.trial.gate import judge as through_gate
@@ -122,10 +122,10 @@ def try_budget(
         The attempts, why the last one is rejected, and what it took once more if it is not: chance has picked what
         passes, and has no part in this.
     """
-    attempts, corrections, reason = list[Attempt](), list[Correction](), ""
-    while len(corrections) <= gate.max_corrections:
+    attempts, excesses, reason = list[Attempt](), list[float](), ""
+    while len(excesses) <= gate.max_corrections:
         try:
-            path = derive(corrected(bench.costs, corrections), len(corrections))
+            path = derive(raised(bench.costs, excesses), len(excesses))
         except InputError as error:  # no path keeps the budget by the corrected table
             reason = reason or str(error)
             break
@@ -137,7 +137,7 @@ def try_budget(
         reason = verdict.reason
         if not verdict.correctable:
             break
-        corrections.append(Correction(str(path), attempt.predicted, attempt.cost.value))
+        excesses.append(attempt.cost.value / attempt.predicted)
     return tuple(attempts), reason, None if reason else bench.deliver(attempts[-1].path)
 
 

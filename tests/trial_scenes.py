@@ -79,7 +79,7 @@ class Scene:
         known = corrections_of(self.store)
         self.note(f"train {len(known)}")
         costs, space = self.costs, self.job.space
-        table = corrected(costs, known)
+        table = corrected(costs, space, known)
         path = best_within(table.matrix, table, self.trial.reference(costs))
         architecture = space.architecture(path)
         state = build_network(space, architecture, seed=1).state_dict()

@@ -12,6 +12,7 @@ from orchestrator.plan.trials import CORRECTIONS_FILE
 from orchestrator.trial.records import read_record, write_record
 from supernet.cost import CostTable
 from supernet.derive import MIN_EXCESS
+from supernet.space import Architecture, Space
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,10 @@ class Correction:
 
     Attributes:
         architecture: Its id.
-        predicted_cost: By the table.
         measured_cost: Of its file.
     """
 
     architecture: str
-    predicted_cost: float
     measured_cost: float
 
 
@@ -46,15 +45,23 @@ def keep_corrections(store: Storage, corrections: Sequence[Correction]) -> None:
     write_record(store, CORRECTIONS_FILE, tuple(corrections))
 
 
-def corrected(costs: CostTable, corrections: Sequence[Correction]) -> CostTable:
-    """Return the table by which none of these networks keeps its budget.
+def corrected(costs: CostTable, space: Space, corrections: Sequence[Correction]) -> CostTable:
+    """Return the table by which none of these networks of its space keeps its budget.
 
-    The last one's measured over predicted cost is the factor, and a little more than the factor before in any case.
+    What it predicts is of the table as it is: one that was measured anew may know the networks better.
+    """
+    predicted = [costs.total(space.path(Architecture.parse(known.architecture))) for known in corrections]
+    return raised(costs, [known.measured_cost / cost for known, cost in zip(corrections, predicted, strict=True)])
+
+
+def raised(costs: CostTable, excesses: Sequence[float]) -> CostTable:
+    """Return the table by which no network keeps its budget that was over it: the last one's measured over predicted
+    cost is the factor, and a little more than the factor before in any case.
     """
     factor = 1.0
-    for known in corrections:
-        factor = max(known.measured_cost / known.predicted_cost, factor * MIN_EXCESS)
-    return costs.scaled(factor) if corrections else costs
+    for excess in excesses:
+        factor = max(excess, factor * MIN_EXCESS)
+    return costs.scaled(factor) if excesses else costs
 
 
 def train_key(key: str, corrections: Sequence[Correction]) -> str:

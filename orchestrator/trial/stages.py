@@ -156,7 +156,7 @@ def _search_path(
     if place.sync.rank == 0:
         alpha = {name: tensor.tolist() for name, tensor in search.alpha.state_dict().items()}
         job.trial_store(trial).write_json(SEARCH_FILE, {"num_steps": search.step_index, **alpha})
-    return derive_path(job, trial, corrected(costs, corrections), search, data, place, measure)
+    return derive_path(job, trial, corrected(costs, job.space, corrections), search, data, place, measure)
 
 
 def _finish(key: str, path: Path, training: Training, place: Place, *, begun: bool) -> None:

@@ -113,7 +113,7 @@ def finish(
         # By the table of now: one that was measured anew may predict another cost than the one it was derived by.
         predicted = costs.total(job.space.path(Architecture.parse(outcome.architecture)))
         delivered, verdict = _deliver(job, trial, predicted, costs, budget, outcome, weights, bench, post)
-        over = Correction(outcome.architecture, predicted, delivered.cost.value)
+        over = Correction(outcome.architecture, delivered.cost.value)
         if not verdict.correctable or not _can_correct(job, trial, costs, budget, (*corrections, over)):
             return _result(job, trial, predicted, budget, outcome, delivered, verdict)
         post(News(trial.key, "over the budget, derive again"))
@@ -130,8 +130,9 @@ def _can_correct(
     again = len({known.architecture for known in corrections}) < len(corrections)
     if budget is None or again or len(corrections) > job.run.gate.max_corrections:
         return False
+    table = corrected(costs, job.space, corrections)
     try:
-        best_within(torch.zeros_like(costs.matrix), corrected(costs, corrections), budget, job.limits(trial.target))
+        best_within(torch.zeros_like(costs.matrix), table, budget, job.limits(trial.target))
     except InputError:
         return False
     return True

@@ -188,7 +188,7 @@ def test_a_trial_awaits_a_measurement_when_it_is_searched_or_trained_and_while_i
     store.write(WEIGHTS_FILE, b"weights")
     write_record(store, OUTCOME_FILE, Outcome("a", 0.9, 10, 10, checksum(b"weights"), 0))
     assert awaits_measurement(job, trial), "its network could not be delivered"
-    keep_corrections(store, [Correction("a", 1.0, 1.1)])
+    keep_corrections(store, [Correction("a", 1.1)])
     assert awaits_measurement(job, trial), "no other network could be derived"
     train.child(f"{trial.key}-again1").write("train-000000/state.pt", b"")
     assert not awaits_measurement(job, trial)

@@ -248,7 +248,7 @@ def test_another_derivation_repeats_the_search_and_trains_a_network_of_the_lower
     costs, store = target_costs(job, trial.target), job.trial_store(trial)
     first = predicted(job, costs, store)
     over = 1.1 * trial.reference(costs)
-    keep_corrections(store, [Correction(read_record(store, OUTCOME_FILE, Outcome).architecture, first, over)])
+    keep_corrections(store, [Correction(read_record(store, OUTCOME_FILE, Outcome).architecture, over)])
     found, names = play(job, cut_after)
     second = read_record(store, OUTCOME_FILE, Outcome)
     assert names[:3] == ["search-000004", "search-000008", "search-000010"], "nothing of the first one was found"
@@ -256,7 +256,7 @@ def test_another_derivation_repeats_the_search_and_trains_a_network_of_the_lower
     assert second.num_corrections == 1
     assert predicted(job, costs, store) < first
     path = job.space.path(Architecture.parse(second.architecture))
-    assert corrected(costs, corrections_of(store)).total(path) <= trial.reference(costs)
+    assert corrected(costs, job.space, corrections_of(store)).total(path) <= trial.reference(costs)
 
 
 def test_a_trial_keeps_the_limits_of_its_run(folder, undisturbed):

@@ -59,7 +59,7 @@ def test_a_network_over_its_budget_is_replaced_and_killed_anywhere_it_ends_alike
     assert result.trained_top1 == read_record(quiet.store, OUTCOME_FILE, Outcome).top1
     assert result.cost <= result.budget
     (over,) = corrections_of(quiet.store)
-    assert over.measured_cost > result.budget >= over.predicted_cost
+    assert over.measured_cost > result.budget
     assert over.architecture != result.architecture
     assert result.predicted_cost == pytest.approx(result.cost / 1.03), "the prediction is the table's own"
     killed = scene("killed", [1.04, 1.03], dies=True)
@@ -244,7 +244,7 @@ def test_what_would_come_to_the_same_network_corrects_nothing(scene) -> None:
     limited = replace(free.job, config={**free.job.config, "limits": {"macs": table.minimum}})
     smallest = best_within(-table.matrix, table, inf)
     budget, architecture = costs.total(smallest), free.job.space.architecture(smallest).id
-    over = Correction(architecture, budget, 1.01 * budget)
+    over = Correction(architecture, 1.01 * budget)
     assert _can_correct(free.job, free.trial, costs, budget, [over])
     assert not _can_correct(limited, free.trial, costs, budget, [over]), "no other network keeps the limit"
     assert not _can_correct(free.job, free.trial, costs, budget, [over, over]), "it came again"
