@@ -106,9 +106,9 @@ class Storage:
         self.write(name, (json.dumps(content, indent=1) + "\n").encode())
 
     def names(self) -> list[str]:
-        """Return the names of the folders and files directly below."""
-        selector = fs.FileSelector(self.root, allow_not_found=True)
-        return sorted(info.base_name for info in self.filesystem.get_file_info(selector))
+        """Return the names of the folders and files directly below; what a killed writer left of one is none."""
+        found = self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+        return sorted(info.base_name for info in found if files.MARK not in info.base_name)
 
     def fetch(self, name: str, folder: Path) -> Path:
         """Return a local path of a file: the file itself where it is local, else a copy in `folder`."""

@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.data.storage import Storage, require_space
 from supernet.errors import InputError, RunError
+from supernet.files import whole
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -14,6 +15,17 @@ def test_what_is_written_is_read(tmp_path):
     assert store.read_json("x.json") == {"n": 1}
     assert (tmp_path / "a" / "b" / "x.json").is_file()
     assert store.names() == ["x.json"]
+
+
+def test_what_a_killed_writer_left_is_no_file(tmp_path):
+    """It was a trial that had begun: changes were refused for good."""
+    store = Storage(str(tmp_path))
+    store.write("x.json", b"{}")
+    with whole(tmp_path / "y.json") as part:
+        part.write_bytes(b"half")
+        assert len(list(tmp_path.iterdir())) == 2
+        assert store.names() == ["x.json"]
+    assert store.names() == ["x.json", "y.json"]
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
