@@ -65,8 +65,9 @@ def stored_columns(job: Job) -> dict[str, Column]:
 
 
 def is_of(column: Column | None, results: Sequence[TrialResult]) -> bool:
-    """Whether a column is of the networks of these results."""
-    return column is not None and column.architectures == {result.trial: result.architecture for result in results}
+    """Whether a column is of the networks of these results, and can be believed."""
+    wanted = {result.trial: result.architecture for result in results}
+    return column is not None and not column.noise and column.architectures == wanted
 
 
 def crossed(results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -76,6 +77,8 @@ def crossed(results: Sequence[TrialResult]) -> list[TrialResult]:
 
 def missing_columns(job: Job, results: Sequence[TrialResult]) -> list[str]:
     """Return the targets whose column of the cross table is not measured yet; none where a sweep has none.
+
+    A noisy one is shown, and is to be measured again.
 
     Args:
         job: The sweep.

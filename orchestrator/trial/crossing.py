@@ -55,7 +55,9 @@ def fill_cross_table(job: Job, say: Say, *, embedded: bool) -> None:
     for name, reason in fill_columns(job, results, here, partial(measure_models, job, key=CROSS_KEY)):
         reasons[name] = reason
     for name, reason in reasons.items():
-        text = f"not in the cross table ({escape(reason)}); the same command adds it" if reason else ""
+        text = (
+            f"the cross table lacks sure figures of it ({escape(reason)}); the same command adds them" if reason else ""
+        )
         say(f"{name}: [yellow]{text}[/yellow]" if text else f"{name}: every network of the fronts was measured on it")
 
 
@@ -71,7 +73,7 @@ def fill_columns(
         measure: Measures files on a target.
 
     Yields:
-        Each target, with why it has no column, or nothing.
+        Each target, with why it has no column that can be believed, or nothing.
     """
     networks = crossed(results)
     made: dict[tuple[str, str, tuple[str, int | None]], bytes] = {}
@@ -93,8 +95,9 @@ def fill_columns(
             continue
         figures = as_at_home(found, {r.trial: r.cost for r in networks if r.target == name and r.cost})
         architectures = {result.trial: result.architecture for result in networks}
-        store_column(job, Column(name, architectures, figures, first_noise(found)))
-        yield name, ""
+        noise = first_noise(found)
+        store_column(job, Column(name, architectures, figures, noise))
+        yield name, noise
 
 
 def as_at_home(found: Mapping[str, Measurement], own_ms: Mapping[str, float]) -> dict[str, Figure]:

@@ -40,6 +40,7 @@ def test_a_column_is_of_the_networks_that_it_was_measured_with():
     assert not is_of(known, [*results, network("c", "y", 0.8)])
     other = dataclasses.replace(results[0], architecture="k3e3-skip-skip")
     assert not is_of(known, [other, results[1]])
+    assert not is_of(dataclasses.replace(known, noise="load 3"), results), "it is measured again"
     assert row_of({"x": known}, results[1]) == {"x": Figure(2.0, 0.02, 2.2)}
     assert row_of({"x": known}, other) == {}
 

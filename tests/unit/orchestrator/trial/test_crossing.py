@@ -57,14 +57,14 @@ def results_of(job: Job) -> list[TrialResult]:
 class Device:
     """Measures made-up figures, and keeps what it was given."""
 
-    def __init__(self, broken: str = "") -> None:
-        self.broken, self.given = broken, []
+    def __init__(self, broken: str = "", noise: str = "") -> None:
+        self.broken, self.noise, self.given = broken, noise, []
 
     def __call__(self, target: str, file: str, contents: dict[str, bytes]) -> dict[str, Measurement]:
         if target == self.broken:
             raise RunError("no such board")
         self.given.append((target, file, dict(contents)))
-        return {trial: Measurement(1.0, 0.01, 1.1, 100, None, "") for trial in contents}
+        return {trial: Measurement(1.0, 0.01, 1.1, 100, None, self.noise) for trial in contents}
 
 
 def away(target: str, file: str, contents: dict[str, bytes]) -> dict[str, Measurement]:
@@ -140,6 +140,18 @@ def test_a_column_is_measured_once_and_again_with_other_networks(tmp_path: Path)
     assert set(stored_columns(job)) == {"ort-cpu-1t", "torch-cpu-1t"}
     more = [*results, replace(results[0], trial="new", cost=0.5, top1=0.8, architecture="other")]
     assert missing_columns(job, more) == ["ort-cpu-1t", "torch-cpu-1t"]
+
+
+def test_a_noisy_column_is_shown_told_and_measured_again(tmp_path: Path) -> None:
+    """Final before, and no word of how to get another."""
+    job = job_of(tmp_path, targets=("ort-cpu-1t", "torch-cpu-1t"))
+    stored(job)
+    results = results_of(job)
+    assert dict(fill_columns(job, results, ["ort-cpu-1t"], Device(noise="load 3"))) == {"ort-cpu-1t": "load 3"}
+    assert stored_columns(job)["ort-cpu-1t"].noise == "load 3"
+    assert missing_columns(job, results) == ["ort-cpu-1t", "torch-cpu-1t"]
+    assert dict(fill_columns(job, results, ["ort-cpu-1t"], Device())) == {"ort-cpu-1t": ""}
+    assert missing_columns(job, results) == ["torch-cpu-1t"]
 
 
 def test_there_is_no_table_of_one_target_of_one_network_or_where_none_is_wanted(tmp_path: Path) -> None:
