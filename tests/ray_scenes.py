@@ -136,7 +136,7 @@ def device(folder: Path) -> dict:
         space = job.space
         architecture = space.architecture(tuple(0 for _ in space.positions))
         with ThreadPoolExecutor(1) as beside:
-            measuring = beside.submit(measure_on_target, job, "board", architecture)
+            measuring = beside.submit(measure_on_target, job, "board", architecture, 1.5, "a trial")
             while not marks.exists():
                 time.sleep(0.02)
             cluster.remove_node(first, allow_graceful=False)
@@ -144,7 +144,7 @@ def device(folder: Path) -> dict:
             cluster.add_node(**node)
             measured = measuring.result()
         try:
-            measure_on_target(quick, "nowhere", architecture)
+            measure_on_target(quick, "nowhere", architecture, 1.5, "a trial")
             missing = ""
         except RunError as error:
             missing = str(error)

@@ -107,25 +107,22 @@ def teller(post: Callable[[News], None], key: str, phase: str) -> Callable[[str,
     return tell
 
 
-def measure_on_target(
-    job: Job, target: str, architecture: Architecture, near_ms: float | None = None, key: str = ""
-) -> Measurement:
+def measure_on_target(job: Job, target: str, architecture: Architecture, near_ms: float, key: str) -> Measurement:
     """Measure a standalone network on its target, wherever in the cluster it is; waits for the device.
 
     Args:
         job: The sweep.
         target: Name of the target, a measured one.
         architecture: Of the sweep's space; its weights are random.
-        near_ms: What it may take; has networks of the table that take about so long measured beside it, `known_near`.
-        key: Of the news about it; the target's name if empty.
+        near_ms: What it may take: networks of the table that take about so long are measured beside it, `known_near`.
+        key: Of the news about it.
 
     Raises:
         RunError: If no node announces the target for `measure.wait_minutes`, or measuring fails.
     """
-    key, network = key or target, (job.space.to_dict(), architecture.id)
-    beside = known_near(job, target, near_ms)
-    int8 = to_plain(job.run.deliver.int8)
-    plain = *network, job.target(target).to_dict(), job.run.measure.network_seconds, key, beside, int8
+    network, seconds = (job.space.to_dict(), architecture.id), job.run.measure.network_seconds
+    beside, int8 = known_near(job, target, near_ms), to_plain(job.run.deliver.int8)
+    plain = *network, job.target(target).to_dict(), seconds, key, beside, int8
     found: Measurement = on_target(job, target, _measure, *plain, news=News(key, "measure"))
     return found
 
@@ -211,26 +208,14 @@ Asked = Callable[[float, bool], CostTable | None]
 """Gives the costs that were asked for, or none yet: waits for so many seconds, patient or not, see `OnTarget.ended`."""
 
 
-def target_costs(job: Job, name: str, key: str = "") -> CostTable:
-    """Return the costs of the sweep's space on a target of any kind, waiting for its device; see `ask_costs`.
-
-    Raises: as `measure_on_target`.
-    """
-    asked = ask_costs(job, name, key)
-    while (found := asked(LOOK_SECONDS, False)) is None:
-        pass
-    return found
-
-
-def ask_costs(job: Job, name: str, key: str = "") -> Asked:
+def ask_costs(job: Job, name: str) -> Asked:
     """Ask for the costs of the sweep's space on a target: counted, or a table that is measured there.
 
     A valid table that is kept is only confirmed.
 
     Args:
         job: The sweep.
-        name: Of the target.
-        key: Of the news about it; the target's name if empty.
+        name: Of the target; news about it go by that.
 
     Returns:
         What gives the costs; it raises as `measure_on_target`.
@@ -240,8 +225,8 @@ def ask_costs(job: Job, name: str, key: str = "") -> Asked:
         return lambda seconds, patient: cost_table(space, target, "")
     file = table_path("", space, target).name
     known = _stored(tables, file)
-    plain = space.to_dict(), target.to_dict(), known, job.run.measure.table_seconds, key or name
-    asked = OnTarget(job, name, _build_table, *plain, news=News(key or name, "latency table"))
+    plain = space.to_dict(), target.to_dict(), known, job.run.measure.table_seconds, name
+    asked = OnTarget(job, name, _build_table, *plain, news=News(name, "latency table"))
 
     def costs(seconds: float, patient: bool) -> CostTable | None:
         if not asked.ended(seconds, patient=patient):

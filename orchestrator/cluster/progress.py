@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.plan.news import News
 
-BOARD = "onepath-progress"
+BOARD, POST_SECONDS = "onepath-progress", 0.3
 
 
 class Speed:
@@ -91,8 +91,8 @@ def reader(board: Any) -> Callable[[], dict[str, News]]:
     return read
 
 
-def poster(min_seconds: float = 0.3) -> Callable[[News], None]:
-    """Return a function that posts news, at most one per `min_seconds` and phase; without a board it does nothing."""
+def poster() -> Callable[[News], None]:
+    """Return a function that posts news, at most one per `POST_SECONDS` and phase; without a board it does nothing."""
     import ray
 
     if not ray.is_initialized():  # asking for an actor would start a cluster
@@ -105,7 +105,7 @@ def poster(min_seconds: float = 0.3) -> Callable[[News], None]:
 
     def post(news: News) -> None:
         now = time.monotonic()
-        if news.step < news.num_steps and now - last.get(news.phase, -min_seconds) < min_seconds:
+        if news.step < news.num_steps and now - last.get(news.phase, -POST_SECONDS) < POST_SECONDS:
             return
         last[news.phase] = now
         board.post.remote(news)

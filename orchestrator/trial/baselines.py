@@ -12,7 +12,7 @@ from typing import Protocol
 
 from rich.markup import escape
 
-from orchestrator.cluster.devices import target_costs
+from latency.tables.estimate import cost_table
 from orchestrator.cluster.models import measure_model
 from orchestrator.plan.baselines import (
     Baseline,
@@ -207,10 +207,11 @@ def _cost(job: Job, baseline: Baseline, width: float) -> float:
     if known is not None:
         return known
     inner, path = scaled(job, baseline.name, width)
-    if job.target(baseline.target).measured:
+    target = job.target(baseline.target)
+    if target.measured:
         cost = _measured(inner, inner.space.architecture(path), baseline)
     else:
-        cost = target_costs(inner, baseline.target).total(path)
+        cost = cost_table(inner.space, target, "").total(path)
     keep_cost(job, baseline, width, cost)
     return cost
 

@@ -19,7 +19,7 @@ from latency.target import read_target
 from orchestrator.cli.device import host_and_port, node_command, node_environment, require_head
 from orchestrator.cli.main import app
 from orchestrator.cluster import devices
-from orchestrator.cluster.devices import Patience, target_costs, teller
+from orchestrator.cluster.devices import Patience, ask_costs, teller
 from orchestrator.cluster.progress import Board
 from orchestrator.cluster.session import DEVICE_RESOURCE, target_resource, target_resources
 from orchestrator.plan.check import check_run, resolved
@@ -97,7 +97,7 @@ def test_a_machine_that_stays_too_noisy_names_the_setting_of_a_sweep(job, monkey
 @pytest.mark.parametrize(("target", "count"), [("params", "num_params"), ("macs", "num_macs")])
 def test_counted_targets_need_no_device_and_are_exact(job, target, count):
     space = job.space
-    costs = target_costs(job, target)
+    costs = ask_costs(job, target)(0.0, False)
     for path in [tuple(0 for _ in space.positions), tuple(len(p.candidates) - 1 for p in space.positions)]:
         architecture = space.architecture(path)
         assert count_cost(space, architecture)[count] == costs.total(path)

@@ -9,8 +9,8 @@ import torch
 import yaml
 from repository import ROOT
 
+from latency.tables.estimate import cost_table
 from orchestrator.cluster.checkpoints import snapshot
-from orchestrator.cluster.devices import target_costs
 from orchestrator.data.augment import preset
 from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
@@ -116,7 +116,7 @@ def place(saver: Memory) -> Place:
 def play(job: Job, cut_after: int | None) -> tuple[dict[str, bytes], list[str]]:
     """Run warm-up and trial, restarting after every cut; return the trial's files and the names of its saves."""
     (trial,) = plan_trials(job.run)
-    costs, warm, saver = target_costs(job, trial.target), Memory(cut_after), Memory(cut_after)
+    costs, warm, saver = cost_table(job.space, job.target(trial.target), ""), Memory(cut_after), Memory(cut_after)
 
     def measure(architecture):
         return Figure(costs.total(job.space.path(architecture)))
@@ -153,7 +153,7 @@ def test_a_weighted_search_goes_by_the_reference_that_was_given(folder, referenc
     search = {"num_steps": 5, "objective": {"kind": "add_linear", "reference": reference}}
     job = job_of(folder, "weighted", sweep={"latency_weights": [0.3]}, search=search)
     (trial,) = plan_trials(job.run)
-    costs = target_costs(job, trial.target)
+    costs = cost_table(job.space, job.target(trial.target), "")
     search = _trial_search(job, trial, costs, Supernet(job.space), open_data(job), place(Memory()))
     wanted = reference or (costs.minimum + costs.maximum) / 2
     assert (search.objective.reference, search.objective.multiplier) == (wanted, 0.3)
@@ -211,7 +211,7 @@ def test_a_damaged_file_of_a_trial_is_made_again_to_the_bit_or_named(folder, und
     """Only a measurement cannot be made again exactly; so it is not, and the reason names the file."""
     job, saver = job_of(folder, "again"), Kept()
     (trial,) = plan_trials(job.run)
-    costs, store = target_costs(job, trial.target), job.trial_store(trial)
+    costs, store = cost_table(job.space, job.target(trial.target), ""), job.trial_store(trial)
 
     def measure(architecture):
         return Figure(costs.total(job.space.path(architecture)))
@@ -245,7 +245,7 @@ def test_another_derivation_repeats_the_search_and_trains_a_network_of_the_lower
     job = job_of(folder, f"lower-{cut_after}")
     play(job, None)
     (trial,) = plan_trials(job.run)
-    costs, store = target_costs(job, trial.target), job.trial_store(trial)
+    costs, store = cost_table(job.space, job.target(trial.target), ""), job.trial_store(trial)
     first = predicted(job, costs, store)
     over = 1.1 * trial.reference(costs)
     keep_corrections(store, [Correction(read_record(store, OUTCOME_FILE, Outcome).architecture, over)])
