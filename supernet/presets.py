@@ -124,12 +124,13 @@ class _NetworkKeys(BaseModel):
     stages: tuple[tuple[str, ...], ...]
 
 
-def load_network(reference: str, *, trust: bool = False) -> tuple[Space, Architecture]:
+def load_network(reference: Reference, *, trust: bool = False) -> tuple[Space, Architecture]:
     """Load one architecture with its space.
 
     Args:
         reference: Name of a published network, path to an architecture's JSON or a network's YAML file, or compact id
-            `SPACE:OPS`, where SPACE is the name of a space or published network, or the path of a space's YAML file.
+            `SPACE:OPS`, where SPACE is the name of a space or published network, or the path of a space's YAML file; or
+            the definition itself, as `network_definition` writes it.
         trust: Whether to import the module of own operators that a file, or the space that it names, asks for: that
             runs its code.
 
@@ -139,16 +140,24 @@ def load_network(reference: str, *, trust: bool = False) -> tuple[Space, Archite
     """
     space, architecture = _network_at(reference)
     if space.operators and not trust:
+        place = reference if isinstance(reference, str) else "network"
         raise InputError(
-            f"{reference}: its operators are code of the module {space.operators!r}, which would be imported and run; "
+            f"{place}: its operators are code of the module {space.operators!r}, which would be imported and run; "
             "look at it, then give --trust"
         )
     trace(space)
     return space, space.architecture(space.path(architecture))
 
 
-def _network_at(reference: str) -> tuple[Space, Architecture]:
+def network_definition(space: Space, architecture: Architecture) -> dict[str, Any]:
+    """Return a network with its whole space as plain data, read back by `load_network`."""
+    return {"space": space.to_dict(), "stages": [list(stage) for stage in architecture.stages]}
+
+
+def _network_at(reference: Reference) -> tuple[Space, Architecture]:
     """Read one architecture and its space, see `load_network`; nothing of it is imported."""
+    if isinstance(reference, Mapping):
+        return _defined(reference, "network")
     if reference.endswith(".json"):
         return architecture_from_json(read_file(reference), reference)
     if ":" in reference:
@@ -157,6 +166,10 @@ def _network_at(reference: str) -> tuple[Space, Architecture]:
             return _network_at(architecture.space)[0], architecture
         return _space_at(architecture.space, "space"), architecture
     loaded, place = read_preset("networks", reference)
-    keys: _NetworkKeys = read(_NetworkKeys, loaded, f"network {place}")
+    return _defined(loaded, f"network {place}")
+
+
+def _defined(definition: Any, place: str) -> tuple[Space, Architecture]:
+    keys: _NetworkKeys = read(_NetworkKeys, definition, place)
     space = _space_at(keys.space, f"{place}.space")
     return space, Architecture(space.name, keys.stages)

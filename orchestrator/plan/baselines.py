@@ -18,8 +18,8 @@ from orchestrator.plan.trials import RESULT_FILE, Job, Trial, short_name
 from orchestrator.report.rows import cost_text, front_rows
 from supernet.errors import InputError, RunError
 from supernet.plain import check_name, read_sealed, to_json, to_sealed
-from supernet.presets import load_network, preset_names
-from supernet.space import Path
+from supernet.presets import Reference, load_network, network_definition, preset_names
+from supernet.space import Path, Space
 
 FOLDER = "baselines"
 """Of the sweep's: a sweep of its own, with trials, checkpoints and all, so that no setting of the sweep hangs on it."""
@@ -32,17 +32,62 @@ WIDTHS = tuple(round(0.1 * 1.12**number, 3) for number in range(33))
 
 
 @dataclass(frozen=True)
+class Known:
+    """A known network.
+
+    Attributes:
+        name: What it is called.
+        key: What its costs and trials are kept by: the name, and of a user's network what it holds.
+        space: Its space, for images of its own size.
+        path: The network in it.
+    """
+
+    name: str
+    key: str
+    space: Space
+    path: Path
+
+
+def known_network(reference: Reference) -> Known:
+    """Return a network that a configuration names, or has written out; trusted as the sweep's own space is.
+
+    Raises:
+        InputError: If there is no such network, or it has no name.
+    """
+    if isinstance(reference, str):
+        name, (space, architecture) = short_name(reference), load_network(reference, trust=True)
+    elif "name" in reference:
+        name, definition = str(reference["name"]), {key: reference[key] for key in reference if key != "name"}
+        space, architecture = load_network(definition, trust=True)
+    else:
+        raise InputError("a network that is written out here needs a name")
+    path = space.path(architecture)
+    if reference in preset_names("networks"):
+        return Known(name, name, space, path)
+    content = to_json([space.to_dict(), path])
+    return Known(name, f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:8]}", space, path)
+
+
+def written_out(reference: Reference) -> Reference:
+    """Return what a sweep keeps of a known network: its name, or all that is in a user's file, which may go away."""
+    known = known_network(reference)
+    if known.key == reference:
+        return known.key
+    return {"name": known.name} | network_definition(known.space, known.space.architecture(known.path))
+
+
+@dataclass(frozen=True)
 class Baseline:
     """One known network at the cost of one network of a front.
 
     Attributes:
-        name: Of the known network, as the configuration has it.
+        network: The known one.
         beside: Key of the front's trial.
         target: Name of the target.
         cost: Of the front's network, which the baseline may take too.
     """
 
-    name: str
+    network: Known
     beside: str
     target: str
     cost: float
@@ -50,25 +95,7 @@ class Baseline:
     @property
     def key(self) -> str:
         """What it is called before its width is known."""
-        return f"{self.beside}-{self.short}"
-
-    @property
-    def short(self) -> str:
-        """The known network's name without its folder."""
-        return short_name(self.name)
-
-    @property
-    def network(self) -> str:
-        """What its costs and trials are kept by: the short name, and of a user's file what the file now holds.
-
-        Raises:
-            InputError: If there is no such network.
-        """
-        if self.name in preset_names("networks"):
-            return self.short
-        space, architecture = load_network(self.name, trust=True)
-        content = to_json([space.to_dict(), space.path(architecture)])
-        return f"{self.short}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        return f"{self.beside}-{self.network.name}"
 
 
 def baselines_of(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
@@ -80,19 +107,19 @@ def baselines_of(job: Job, results: Sequence[TrialResult]) -> list[Baseline]:
     """
     front = [row.result for row in front_rows(results) if row.on_front]
     return [
-        Baseline(name, result.trial, result.target, result.cost)
-        for name in job.run.baselines
+        Baseline(network, result.trial, result.target, result.cost)
+        for network in map(known_network, job.run.baselines)
         for result in front
-        if result.cost is not None and name in known_beside(job, result.target)
+        if result.cost is not None and num_beside(job, result.target)
     ]
 
 
-def known_beside(job: Job, target: str) -> list[str]:
-    """Return the known networks that stand beside those of a target; none where its costs are of one space alone."""
-    return [] if job.target(target).runtime == "published" else job.run.baselines
+def num_beside(job: Job, target: str) -> int:
+    """Return how many known networks stand beside each of a target; none where its costs are of one space alone."""
+    return 0 if job.target(target).runtime == "published" else len(job.run.baselines)
 
 
-def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
+def scaled(job: Job, network: Known, width: float) -> tuple[Job, Path]:
     """Return a job of a known network at some width, for the images of a sweep, and the network's path in its space.
 
     It has no limits, and int8 may cost it any accuracy: known networks are there to compare with at equal cost,
@@ -100,23 +127,22 @@ def scaled(job: Job, name: str, width: float) -> tuple[Job, Path]:
 
     Args:
         job: The sweep.
-        name: Of the network.
+        network: The known one.
         width: Factor on its channels.
 
     Raises:
-        InputError: If there is no such network, or it does not take images of this size.
+        InputError: If it does not take images of this size.
     """
-    space, architecture = load_network(name, trust=True)  # as the operators of the sweep's own space are
-    path, images = space.path(architecture), job.space
+    space, images = network.space, job.space
     definition = space.to_dict() | {
-        "name": check_name(f"{space.name}-x{width:g}", f"baselines: {name}"),
+        "name": check_name(f"{space.name}-x{width:g}", f"baselines: {network.name}"),
         "width_mult": space.width_mult * width,
         "input_size": list(images.input_size),
         "num_classes": images.num_classes,
     }
     own = {"storage": job.store.uri, "name": FOLDER, "space": definition, "baselines": [], "limits": {}}
     own["gate"] = {**job.config["gate"], "max_top1_loss": 1.0}
-    return Job({**job.config, **own}, job.data_root, outer=job.config), path
+    return Job({**job.config, **own}, job.data_root, outer=job.config), network.path
 
 
 def chosen_width(job: Job, baseline: Baseline) -> float:
@@ -138,15 +164,14 @@ def made_from(job: Job, baseline: Baseline, width: float) -> tuple[Job, Trial]:
     Raises:
         InputError: If the known network does not take the sweep's images.
     """
-    inner, path = scaled(job, baseline.name, width)
-    key = check_name(
-        f"{baseline.beside}-{baseline.network}-x{width:g}", f"baselines, {baseline.name}: the name of its trial"
-    )
-    return inner, Trial(key, baseline.target, KIND, baseline.cost, path, baseline.short)
+    network = baseline.network
+    inner, path = scaled(job, network, width)
+    key = check_name(f"{baseline.beside}-{network.key}-x{width:g}", f"baselines, {network.name}: the name of its trial")
+    return inner, Trial(key, baseline.target, KIND, baseline.cost, path, network.name)
 
 
 def chosen(job: Job, baseline: Baseline) -> tuple[Job, Trial] | None:
-    """Return the job and the trial of a baseline at its width; None where that, or the network's file, is not there."""
+    """Return the job and the trial of a baseline at its width; None where that is not known."""
     with contextlib.suppress(InputError, RunError):
         return made_from(job, baseline, chosen_width(job, baseline))
     return None
@@ -211,7 +236,7 @@ def _widths(job: Job) -> Storage:
 
 
 def _file(baseline: Baseline) -> str:
-    return f"{baseline.target}-{baseline.network}.json"
+    return f"{baseline.target}-{baseline.network.key}.json"
 
 
 def speedups(

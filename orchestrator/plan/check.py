@@ -14,12 +14,12 @@ from latency.target import Target
 from orchestrator.data.format import MANIFEST_NAME
 from orchestrator.data.sources.registry import check_source
 from orchestrator.data.storage import Storage
-from orchestrator.plan.baselines import WIDTHS, Baseline, made_from
+from orchestrator.plan.baselines import WIDTHS, Baseline, known_network, made_from, written_out
 from orchestrator.plan.config import RunConfig, WarmupConfig
 from orchestrator.plan.continued import differences, stored_config
 from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
-from orchestrator.plan.trials import CONFIG_FILE, Job, longest_key, plan_trials, short_name
+from orchestrator.plan.trials import CONFIG_FILE, Job, longest_key, plan_trials
 from supernet.errors import InputError
 from supernet.objective import OBJECTIVES, ObjectiveSettings
 from supernet.plain import read, to_plain
@@ -112,20 +112,18 @@ def _check_baselines(config: RunConfig, place: str) -> None:
     if not config.baselines:
         return
     known: dict[str, int] = {}
-    names, beside = config.baselines, longest_key(config)
-    job = Job(resolved(config), "")
-    for index, name in enumerate(names):
+    beside, job = longest_key(config), Job(resolved(config.model_copy(update={"baselines": []})), "")
+    for index, reference in enumerate(config.baselines):
         try:
-            inner, _ = made_from(job, Baseline(name, beside, "", 0.0), WIDTHS[-1])
+            network = known_network(reference)
+            inner, _ = made_from(job, Baseline(network, beside, "", 0.0), WIDTHS[-1])
             _ = inner.space  # runs every layer on an image's shape
         except InputError as error:
             raise InputError(f"{place}[{index}]: {error}") from error
-        short = short_name(name)
-        if short in known:
-            raise InputError(
-                f"{place}[{index}]: {name!r} and {names[known[short]]!r} are both called {short!r}; rename one"
-            )
-        known[short] = index
+        if network.name in known:
+            both = f"it and {place}[{known[network.name]}] are both called {network.name!r}"
+            raise InputError(f"{place}[{index}]: {both}; rename one")
+        known[network.name] = index
 
 
 def _check_objective(config: RunConfig, place: str) -> None:
@@ -218,7 +216,7 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     plain["space"] = space_definition(config.space)
     plain["targets"] = [target.to_dict() for target in config.load_targets()]
     plain["storage"] = _absolute(plain["storage"])
-    plain["baselines"] = [_absolute(name) if name.endswith(".yaml") else name for name in config.baselines]
+    plain["baselines"] = [written_out(reference) for reference in config.baselines]
     if "/" in (plain["warmup"]["from"] or ""):  # else a name in the storage, wherever that moves
         plain["warmup"]["from"] = _absolute(plain["warmup"]["from"])
     return plain

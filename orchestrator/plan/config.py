@@ -224,8 +224,8 @@ class RunConfig(Strict):
         mlflow: Where results are registered.
         storage: Folder or object store for everything the sweep keeps.
         max_concurrent: Trials in progress at once, at most: fewer while the cluster has no room for their workers.
-        baselines: Known networks (`onepath arch list`) or their YAML files, scaled in width to the latencies of the
-            fronts and trained as their networks are, but from fresh weights.
+        baselines: Known networks (`onepath arch list`), their YAML files, or what stands in such a file with a `name`,
+            scaled in width to the latencies of the fronts and trained as their networks are, but from fresh weights.
         seed: Of all random draws.
     """
 
@@ -248,7 +248,7 @@ class RunConfig(Strict):
     mlflow: MlflowConfig = MlflowConfig()
     storage: Annotated[Text, AfterValidator(storage_address)] = "onepath-runs"
     max_concurrent: Annotated[Count, Field(le=MAX_VALUES)] = 1
-    baselines: Annotated[list[Text], Field(max_length=20)] = Field(default_factory=list)
+    baselines: Annotated[list[Text | dict[str, Any]], Field(max_length=20)] = Field(default_factory=list)
     seed: Annotated[CountOrNone, Field(lt=2**31)] = 0
 
     def load_targets(self) -> list[Target]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.plan.baselines import known_beside, missing_baselines, stored_baselines
+from orchestrator.plan.baselines import missing_baselines, num_beside, stored_baselines
 from orchestrator.plan.check import resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
@@ -63,7 +63,7 @@ def left_of(run: RunConfig) -> Left:
     passed = [result for result in done.values() if result.done]
     baselines = Counter(baseline.target for baseline in missing_baselines(job, passed))
     for name, number in by_target.items():
-        baselines[name] += len(known_beside(job, name)) * number
+        baselines[name] += num_beside(job, name) * number
     return Left(
         tuple(trial for trial in known_trials(job) if trial.key not in done),
         by_target,

@@ -206,7 +206,7 @@ def _cost(job: Job, baseline: Baseline, width: float) -> float:
     known = known_costs(job, baseline).get(f"{width:g}")
     if known is not None:
         return known
-    inner, path = scaled(job, baseline.name, width)
+    inner, path = scaled(job, baseline.network, width)
     target = job.target(baseline.target)
     if target.measured:
         cost = _measured(inner, inner.space.architecture(path), baseline)

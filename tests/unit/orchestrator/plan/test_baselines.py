@@ -1,5 +1,6 @@
 """Baselines: which there are, how wide, where they are kept, and what a front gains over them."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,11 +10,12 @@ from torch import nn
 
 from orchestrator.plan.baselines import (
     WIDTHS,
-    Baseline,
     baselines_of,
+    chosen,
     chosen_width,
     keep_cost,
     known_costs,
+    known_network,
     made_from,
     missing_baselines,
     scaled,
@@ -68,15 +70,20 @@ def test_a_known_network_that_is_none_is_refused_with_its_place(tmp_path):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["mobilenet-v2", "mobilenet-v2"], r"baselines\[1\]: 'mobilenet-v2' and 'mobilenet-v2' are both called"),
-        (["a/net.yaml", "mobilenet-v2", "b/net.yaml"], r"baselines\[2\]: .* are both called 'net'; rename one"),
+        (["mobilenet-v2", "mobilenet-v2"], r"baselines\[1\]: it and mine\.yaml\.baselines\[0\] are both called 'mob"),
+        (
+            ["a/net.yaml", "mobilenet-v2", "b/net.yaml"],
+            r"baselines\[2\]: it and .*\[0\] are both called 'net'; rename one",
+        ),
         (["a/my net.yaml"], r"baselines\[0\]: .*the name of its trial: .*my net"),
+        ([{"space": "mobilenet-v2", "stages": []}], r"baselines\[0\]: a network that is written out here needs a name"),
+        ([{"name": "n", "space": "mobilenet-v2"}], r"baselines\[0\]: network\.stages: Field required"),
     ],
 )
 def test_names_that_would_not_tell_baselines_apart_are_refused(tmp_path, monkeypatch, names, said):
     monkeypatch.chdir(tmp_path)
     for name in names:
-        if name.endswith(".yaml"):
+        if str(name).endswith(".yaml"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("space: mobilenet-v2\nstages: []\n")
     with pytest.raises(InputError, match=said):
@@ -103,10 +110,25 @@ def test_what_can_never_be_trained_is_refused_before_anything_starts(tmp_path, m
             job_in(tmp_path, baselines=[long], sweep=sweep)
 
 
-def test_the_file_of_a_known_network_is_found_from_anywhere(tmp_path, monkeypatch):
+def test_a_known_network_outlives_its_file(tmp_path, monkeypatch):
+    """Of a cluster's job the file lies in a folder of that job: later, finished baselines vanished without a word."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own.yaml").write_text("space: mobilenet-v2\nstages: []\n")
-    assert job_in(tmp_path, baselines=["own.yaml"]).config["baselines"] == [str(tmp_path / "own.yaml")]
+    (tmp_path / "own.yaml").write_text("space: mobilenet-v2-32px\nstages: []\n")
+    job = job_in(tmp_path, baselines=["own.yaml", "mobilenet-v2"])
+    first = baselines_of(job, RESULTS)
+    for width in WIDTHS:
+        keep_cost(job, first[0], width, 10 * width)
+    inner, trial = chosen(job, first[0])
+    result = done(trial.key, "ort-cpu-1t", 1.0, 0.75, baseline="own")
+    inner.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
+    (tmp_path / "own.yaml").unlink()
+    again = Job(json.loads(json.dumps(job.config)), "")
+    assert stored_baselines(again, RESULTS) == [result]
+    assert [baseline.key for baseline in baselines_of(again, RESULTS)] == [baseline.key for baseline in first]
+    assert (first[0].key, first[0].network.key[:4], first[-1].network.key) == ("fast-own", "own-", "mobilenet-v2")
+    kept = check_run(again.config, "config.json")
+    assert resolved(kept)["baselines"] == again.config["baselines"], "what is written out stays as it is"
+    assert again.config["baselines"][1] == "mobilenet-v2"
 
 
 @pytest.mark.parametrize("form", ["own.yaml", "own.json"])
@@ -130,7 +152,7 @@ def test_a_known_network_is_scaled_in_width_and_takes_the_sweeps_images(tmp_path
     job = job_in(tmp_path)
     sizes = []
     for width in (0.25, 1.0):
-        inner, path = scaled(job, name, width)
+        inner, path = scaled(job, known_network(name), width)
         assert inner.space.input_size == job.space.input_size
         assert inner.space.num_classes == job.space.num_classes
         assert inner.store.uri == f"{job.store.uri}/baselines"
@@ -141,7 +163,7 @@ def test_a_known_network_is_scaled_in_width_and_takes_the_sweeps_images(tmp_path
 def test_a_known_network_is_not_rejected_for_what_it_takes_or_loses_besides(tmp_path):
     """It was, after it was trained; its width is chosen by cost alone, and what int8 loses it is what it is worth."""
     job = job_in(tmp_path, limits={"params": 1e5}, gate={"max_top1_loss": 0.02, "prediction_error": 0.2})
-    inner, _ = scaled(job, "mobilenet-v2", 1.0)
+    inner, _ = scaled(job, known_network("mobilenet-v2"), 1.0)
     assert inner.run.limits == LimitsConfig()
     assert inner.run.gate == job.run.gate.model_copy(update={"max_top1_loss": 1.0})
 
@@ -204,8 +226,8 @@ def test_an_edited_file_is_another_network_wherever_it_lies(tmp_path, monkeypatc
         assert (known_costs(job, other) == {"0.1": 2.0}) is same
         assert (made_from(job, other, 0.1)[1].key == trial.key) is same
     (tmp_path / "old" / "net.yaml").write_text("space: mobilenet-v3-small-32px\nstages: []\n")
-    assert known_costs(job, first) == {}
-    assert made_from(job, first, 0.1)[1].key != trial.key
+    assert known_costs(*known("old")) == {}
+    assert known_costs(job, first) == {"0.1": 2.0}, "what is written out knows of no file"
 
 
 def test_a_baseline_is_on_no_front_and_keeps_none_off():
@@ -253,8 +275,3 @@ def test_a_width_is_chosen_of_known_costs_alone(tmp_path):
     assert chosen_width(job, first) == WIDTHS[14]
     assert WIDTHS[14] <= 0.5 < WIDTHS[15]
     assert chosen_width(job, replace(first, cost=0.1)) == WIDTHS[0], "slower, but there is no narrower one"
-
-
-def test_names_of_files_make_keys(tmp_path):
-    mine = Baseline("nets/my-net.yaml", "ort-b1", "ort-cpu-1t", 1.0)
-    assert (mine.key, mine.short) == ("ort-b1-my-net", "my-net")

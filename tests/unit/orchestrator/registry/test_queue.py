@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.machines import require_same
 from orchestrator.plan.news import News

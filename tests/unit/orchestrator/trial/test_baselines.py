@@ -10,7 +10,7 @@ from rich.console import Console
 
 from latency.measuring.measure import Measurement
 from orchestrator.data.build import build
-from orchestrator.plan.baselines import WIDTHS, baselines_of, chosen, keep_cost, known_costs, scaled
+from orchestrator.plan.baselines import WIDTHS, baselines_of, chosen, keep_cost, known_costs, known_network, scaled
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, RESULT_FILE, WEIGHTS_FILE, Job, plan_trials
 from orchestrator.report.live import LiveView
@@ -53,7 +53,7 @@ def test_a_baseline_is_as_wide_as_the_networks_cost_allows(job):
 def test_where_not_even_the_narrowest_is_as_fast_it_stands_for_all(job):
     (baseline,) = baselines_of(job, [stored(job, 1e3)])
     made = prepared(job, baseline)
-    narrowest, path = scaled(job, "mobilenet-v2", WIDTHS[0])
+    narrowest, path = scaled(job, known_network("mobilenet-v2"), WIDTHS[0])
     assert (made.job.space, made.trial.path) == (narrowest.space, path)
     assert made.costs.total(path) > 1e3
 
@@ -78,7 +78,7 @@ def test_a_width_is_chosen_by_what_the_gate_will_measure(tmp_path, monkeypatch):
     assert len(known_costs(job, baseline)) > 3
     machine = 1.2
     with pytest.raises(RunError, match=r"networks of the latency table are 20% slower .* chooses its width"):
-        prepared(job, replace(baseline, target="ort-cpu-1t", name="mobilenet-v3-small"))
+        prepared(job, replace(baseline, network=known_network("mobilenet-v3-small")))
 
 
 class Night:
@@ -168,7 +168,7 @@ def test_the_same_network_at_the_same_width_is_trained_once(tmp_path):
     changes = {"targets": ["macs", "params"], "sweep": {"budget_counts": limits}, "storage": str(tmp_path)}
     job = Job(resolved(check_run({**definition, **changes, "baselines": ["mobilenet-v2"]}, "mine")), "")
     first, second = plan_trials(job.run)
-    inner, path = scaled(job, "mobilenet-v2", WIDTHS[12])
+    inner, path = scaled(job, known_network("mobilenet-v2"), WIDTHS[12])
     counts = count_cost(inner.space, inner.space.architecture(path))
     for trial, cost in ((first, counts["num_macs"]), (second, counts["num_params"])):
         result = job.result(trial, cost=float(cost), budget=float(cost), top1=0.9, architecture="some")
