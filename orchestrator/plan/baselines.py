@@ -25,7 +25,7 @@ FOLDER = "baselines"
 """Of the sweep's: a sweep of its own, with trials, checkpoints and all, so that no setting of the sweep hangs on it."""
 
 KIND = "baseline"
-"""Of a trial: its value is the cost that it may not exceed."""
+"""Of a trial: its value is the factor on the known network's width."""
 
 WIDTHS = tuple(round(0.1 * 1.12**number, 3) for number in range(33))
 """Factors on the channels that are tried, 0.1 to 3.8; channels are multiples of 8, so finer ones change little."""
@@ -159,15 +159,15 @@ def chosen_width(job: Job, baseline: Baseline) -> float:
 
 
 def made_from(job: Job, baseline: Baseline, width: float) -> tuple[Job, Trial]:
-    """Return the job and the trial of a baseline: of another width, because a cost has changed, it is another trial.
+    """Return the job and the trial of a baseline at some width: one for all networks of a front that it is as fast as.
 
     Raises:
         InputError: If the known network does not take the sweep's images.
     """
     network = baseline.network
     inner, path = scaled(job, network, width)
-    key = check_name(f"{baseline.beside}-{network.key}-x{width:g}", f"baselines, {network.name}: the name of its trial")
-    return inner, Trial(key, baseline.target, KIND, baseline.cost, path, network.name)
+    key = check_name(f"{baseline.target}-{network.key}-x{width:g}", f"baselines, {network.name}: the name of its trial")
+    return inner, Trial(key, baseline.target, KIND, width, path, network.name)
 
 
 def chosen(job: Job, baseline: Baseline) -> tuple[Job, Trial] | None:
@@ -197,7 +197,7 @@ def widest(limit: float, cost_of: Callable[[float], float], widths: Sequence[flo
 
 def stored_baselines(job: Job, results: Sequence[TrialResult]) -> list[TrialResult]:
     """Return the finished baselines of a sweep; a damaged one is none, and is made again."""
-    return list(_stored(job, results).values())
+    return list({result.trial: result for result in _stored(job, results).values()}.values())
 
 
 def _stored(job: Job, results: Sequence[TrialResult]) -> dict[Baseline, TrialResult]:

@@ -19,7 +19,7 @@ from orchestrator.plan.config import RunConfig, WarmupConfig
 from orchestrator.plan.continued import differences, stored_config
 from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.limits import check_limits
-from orchestrator.plan.trials import CONFIG_FILE, Job, longest_key, plan_trials
+from orchestrator.plan.trials import CONFIG_FILE, Job, plan_trials
 from supernet.errors import InputError
 from supernet.objective import OBJECTIVES, ObjectiveSettings
 from supernet.plain import read, to_plain
@@ -112,11 +112,12 @@ def _check_baselines(config: RunConfig, place: str) -> None:
     if not config.baselines:
         return
     known: dict[str, int] = {}
-    beside, job = longest_key(config), Job(resolved(config.model_copy(update={"baselines": []})), "")
+    job = Job(resolved(config.model_copy(update={"baselines": []})), "")
+    longest = max((target.name for target in config.load_targets()), key=len)
     for index, reference in enumerate(config.baselines):
         try:
             network = known_network(reference)
-            inner, _ = made_from(job, Baseline(network, beside, "", 0.0), WIDTHS[-1])
+            inner, _ = made_from(job, Baseline(network, "", longest, 0.0), WIDTHS[-1])
             _ = inner.space  # runs every layer on an image's shape
         except InputError as error:
             raise InputError(f"{place}[{index}]: {error}") from error

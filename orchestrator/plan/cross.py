@@ -6,7 +6,7 @@ for), and holds known networks against them. It must not know how anything is me
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import hypot, sqrt
 
 from orchestrator.plan.result import TrialResult
@@ -40,12 +40,14 @@ class Column:
         architectures: What was measured, by trial.
         figures: By trial.
         noise: Why the machine was too disturbed for the figures to be believed, or empty.
+        top1s: Of the int8 files of networks whose own target runs none, on the test split, by trial.
     """
 
     target: str
     architectures: dict[str, str]
     figures: dict[str, Figure]
     noise: str
+    top1s: dict[str, float] = field(default_factory=dict)
 
 
 def store_column(job: Job, column: Column) -> None:
@@ -149,15 +151,11 @@ class Home:
     def _left_out(self) -> str:
         one = self.num_unjudged == 1
         said = f"{self.num_unjudged} network{'s' * (not one)} of other targets {'is' if one else 'are'} left out"
-        return f"; {said}: judged in another precision" if self.num_unjudged else ""
+        return f"; {said}: their accuracy on it is not known" if self.num_unjudged else ""
 
 
 def at_home(column: Column, results: Sequence[TrialResult], quantised: Collection[str]) -> Home:
-    """Return whether the own networks of a column's target are the fastest on it at their accuracy.
-
-    Each accuracy is that of the file which was delivered for the network's own target. It holds for the file that was
-    timed here where both are int8 or neither is: what quantisation costs differs from network to network, while files
-    in fp32, fp16 and bf16 compute what the trained network does.
+    """Return whether the own networks of a column's target are the fastest on it at their accuracy, see `top1_on`.
 
     Args:
         column: Of the target.
@@ -166,28 +164,51 @@ def at_home(column: Column, results: Sequence[TrialResult], quantised: Collectio
     """
     searched = [result for result in results if not result.baseline]
     figures = {result.trial: figure_in(column, result) for result in searched}
-    known = [r for r in searched if (f := figures[r.trial]) and f.error_ms is not None and r.top1 is not None]
-    own = [result for result in known if result.target == column.target]
-    foreign = [result for result in known if result.target != column.target]
-    others = [result for result in foreign if (result.target in quantised) == (column.target in quantised)]
+    timed = [r for r in searched if (f := figures[r.trial]) and f.error_ms is not None and r.top1 is not None]
+    top1s = [(result, top1_on(column, result, quantised)) for result in timed]
+    known = [_Here(r.trial, r.target, top1, r.num_test_images) for r, top1 in top1s if top1 is not None]
+    own = [here for here in known if here.target == column.target]
+    others = [here for here in known if here.target != column.target]
     beaten = {}
     for mine in own:
-        rivals = [column.figures[r.trial] for r in own if _as_accurate(r, mine)]
-        faster = [r for r in others if _as_accurate(r, mine) and _faster(column.figures[r.trial], rivals)]
+        rivals = [column.figures[here.trial] for here in own if here.as_accurate(mine)]
+        faster = [here for here in others if here.as_accurate(mine) and _faster(column.figures[here.trial], rivals)]
         if faster:
-            beaten[mine.trial] = min(faster, key=lambda result: column.figures[result.trial].latency_ms).trial
-    return Home(column.target, len(own), len(others), len(foreign) - len(others), beaten)
+            beaten[mine.trial] = min(faster, key=lambda here: column.figures[here.trial].latency_ms).trial
+    return Home(column.target, len(own), len(others), len(timed) - len(known), beaten)
 
 
-def _as_accurate(result: TrialResult, other: TrialResult) -> bool:
-    assert result.top1 is not None, result
-    assert other.top1 is not None, other
-    return result.top1 >= other.top1 - ERRORS * hypot(_top1_error(result), _top1_error(other))
+def top1_on(column: Column, result: TrialResult, quantised: Collection[str]) -> float | None:
+    """Return the top-1 of the file as which a network was timed for a column, where it is known.
+
+    Files in fp32, fp16 and bf16 compute what the trained network does; what quantisation costs differs from network to
+    network.
+
+    Args:
+        column: Of a target.
+        result: Of the network.
+        quantised: Targets whose networks are int8.
+    """
+    if (result.target in quantised) == (column.target in quantised):
+        return result.top1
+    return column.top1s.get(result.trial) if column.target in quantised else result.trained_top1
 
 
-def _top1_error(result: TrialResult) -> float:
-    share, number = result.top1 or 0.0, result.num_test_images
-    return sqrt(share * (1 - share) / number) if number else 0.0
+@dataclass(frozen=True)
+class _Here:
+    """How accurate the network that a trial found for its target is on a column's, by so many images."""
+
+    trial: str
+    target: str
+    top1: float
+    num_images: int | None
+
+    @property
+    def error(self) -> float:
+        return sqrt(self.top1 * (1 - self.top1) / self.num_images) if self.num_images else 0.0
+
+    def as_accurate(self, other: "_Here") -> bool:
+        return self.top1 >= other.top1 - ERRORS * hypot(self.error, other.error)
 
 
 def _faster(figure: Figure, others: Iterable[Figure]) -> bool:

@@ -52,7 +52,7 @@ class Trial:
         key: Stable name within the sweep.
         target: Name of the target.
         kind: What `value` is: `ms` or `count` (a budget), `fraction` (a budget in the space's range), `weight`, or
-            `baseline` (the cost of the network that it stands beside).
+            `baseline` (a factor on the width of a known network).
         value: The number that the user gave, or that was placed.
         path: Of a baseline: the path that is trained, without a search.
         baseline: Name of the known network; empty for a search.
@@ -152,14 +152,6 @@ def plan_trials(config: RunConfig, place: str = "") -> list[Trial]:
         twice = sorted({key for key in keys if keys.count(key) > 1})
         raise InputError(f"{where}: a value stands twice: {', '.join(twice)}")
     return trials
-
-
-def longest_key(config: RunConfig) -> str:
-    """Return the longest key that a trial of a sweep may have."""
-    keys = [trial.key for trial in plan_trials(config)]
-    if config.sweep.points:
-        keys = [trial_key(target.name, limit_kind(target), LONG_VALUE, "") for target in config.load_targets()]
-    return max(keys, key=len)
 
 
 def _limits(

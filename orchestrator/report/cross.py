@@ -6,7 +6,7 @@ Why here: all of them say the same. Made from results and columns alone; it must
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from orchestrator.plan.cross import Column, Figure, at_home, row_of
+from orchestrator.plan.cross import Column, Figure, at_home, row_of, top1_on
 from orchestrator.plan.result import TrialResult
 from orchestrator.report.rows import ms_text, percent_text
 from supernet.plain import to_plain
@@ -75,7 +75,10 @@ def cross_plain(
                 "target": result.target,
                 "architecture": result.architecture,
                 "top1": result.top1,
-                "on": {target: to_plain(figure) for target, figure in row_of(columns, result).items()},
+                "on": {
+                    target: to_plain(figure) | {"top1": top1_on(columns[target], result, quantised)}
+                    for target, figure in row_of(columns, result).items()
+                },
             }
             for result in rows_of(columns, results)
         ],

@@ -79,7 +79,7 @@ def run_baselines(job: Job, run: Run, tables: Tables, at_once: Callable[[], int]
     missing = missing_baselines(job, results)
     tables.ask(tables.at_hand({baseline.target for baseline in missing}))
     tables.wait()  # of which networks run beside those whose widths are chosen
-    made = list(_made(job, missing, tables, view))
+    made = list({one.trial.key: one for one in _made(job, missing, tables, view)}.values())
     if not made:
         return
     trials = InTurn(job, made, results)
@@ -173,7 +173,7 @@ def prepared(job: Job, baseline: Baseline) -> Made:
 
 
 def twins_of(job: Job, inner: Job, trial: Trial, results: Sequence[TrialResult]) -> list[Trial]:
-    """Return the trials of the same network at the same width, which stand beside other networks of the fronts.
+    """Return the trials of the same network at the same width on other targets.
 
     Args:
         job: The sweep.

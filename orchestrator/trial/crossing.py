@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from latency.measuring.measure import Measurement
 from latency.target import Target
-from orchestrator.cluster.models import first_noise, measure_models
+from orchestrator.cluster.models import ask_model, first_noise, measure_models
 from orchestrator.cluster.progress import poster
 from orchestrator.cluster.session import announced
 from orchestrator.plan.baselines import baselines_of, chosen, stored_baselines
@@ -23,6 +23,7 @@ from orchestrator.plan.news import News
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials, stored_results
 from orchestrator.plan.trials import Job, Trial
+from orchestrator.trial.deliver import images_at_once, top1
 from orchestrator.trial.files import delivered_file, kept_form, makers_of, network_of, stored_outcome
 from orchestrator.trial.records import is_intact, read_beside
 from orchestrator.trial.stages import open_data
@@ -31,6 +32,9 @@ from supernet.errors import InputError, RunError
 Say = Callable[[str], None]
 MeasureAll = Callable[[str, str, Mapping[str, bytes]], Mapping[str, Measurement]]
 """From a target, the name of a file and the contents by trial, to what was measured in the same rounds."""
+
+Judge = Callable[[str, str, bytes], float]
+"""From a target, the name of a file and its content, to its top-1 on the test split."""
 
 
 def fill_cross_table(job: Job, say: Say, *, embedded: bool) -> None:
@@ -52,7 +56,8 @@ def fill_cross_table(job: Job, say: Say, *, embedded: bool) -> None:
         away |= not_here(job.target(name) for name in missing).keys()
     reasons = dict.fromkeys(sorted(away), "no node measures it now")
     here = [name for name in missing if name not in away]
-    for name, reason in fill_columns(job, results, here, partial(measure_models, job, key=CROSS_KEY)):
+    measure, judge = partial(measure_models, job, key=CROSS_KEY), partial(_top1, job)
+    for name, reason in fill_columns(job, results, here, measure, judge):
         reasons[name] = reason
     for name, reason in reasons.items():
         text = (
@@ -62,15 +67,18 @@ def fill_cross_table(job: Job, say: Say, *, embedded: bool) -> None:
 
 
 def fill_columns(
-    job: Job, results: Sequence[TrialResult], targets: Sequence[str], measure: MeasureAll
+    job: Job, results: Sequence[TrialResult], targets: Sequence[str], measure: MeasureAll, judge: Judge
 ) -> Iterator[tuple[str, str]]:
     """Measure the networks of all fronts, and the baselines, on targets; store each column as soon as it is known.
+
+    What int8 costs a network is known where its own target is one: the others are judged on those as well.
 
     Args:
         job: The sweep.
         results: Of its trials and baselines.
         targets: That are at hand.
         measure: Measures files on a target.
+        judge: Judges a file on a target.
 
     Yields:
         Each target, with why it has no column that can be believed, or nothing.
@@ -90,14 +98,23 @@ def fill_columns(
                     made[place] = file_for(*origins[result.trial], target)
                 contents[result.trial] = made[place]
             found = measure(name, file, contents)
+            unknown = [
+                r for r in networks if name in job.quantised and r.target not in job.quantised and not r.baseline
+            ]
+            top1s = {result.trial: judge(name, file, contents[result.trial]) for result in unknown}
         except (InputError, RunError, OSError) as error:
             yield name, str(error)
             continue
         figures = as_at_home(found, {r.trial: r.cost for r in networks if r.target == name and r.cost})
         architectures = {result.trial: result.architecture for result in networks}
         noise = first_noise(found)
-        store_column(job, Column(name, architectures, figures, noise))
+        store_column(job, Column(name, architectures, figures, noise, top1s))
         yield name, noise
+
+
+def _top1(job: Job, target: str, file: str, content: bytes) -> float:
+    data = open_data(job)
+    return top1(partial(ask_model, job, target, file, content, key=CROSS_KEY), data.once("test", images_at_once(data)))
 
 
 def as_at_home(found: Mapping[str, Measurement], own_ms: Mapping[str, float]) -> dict[str, Figure]:

@@ -19,6 +19,7 @@ from latency.graphs.archive import load_program
 from latency.graphs.export import export_parity
 from latency.measuring.measure import Measurement
 from latency.target import Target
+from orchestrator.data.batches import ImageData
 from orchestrator.data.storage import Storage
 from orchestrator.plan.confusion import confusion_of
 from orchestrator.plan.news import News
@@ -146,7 +147,7 @@ def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes,
         return bench.ask(file, content, images)
 
     answer = of_file if target.measured else of_program
-    chunk = max(1, CHUNK_BYTES // (4 * int(np.prod(data.input_size)))) if target.measured else 64
+    chunk = images_at_once(data) if target.measured else 64
     found = tally(answer, data.once("test", chunk))
     return Evaluation(
         file_sha256=checksum(content),
@@ -157,6 +158,11 @@ def _evaluate(job: Job, trial: Trial, file: str, content: bytes, program: bytes,
         torch_top1=found.top1 if file == PROGRAM_FILE else top1(of_program, data.once("test", 64)),
         confusion=confusion_of(data.manifest.origin.source, data.manifest.class_names, found.counts),
     )
+
+
+def images_at_once(data: ImageData) -> int:
+    """Return how many images travel to a device at once."""
+    return max(1, CHUNK_BYTES // (4 * int(np.prod(data.input_size))))
 
 
 def differences(

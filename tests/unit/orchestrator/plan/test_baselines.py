@@ -143,7 +143,7 @@ def test_the_operators_of_a_known_network_are_trusted_as_those_of_the_sweeps_spa
         (tmp_path / form).write_text(architecture_to_json(own, architecture))
     else:
         (tmp_path / form).write_text(yaml.safe_dump({"space": own.to_dict(), "stages": []}))
-    inner, _ = scaled(job_in(tmp_path, baselines=[form]), form, 1.0)
+    inner, _ = scaled(job_in(tmp_path, baselines=[form]), known_network(form), 1.0)
     assert inner.space.operators == "operators_of_a_baseline"
 
 
@@ -187,7 +187,7 @@ def test_finished_ones_are_found_again_and_others_are_missing(tmp_path):
     (first, *_) = baselines_of(job, RESULTS)
     inner, trial = made_from(job, first, 0.1)
     assert inner.result(trial).sweep == job.run.name, "who asks for the sweep's networks finds its baselines too"
-    assert (trial.budget(None), trial.key, trial.baseline) == (None, "fast-mobilenet-v2-x0.1", "mobilenet-v2")
+    assert (trial.budget(None), trial.key, trial.baseline) == (None, "ort-cpu-1t-mobilenet-v2-x0.1", "mobilenet-v2")
     result = done(trial.key, "ort-cpu-1t", 1.0, 0.75, baseline="mobilenet-v2")
     store = job.store.child("baselines", "trials", trial.key)
     store.write(RESULT_FILE, to_sealed(result).encode())

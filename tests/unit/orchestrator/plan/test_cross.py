@@ -95,15 +95,27 @@ def test_an_accuracy_says_nothing_of_an_int8_file_unless_it_is_that_of_one():
     assert (here.num_others, here.num_unjudged, here.beaten) == (1, 2, {})
     assert here.sentence == (
         "ort-int8: at home its own are the fastest at their accuracy (1 against 1 network of other targets); "
-        "2 networks of other targets are left out: judged in another precision"
+        "2 networks of other targets are left out: their accuracy on it is not known"
     )
     there = at_home(column("ort", i1=0.4, v1=0.4, o1=1.0, g1=0.9), results, quantised)
     assert (there.num_unjudged, there.beaten) == (2, {"o1": "g1"})
     alone = at_home(column("ort-int8", i1=1.0, o1=0.5), results, quantised)
     assert alone.sentence == (
         "ort-int8: has no network of another target to compare; "
-        "1 network of other targets is left out: judged in another precision"
+        "1 network of other targets is left out: their accuracy on it is not known"
     )
+
+
+def test_a_network_is_as_accurate_on_a_target_as_the_file_that_was_timed_there():
+    """The int8 file of a network is judged for the table, its fp32 file was when it was trained."""
+    quick = dataclasses.replace(network("i1", "ort-int8", 0.85), trained_top1=0.92)
+    results = [quick, network("o1", "ort", 0.90)]
+    judged = dataclasses.replace(column("ort-int8", i1=1.0, o1=0.5), top1s={"o1": 0.80})
+    assert at_home(judged, results, ["ort-int8"]).beaten == {}, "int8 costs o1 ten points"
+    kept = dataclasses.replace(judged, top1s={"o1": 0.85})
+    found = at_home(kept, results, ["ort-int8"])
+    assert (found.num_others, found.num_unjudged, found.beaten) == (1, 0, {"i1": "o1"})
+    assert at_home(column("ort", i1=0.5, o1=1.0), results, ["ort-int8"]).beaten == {"o1": "i1"}
 
 
 def test_a_figure_of_unknown_error_beats_none():

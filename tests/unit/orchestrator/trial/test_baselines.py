@@ -10,8 +10,19 @@ from rich.console import Console
 
 from latency.measuring.measure import Measurement
 from orchestrator.data.build import build
-from orchestrator.plan.baselines import WIDTHS, baselines_of, chosen, keep_cost, known_costs, known_network, scaled
+from orchestrator.plan.baselines import (
+    WIDTHS,
+    baselines_of,
+    chosen,
+    keep_cost,
+    known_costs,
+    known_network,
+    missing_baselines,
+    scaled,
+    stored_baselines,
+)
 from orchestrator.plan.check import check_run, resolved
+from orchestrator.plan.stored import stored_results
 from orchestrator.plan.trials import ONNX_FILE, OUTCOME_FILE, RESULT_FILE, WEIGHTS_FILE, Job, plan_trials
 from orchestrator.report.live import LiveView
 from orchestrator.trial.baselines import prepared, run_baselines, take_training, twins_of
@@ -100,13 +111,13 @@ class Night:
         run_baselines(self.job, run, Tables(self.job, view, present=list), lambda: self.at_once, view)
 
 
-def three(folder):
+def three(folder, scale=1.0):
     """Return a sweep of three budgets, with the results of networks of different costs."""
     definition, _ = read_preset("runs", "quickstart")
     changes = {"targets": ["macs"], "sweep": {"budget_counts": [1e6, 2e6, 4e6]}, "storage": str(folder)}
     job = Job(resolved(check_run({**definition, **changes, "baselines": ["mobilenet-v2"]}, "mine")), "")
     for number, trial in enumerate(plan_trials(job.run)):
-        result = job.result(trial, cost=trial.value, top1=0.7 + number / 10, architecture=f"some{number}")
+        result = job.result(trial, cost=trial.value * scale, top1=0.7 + number / 10, architecture=f"some{number}")
         job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
     return job
 
@@ -152,8 +163,26 @@ def test_one_whose_width_cannot_be_chosen_is_said_and_holds_up_no_other(tmp_path
             end(trial)
 
     night.run(play)
-    assert [key.partition("-mobilenet")[0] for key in ran] == ["macs-1M", "macs-4M"]
+    assert len(set(ran)) == 2
     assert "macs-2M-mobilenet-v2: no baseline: " in night.said.getvalue()
+
+
+def test_one_stands_beside_all_networks_of_a_front_that_ask_for_its_width(tmp_path):
+    """Where none was narrow enough, each network of a front had a copy, measured and told of once more."""
+    job, ran = three(tmp_path, scale=1e-3), []
+
+    def play(turns, end, own):
+        for trial, _ in turns:
+            ran.append(trial.key)
+            store = own[trial.key].trial_store(trial)
+            store.write(RESULT_FILE, to_sealed(own[trial.key].result(trial, cost=1e5, top1=0.6)).encode())
+            end(trial)
+
+    Night(job).run(play)
+    results = list(stored_results(job).values())
+    assert ran == ["macs-mobilenet-v2-x0.1"]
+    assert [result.trial for result in stored_baselines(job, results)] == ran
+    assert missing_baselines(job, results) == []
 
 
 def test_one_whose_device_went_away_is_left_for_the_same_command(tmp_path):

@@ -67,6 +67,10 @@ class Device:
         return {trial: Measurement(1.0, 0.01, 1.1, 100, None, self.noise) for trial in contents}
 
 
+def judge(target: str, file: str, content: bytes) -> float:
+    return 0.75
+
+
 def away(target: str, file: str, contents: dict[str, bytes]) -> dict[str, Measurement]:
     raise OSError("Connection timed out")
 
@@ -101,9 +105,12 @@ def test_a_network_goes_to_another_target_as_it_would_be_delivered_for_it(tmp_pa
     assert more.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 3
 
     device = Device()
-    assert list(fill_columns(job, results_of(job), ["ort-cpu-1t"], device)) == [("ort-cpu-1t", "")]
+    assert list(fill_columns(job, results_of(job), ["ort-cpu-1t"], device, judge)) == [("ort-cpu-1t", "")]
     ((target, file, contents),) = device.given
     assert (target, file, set(contents)) == ("ort-cpu-1t", ONNX_FILE, {trial.key for trial in (fp32, int8, counted)})
+    assert stored_columns(job)["ort-cpu-1t"].top1s == {}
+    assert list(fill_columns(job, results_of(job), ["ort-cpu-int8-1t"], device, judge)) == [("ort-cpu-int8-1t", "")]
+    assert stored_columns(job)["ort-cpu-int8-1t"].top1s == {fp32.key: 0.75, counted.key: 0.75}
 
 
 def stored(job: Job) -> None:
@@ -131,11 +138,11 @@ def test_a_column_is_measured_once_and_again_with_other_networks(tmp_path: Path)
     stored(job)
     results, device = results_of(job), Device(broken="torch-cpu-1t")
     assert missing_columns(job, results) == ["ort-cpu-1t", "torch-cpu-1t"]
-    told = dict(fill_columns(job, results, missing_columns(job, results), device))
+    told = dict(fill_columns(job, results, missing_columns(job, results), device, judge))
     assert told == {"ort-cpu-1t": "", "torch-cpu-1t": "no such board"}
     assert missing_columns(job, results) == ["torch-cpu-1t"]
-    assert dict(fill_columns(job, results, ["torch-cpu-1t"], away)) == {"torch-cpu-1t": "Connection timed out"}
-    assert dict(fill_columns(job, results, missing_columns(job, results), Device())) == {"torch-cpu-1t": ""}
+    assert dict(fill_columns(job, results, ["torch-cpu-1t"], away, judge)) == {"torch-cpu-1t": "Connection timed out"}
+    assert dict(fill_columns(job, results, missing_columns(job, results), Device(), judge)) == {"torch-cpu-1t": ""}
     assert missing_columns(job, results) == []
     assert set(stored_columns(job)) == {"ort-cpu-1t", "torch-cpu-1t"}
     more = [*results, replace(results[0], trial="new", cost=0.5, top1=0.8, architecture="other")]
@@ -147,10 +154,10 @@ def test_a_noisy_column_is_shown_told_and_measured_again(tmp_path: Path) -> None
     job = job_of(tmp_path, targets=("ort-cpu-1t", "torch-cpu-1t"))
     stored(job)
     results = results_of(job)
-    assert dict(fill_columns(job, results, ["ort-cpu-1t"], Device(noise="load 3"))) == {"ort-cpu-1t": "load 3"}
+    assert dict(fill_columns(job, results, ["ort-cpu-1t"], Device(noise="load 3"), judge)) == {"ort-cpu-1t": "load 3"}
     assert stored_columns(job)["ort-cpu-1t"].noise == "load 3"
     assert missing_columns(job, results) == ["ort-cpu-1t", "torch-cpu-1t"]
-    assert dict(fill_columns(job, results, ["ort-cpu-1t"], Device())) == {"ort-cpu-1t": ""}
+    assert dict(fill_columns(job, results, ["ort-cpu-1t"], Device(), judge)) == {"ort-cpu-1t": ""}
     assert missing_columns(job, results) == ["torch-cpu-1t"]
 
 
@@ -179,7 +186,7 @@ def test_a_baseline_goes_to_every_target_beside_the_front_and_is_made_of_its_own
     assert stored_baselines(job, results) == [known]
 
     device, both = Device(), [*results, known]
-    assert dict(fill_columns(job, both, ["ort-cpu-1t"], device)) == {"ort-cpu-1t": ""}
+    assert dict(fill_columns(job, both, ["ort-cpu-1t"], device, judge)) == {"ort-cpu-1t": ""}
     ((_, _, contents),) = device.given
     assert set(contents) == {*(trial.key for trial in plan_trials(job.run)), trial.key}
     assert contents[trial.key] == inner.trial_store(trial).read(ONNX_FILE)
