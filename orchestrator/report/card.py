@@ -19,6 +19,7 @@ from orchestrator.report.rows import (
     found_text,
     limit_text,
     percent_text,
+    spread_text,
 )
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -94,6 +95,7 @@ def _fitting(kind: str, values: Mapping[str, Any], num_rows: int) -> str:
         "cost": cost_text,
         "found": found_text,
         "limit": limit_text,
+        "spread": spread_text,
         "wilson": wilson,
     }
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))

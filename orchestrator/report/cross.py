@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator.plan.cross import Column, Figure, at_home, row_of, top1_on
 from orchestrator.plan.result import TrialResult
-from orchestrator.report.rows import ms_text, percent_text
+from orchestrator.report.rows import ms_text, percent_text, spread_text
 from supernet.plain import to_plain
 
 TITLE = "Every network on every target (ms)"
@@ -32,8 +32,7 @@ def cross_grid(columns: Mapping[str, Column], results: Sequence[TrialResult]) ->
 
 
 def _cell(figure: Figure) -> str:
-    spread = "" if figure.error_ms is None else f" ± {ms_text(figure.error_ms)}"
-    return ms_text(figure.latency_ms) + spread
+    return ms_text(figure.latency_ms) + spread_text(figure.error_ms)
 
 
 def home_cells(columns: Mapping[str, Column], results: Sequence[TrialResult]) -> set[tuple[int, int]]:

@@ -25,6 +25,7 @@ from orchestrator.report.rows import (
     count_text,
     found_text,
     percent_text,
+    spread_text,
     tick_text,
 )
 
@@ -268,11 +269,11 @@ def _style(figure: Any, x_title: str, y_title: str) -> None:
 
 def _hover(row: Row) -> str:
     result = row.result
-    spread = f" ± {cost_text(result.cost_error, result.unit)}" if result.cost_error else ""  # a count has none
     images = f" on {result.num_test_images} images" if result.num_test_images else ""
+    cost = f"<b>{found_text(result)}</b>{spread_text(result.cost_error)}"
     lines = [
         escape(result.trial),
-        f"<b>{accuracy_text(result, 'top1')}</b>{images} at <b>{found_text(result)}</b>{spread}",
+        f"<b>{accuracy_text(result, 'top1')}</b>{images} at {cost}",
         _listed(f"predicted {cost_text(result.predicted_cost, result.unit)}", asked_text(result)),
         f"{count_text(result.num_params)} parameters, {count_text(result.num_macs)} MACs",
         _named(result),

@@ -124,7 +124,14 @@ def ms_text(value: float | None) -> str:
     """Return milliseconds in a fixed number of decimals that suits their size."""
     if value is None:
         return "-"
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+    return f"{value:.4f}" if value < 0.1 else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def spread_text(error_ms: float | None) -> str:
+    """Return the standard error of a latency as it stands behind it, to one digit; nothing where there is none."""
+    if not error_ms:
+        return ""
+    return f" ± {error_ms:.1g}" if error_ms < 1 else f" ± {error_ms:.0f}"
 
 
 def percent_text(top1: float | None) -> str:

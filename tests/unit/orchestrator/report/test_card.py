@@ -27,7 +27,7 @@ def test_a_card_says_what_was_measured_and_how_to_load_it() -> None:
         "Tells 3 classes of images apart on `ort-cpu-1t`, searched for a budget of 1.500 ms.",
         "| top-1, test split | 91.2 % (88-94), 95 % interval, 360 images |",
         "| top-5, test split | 99.0 % (97.3-99.6) |",
-        "| on ort-cpu-1t | 1.250 ms ± 0.010 ms, median 1.300 ms; batch 1, 1 thread, fp32, onnxruntime |",
+        "| on ort-cpu-1t | 1.250 ms ± 0.01, median 1.300 ms; batch 1, 1 thread, fp32, onnxruntime |",
         "| file | `model.onnx`, 12.3 kB, SHA-256 `abababababababab…` |",
         "Images from `digits`.\nFingerprint `0123456789abcdef`; input 1x8x8, squeezed to size.",
         "| cat | 10 | 80.0 % | 49.0 % to 94.3 % | 100.0 % |",

@@ -21,8 +21,8 @@ COLUMNS = {"torch": column("torch", t1=9.0, o1=12.0), "ort": column("ort", noise
 def test_a_row_per_network_a_column_per_target_and_the_home_of_each_marked():
     assert cross_grid(COLUMNS, RESULTS) == [
         ["network", "top-1 at home", "torch", "ort"],
-        ["o1", "80.0 %", "12.0 ± 0.120", "1.000 ± 0.010"],
-        ["t1", "70.0 %", "9.000 ± 0.090", "1.500 ± 0.015"],
+        ["o1", "80.0 %", "12.0 ± 0.1", "1.000 ± 0.01"],
+        ["t1", "70.0 %", "9.000 ± 0.09", "1.500 ± 0.01"],
     ]
     assert home_cells(COLUMNS, RESULTS) == {(1, 3), (2, 2)}
 
