@@ -6,6 +6,7 @@ Why here: table, picture and page say the same. It must not know how anything is
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass
 from decimal import Decimal
+from math import ceil, log10
 from typing import Any
 
 from orchestrator.plan.result import TrialResult, told
@@ -131,7 +132,7 @@ def spread_text(error_ms: float | None) -> str:
     """Return the standard error of a latency as it stands behind it, to one digit; nothing where there is none."""
     if not error_ms:
         return ""
-    return f" ± {error_ms:.1g}" if error_ms < 1 else f" ± {error_ms:.0f}"
+    return f" ± {error_ms:.{max(0, ceil(-log10(error_ms)))}f}"
 
 
 def percent_text(top1: float | None) -> str:

@@ -17,6 +17,7 @@ from orchestrator.report.rows import (
     limit_text,
     ms_text,
     percent_text,
+    spread_text,
     tick_text,
 )
 
@@ -66,5 +67,7 @@ def test_numbers_as_text() -> None:
     assert [count_text(n) for n in (999_600, 999_999_999, 1e13, 5e6)] == ["1 M", "1 G", "10000 G", "5 M"]
     assert [bytes_text(n) for n in (12, 999.7, 1234, 999_900)] == ["12 B", "1 kB", "1.23 kB", "1 MB"]
     assert [count_text(n) for n in (None, 7, 999, 1234, 5.3e6, 2.5e9)] == ["-", "7", "999", "1.23 k", "5.3 M", "2.5 G"]
-    assert [ms_text(n) for n in (None, 0.1234, 9.5, 123.456)] == ["-", "0.123", "9.500", "123.5"]
+    assert [ms_text(n) for n in (None, 0.05123, 0.1234, 9.5, 123.456)] == ["-", "0.0512", "0.123", "9.500", "123.5"]
+    spreads = [spread_text(n) for n in (None, 0.0, 8e-05, 0.012, 0.3, 14.6)]
+    assert spreads == ["", "", " ± 0.00008", " ± 0.01", " ± 0.3", " ± 15"]
     assert [percent_text(n) for n in (None, 0.9567)] == ["-", "95.7 %"]
