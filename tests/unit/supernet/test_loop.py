@@ -6,6 +6,7 @@ import io
 import itertools
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -297,20 +298,16 @@ def test_a_cost_table_of_another_space_is_refused():
 
 
 def test_a_batch_smaller_than_the_ranks_is_refused():
-    class Many:
-        rank, num_ranks = 0, 100
-
+    many = SimpleNamespace(rank=0, num_ranks=100)
     with pytest.raises(InputError, match="fewer images than ranks, 100"):
-        Search(tiny_supernet(SPACE), COSTS, SETTINGS, TinyData(), seed=0, sync=Many())
+        Search(tiny_supernet(SPACE), COSTS, SETTINGS, TinyData(), seed=0, sync=many)
 
 
 def test_a_batch_smaller_than_the_paths_of_all_ranks_is_refused_where_weights_are_trained():
-    class Two:
-        rank, num_ranks = 0, 2
-
+    two = SimpleNamespace(rank=0, num_ranks=2)
     settings = replace(SETTINGS, batch_size=9, sharing=SharingSettings(num_paths=5))
     with pytest.raises(InputError, match="fewer images than all paths on 2 ranks; give at least 10"):
-        Search(tiny_supernet(SPACE), COSTS, settings, TinyData(), seed=0, sync=Two())
+        Search(tiny_supernet(SPACE), COSTS, settings, TinyData(), seed=0, sync=two)
 
 
 def test_how_paths_would_share_a_step_is_left_aside_where_none_is_made():
