@@ -47,6 +47,8 @@ class Storage:
 
     def child(self, *parts: str) -> "Storage":
         """Return the folder below this one."""
+        if self.is_local:
+            return Storage("/".join([self.uri.rstrip("/"), *parts]))
         place, mark, query = self.uri.partition("?")  # an object store's options
         return Storage("/".join([place.rstrip("/"), *parts]) + mark + query)
 

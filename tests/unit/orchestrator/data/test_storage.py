@@ -53,6 +53,13 @@ def test_file_uri_and_path_are_the_same_place(tmp_path):
     assert Storage(f"file://{tmp_path}").child("a").uri == f"{tmp_path}/a"
 
 
+def test_a_question_mark_in_a_path_begins_no_options(tmp_path):
+    """What was written below such a folder landed in another one, beside it."""
+    Storage(str(tmp_path / "which?")).child("a").write("x", b"1")
+    assert (tmp_path / "which?" / "a" / "x").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["which?"]
+
+
 def test_unknown_scheme_is_refused():
     with pytest.raises(InputError, match="storage 'nope://x'"):
         Storage("nope://x")
