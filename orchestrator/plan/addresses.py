@@ -83,4 +83,6 @@ def registry_address(uri: str) -> str:
             f"unknown scheme {scheme!r}{nearest(scheme, REGISTRIES)}; give the http address of a tracking server, or "
             "sqlite:////absolute/path/mlflow.db"
         )
+    if scheme == "sqlite" and "?" in uri:
+        raise InputError(f"{uri}: SQLite would open what stands before the '?'; use a folder without one in its name")
     return uri

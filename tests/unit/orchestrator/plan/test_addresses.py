@@ -39,3 +39,5 @@ def test_others_are_refused_with_what_to_give() -> None:
         registry_address("postgresql+psycopg2://u@db/mlflow")
     with pytest.raises(InputError, match="did you mean 'http'"):
         registry_address("htp://x")
+    with pytest.raises(InputError, match="use a folder without one in its name"):
+        registry_address("sqlite:////which?/mlflow.db")
