@@ -95,7 +95,7 @@ class PlantedData:
     path: Path
 
     def batches(
-        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1, shuffle: bool = True
+        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images (N, channels, SIZE, SIZE) and labels whose bits are the channels'."""
         places = torch.stack(

@@ -38,7 +38,7 @@ class TensorData:
         self.splits, self.seed = dict(splits), seed
 
     def batches(
-        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1, shuffle: bool = True
+        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1
     ) -> Iterator[Batch]:
         """Yield batches without end, from batch `start` on: the epochs one after the other, each in its own order."""
         images, labels = self._split(split)
@@ -47,7 +47,7 @@ class TensorData:
         while True:
             chosen = []
             for position in range(number * batch_size + first, number * batch_size + last):
-                if shuffle and position // len(labels) != epoch:
+                if position // len(labels) != epoch:
                     epoch = position // len(labels)
                     order = torch.randperm(len(labels), generator=generator(self.seed, split, epoch))
                 chosen.append(int(order[position % len(labels)]))

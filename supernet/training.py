@@ -37,7 +37,7 @@ class Data(Protocol):
     """Images with labels in three splits: `train` (weights), `validation` (architecture), `test`."""
 
     def batches(
-        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1, shuffle: bool = True
+        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1
     ) -> Iterator[Batch]:
         """Yield batches without end; batch `i` is a pure function of the data's seed, `i` and the rank."""
         ...

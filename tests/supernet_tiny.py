@@ -77,7 +77,7 @@ class TinyData:
         self.space, self.dtype = space, dtype
 
     def batches(
-        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1, shuffle: bool = True
+        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield batch `start`, `start + 1`, ... without end."""
         offset = {"train": 0, "validation": 1_000_000, "test": 2_000_000}[split]

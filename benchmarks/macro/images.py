@@ -51,13 +51,13 @@ class MacroImages:
         return round(epochs * len(self.splits["train"][1]) / batch_size)
 
     def batches(
-        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1, shuffle: bool = True
+        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1
     ) -> Iterator[Batch]:
         """Yield batches without end, epoch after epoch; those of `train` are augmented."""
         images, labels = self.splits[split]
         low, high = rank_slice(batch_size, rank, num_ranks)
         while True:
-            chosen = torch.stack([self._sample(split, start * batch_size + i, shuffle) for i in range(low, high)])
+            chosen = torch.stack([self._sample(split, start * batch_size + i) for i in range(low, high)])
             batch = images[chosen]
             if split == "train":
                 batch = augmented(batch, generator(self.seed, "augment", start, rank))
@@ -72,11 +72,11 @@ class MacroImages:
             here = slice(first, min(first + batch_size, count))
             yield normalised(images[here]), labels[here]
 
-    def _sample(self, split: str, number: int, shuffle: bool) -> Tensor:
+    def _sample(self, split: str, number: int) -> Tensor:
         """Return which image stands at a place of the endless order."""
         size = len(self.splits[split][1])
         epoch, place = divmod(number, size)
-        return self._order(split, epoch, size)[place] if shuffle else torch.tensor(place)
+        return self._order(split, epoch, size)[place]
 
     def _order(self, split: str, epoch: int, size: int) -> Tensor:
         key = (split, epoch)

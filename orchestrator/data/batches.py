@@ -102,7 +102,7 @@ class ImageData:
         return self.manifest.counts[split]
 
     def batches(
-        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1, shuffle: bool = True
+        self, split: str, batch_size: int, *, start: int = 0, rank: int = 0, num_ranks: int = 1
     ) -> Iterator[Batch]:
         """Return training batches without end, augmented, from batch `start` on.
 
@@ -112,7 +112,6 @@ class ImageData:
             start: Number of the first batch: all that a resumed search must know.
             rank: Which contiguous slice of every batch is wanted.
             num_ranks: How many slices there are, of equal size to one sample, see `supernet.sync.rank_slice`.
-            shuffle: False keeps the order of the shards in every epoch.
 
         Returns:
             Iterator of images, float32 (slice, C, H, W), normalised, and labels, int64.
@@ -126,7 +125,7 @@ class ImageData:
             raise InputError(f"rank {rank} of {num_ranks}, start {start}: out of range")
         self.num_examples(split)
         first, last = rank_slice(batch_size, rank, num_ranks)
-        return self._iterate(partial(self._training_batch, split, batch_size, first, last, shuffle), start, None)
+        return self._iterate(partial(self._training_batch, split, batch_size, first, last), start, None)
 
     def once(self, split: str, batch_size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """Return a split in the order of the shards, once, not augmented; the last batch may be smaller.
@@ -161,13 +160,11 @@ class ImageData:
         )
         return iter(loader)
 
-    def _training_batch(self, split: str, batch_size: int, first: int, last: int, shuffle: bool, number: int) -> Batch:
+    def _training_batch(self, split: str, batch_size: int, first: int, last: int, number: int) -> Batch:
         positions = np.arange(first, last, dtype=np.int64) + number * batch_size
         epochs, within = np.divmod(positions, self.num_examples(split))
-        indices = within
-        if shuffle:
-            sizes = tuple(self._groups.sizes[split].tolist())
-            indices = ordered(self.seed, epochs, within, SPLITS.index(split), sizes)
+        sizes = tuple(self._groups.sizes[split].tolist())
+        indices = ordered(self.seed, epochs, within, SPLITS.index(split), sizes)
         keys = sample_keys(self.seed, epochs, indices)
         read = self._groups.fixed if self.preset.fixed else self._groups.native
         images, labels = read(split, indices)

@@ -23,7 +23,7 @@ NUM_STEPS, BATCH = 20, 8
 class Repeated(TinyData):
     """Batches made of one quarter repeated, so that every slice has the statistics of the whole."""
 
-    def batches(self, split, batch_size, *, start=0, rank=0, num_ranks=1, shuffle=True):
+    def batches(self, split, batch_size, *, start=0, rank=0, num_ranks=1):
         for images, labels in super().batches(split, batch_size // 4, start=start):
             repeats = 4 // num_ranks
             yield images.repeat(repeats, 1, 1, 1), labels.repeat(repeats)

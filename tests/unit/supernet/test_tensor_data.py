@@ -31,7 +31,6 @@ def test_every_image_once_per_epoch_in_another_order() -> None:
 
 def test_a_batch_is_a_function_of_its_number() -> None:
     assert labels("train", 4, 3, start=2) == labels("train", 4, 5)[2:]
-    assert labels("train", 4, 3, shuffle=False) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]
 
 
 def test_ranks_share_a_batch() -> None:
