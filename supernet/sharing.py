@@ -3,7 +3,6 @@
 Why apart from `weights`: these are the rules of fairness between paths; how a path is trained is not their matter.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pydantic
@@ -71,19 +70,6 @@ class SharingSettings:
         return self.num_paths + 2 * self.sandwich
 
 
-@dataclass(frozen=True)
-class StepPaths:
-    """The paths of one weight step.
-
-    Attributes:
-        paths: Each trains on its share of the batch; with the sandwich rule the largest is first.
-        teacher: The largest path, where there is one among them.
-    """
-
-    paths: tuple[Path, ...]
-    teacher: Path | None
-
-
 class PathSchedule:
     """Says which paths each step trains.
 
@@ -97,8 +83,8 @@ class PathSchedule:
         self.settings, self.seed = settings, seed
         self.macs = macs_table(space).matrix if settings.sandwich or settings.order == "spread" else torch.empty(0)
 
-    def paths(self, step: int, probs: Tensor) -> StepPaths:
-        """Return the paths of a step, the same on every rank.
+    def paths(self, step: int, probs: Tensor) -> list[Path]:
+        """Return the paths of a step, the same on every rank; with the sandwich rule the largest is first.
 
         Args:
             step: Index of the step.
@@ -113,11 +99,11 @@ class PathSchedule:
             spread = self.settings.order == "spread"
             drawn = [sample_path(tasteful(probs, self.macs, draws) if spread else probs, draws) for _ in range(count)]
         if not self.settings.sandwich:
-            return StepPaths(tuple(drawn), None)
+            return drawn
         gone = probs <= 0
         largest = tuple(self.macs.masked_fill(gone, -torch.inf).argmax(1).tolist())
         smallest = tuple(self.macs.masked_fill(gone, torch.inf).argmin(1).tolist())
-        return StepPaths((largest, smallest, *drawn), largest)
+        return [largest, smallest, *drawn]
 
 
 def tasteful(probs: Tensor, macs: Tensor, draws: torch.Generator) -> Tensor:

@@ -95,14 +95,14 @@ class WeightTraining:
             batch: This rank's images (N, C, H, W) and labels (N,).
         """
         settings, sync = self.settings, self.sync
-        chosen = self.schedule.paths(step, probs)
-        parameters = list(dict.fromkeys(p for path in chosen.paths for p in self.supernet.path_parameters(path)))
+        paths = self.schedule.paths(step, probs)
+        parameters = list(dict.fromkeys(p for path in paths for p in self.supernet.path_parameters(path)))
         weight = rank_weight(settings.batch_size, sync.rank, sync.num_ranks)
-        shares = self._shares(batch, len(chosen.paths))
+        shares = self._shares(batch, len(paths))
         total = torch.zeros((), device=self.device)
         with seeded(self.device, self.seed, "dropout", step, sync.rank):
-            for number, (path, (images, labels)) in enumerate(zip(chosen.paths, shares, strict=True), 1):
-                loss = self._loss(path, chosen.teacher, images, labels) * (len(labels) / len(batch[1]))
+            for number, (path, (images, labels)) in enumerate(zip(paths, shares, strict=True), 1):
+                loss = self._loss(path, paths[0], images, labels) * (len(labels) / len(batch[1]))
                 # Gradients add up over the paths and are averaged over the ranks with the last one's.
                 with sync.averaging(parameters) if number == len(shares) else nullcontext():
                     (loss * weight).backward()  # type: ignore[no-untyped-call]
@@ -123,16 +123,16 @@ class WeightTraining:
         start, _ = rank_slice(self.settings.batch_size, self.sync.rank, self.sync.num_ranks)
         return [(images[first::count], labels[first::count]) for first in ((i - start) % count for i in range(count))]
 
-    def _loss(self, path: Path, teacher: Path | None, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of a path; with distillation, all but the teacher also learn its outputs."""
+    def _loss(self, path: Path, largest: Path, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of a path; with distillation, all but the largest also learn the outputs of that."""
         settings, share = self.settings, self.settings.sharing.distillation
         with precision_context(settings.precision, self.device):
             logits = self.supernet(images, path)
             loss = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-            if not share or teacher is None or path == teacher:
+            if not share or path == largest:
                 return loss
             with torch.no_grad(), frozen_statistics(self.supernet):
-                taught = self.supernet(images, teacher)
+                taught = self.supernet(images, largest)
             wide = torch.promote_types(logits.dtype, torch.float32)
             return (1 - share) * loss + share * F.cross_entropy(logits.to(wide), taught.to(wide).softmax(1))
 

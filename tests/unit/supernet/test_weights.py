@@ -46,8 +46,8 @@ def bits(supernet):
 def test_independent_paths_are_those_of_today():
     for step in range(20):
         chosen = PathSchedule(SPACE, SharingSettings(num_paths=2), 5).paths(step, UNIFORM)
-        assert chosen.paths[0] == sample_path(UNIFORM, generator(5, "path", step))
-        assert (len(chosen.paths), chosen.teacher) == (2, None)
+        assert chosen[0] == sample_path(UNIFORM, generator(5, "path", step))
+        assert len(chosen) == 2
 
 
 @pytest.mark.parametrize("num_paths", [1, 2, 3])
@@ -55,39 +55,39 @@ def test_in_the_fair_order_every_candidate_comes_once_in_a_round(num_paths):
     alive = torch.ones(3, 3, dtype=torch.bool)
     alive[1, 0] = False
     schedule = PathSchedule(SPACE, SharingSettings(order="fair", num_paths=num_paths), 0)
-    paths = [path for step in range(36 // num_paths) for path in schedule.paths(step, alive / 3).paths]
+    paths = [path for step in range(36 // num_paths) for path in schedule.paths(step, alive / 3)]
     for position, count in enumerate([3, 2, 3]):
         rounds = [paths[first : first + count] for first in range(0, 36, count)]
         assert all(Counter(p[position] for p in each) == Counter(alive[position].nonzero().flatten().tolist())
                    for each in rounds)  # fmt: skip
     assert len(set(paths)) > 12
-    assert paths != [p for s in range(36) for p in PathSchedule(SPACE, schedule.settings, 1).paths(s, alive).paths][:36]
+    assert paths != [p for s in range(36) for p in PathSchedule(SPACE, schedule.settings, 1).paths(s, alive)][:36]
 
 
 def test_in_the_spread_order_paths_of_all_sizes_are_as_common_and_so_is_every_candidate():
     macs, schedule = macs_table(SPACE), PathSchedule(SPACE, SharingSettings(order="spread"), 0)
     sizes = macs.matrix.argsort(1).argsort(1)
     even = torch.full((3, 3), 1 / 3, dtype=torch.float64)
-    paths = [schedule.paths(step, even).paths[0] for step in range(4000)]
+    paths = [schedule.paths(step, even)[0] for step in range(4000)]
     kinds = Counter(tuple(sorted(int(sizes[i, j]) for i, j in enumerate(path))) for path in paths)
     assert len(kinds) == 10  # ways of having so many small, middling and large ones of three
     assert max(abs(count / 400 - 1) for count in kinds.values()) < 0.2  # independent draws: 0.11 to 6/27 of them
     for position in range(3):
         assert max(abs(Counter(path[position] for path in paths)[j] / 4000 - 1 / 3) for j in range(3)) < 0.03
     even[1, 0] = 0
-    assert all(path[1] for step in range(50) for path in schedule.paths(step, even).paths)
+    assert all(path[1] for step in range(50) for path in schedule.paths(step, even))
 
 
 def test_a_sandwich_has_the_largest_and_the_smallest_path_that_are_left():
     schedule, macs = PathSchedule(SPACE, SharingSettings(sandwich=True), 0), macs_table(SPACE)
     chosen = schedule.paths(0, UNIFORM)
-    assert (macs.total(chosen.paths[0]), macs.total(chosen.paths[1])) == (macs.maximum, macs.minimum)
-    assert (chosen.teacher, len(chosen.paths)) == (chosen.paths[0], 3)
+    assert (macs.total(chosen[0]), macs.total(chosen[1])) == (macs.maximum, macs.minimum)
+    assert len(chosen) == 3
     probs = UNIFORM.clone()
-    probs[0, chosen.paths[0][0]] = probs[1, chosen.paths[1][1]] = 0
-    left = schedule.paths(0, probs).paths
-    assert left[0][0] != chosen.paths[0][0]
-    assert left[1][1] != chosen.paths[1][1]
+    probs[0, chosen[0][0]] = probs[1, chosen[1][1]] = 0
+    left = schedule.paths(0, probs)
+    assert left[0][0] != chosen[0][0]
+    assert left[1][1] != chosen[1][1]
 
 
 # What they learn
@@ -107,12 +107,12 @@ def test_a_step_adds_up_the_gradients_of_its_paths_each_on_its_share(sharing):
     trained = training(sharing, supernet)
     chosen = trained.schedule.paths(0, UNIFORM)
     before, total = copy.deepcopy(supernet), torch.zeros((), dtype=torch.float64)
-    for number, path in enumerate(chosen.paths):
-        images, labels = (part[number :: len(chosen.paths)] for part in batch)
+    for number, path in enumerate(chosen):
+        images, labels = (part[number :: len(chosen)] for part in batch)
         logits = before(images, path)
         loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
-        if sharing.distillation and path != chosen.teacher:
-            taught = path_network(before, chosen.teacher)(images).detach().softmax(1)
+        if sharing.distillation and path != chosen[0]:
+            taught = path_network(before, chosen[0])(images).detach().softmax(1)
             soft = -(taught * logits.log_softmax(1)).sum(1).mean()
             loss = (1 - sharing.distillation) * loss + sharing.distillation * soft
         total = total + loss * len(labels) / 12
@@ -145,7 +145,7 @@ def test_candidates_have_their_own_rate_and_momentum():
     fast = torch.optim.SGD(searched, lr=0.2, momentum=0.5, weight_decay=0.01, nesterov=True)
     trained.settings = replace(trained.settings, schedule="constant")
     for step in range(3):
-        (path,) = trained.schedule.paths(step, UNIFORM).paths
+        (path,) = trained.schedule.paths(step, UNIFORM)
         for p in before.parameters():
             p.grad = None
         F.cross_entropy(before(batch[0], path), batch[1], label_smoothing=0.1).backward()
@@ -220,7 +220,7 @@ def most_kept(sharing):
 
 
 def test_a_step_of_many_paths_keeps_no_more_than_one_path_at_a_time():
-    largest = PathSchedule(SPACE, SharingSettings(sandwich=True), 0).paths(0, UNIFORM).teacher
+    largest = PathSchedule(SPACE, SharingSettings(sandwich=True), 0).paths(0, UNIFORM)[0]
     supernet = tiny_supernet(SPACE)
     kept = Kept(supernet.parameters())
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
