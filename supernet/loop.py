@@ -128,18 +128,19 @@ class Search:
                 the budget and all limits would pay for more.
         """
         settings, step = self.settings, self.step_index
-        loss = None
+        loss = arch_loss = None
         if settings.train_weights:
             loss = self.weights.step(step, self._path_probs(), self._next("train", settings.batch_size))
-        arch_loss = None
         if self.searches and (not settings.train_weights or (step + 1) % settings.arch_every == 0):
             arch_loss = self._arch_step(step)
+        loss = arch_loss if loss is None else loss
+        assert loss is not None, "a step trains weights or alpha"
         self.step_index += 1
         with torch.no_grad():
             probs = self.alpha.probs()
             record = StepRecord(
                 step=step,
-                loss=loss if loss is not None else arch_loss if arch_loss is not None else torch.zeros(()),
+                loss=loss,
                 arch_loss=arch_loss,
                 expected_cost=float(self.costs.expected(probs)),
                 multiplier=self.objective.multiplier if self.objective else 0.0,
@@ -148,16 +149,14 @@ class Search:
                 num_alive=int(self.alpha.alive.sum()),
             )
         if self.done or (step + 1) % settings.check_every == 0:
-            check_loss(f"step {step}", record.loss)
+            check_loss(f"step {step}", loss)
         if self.objective:
             check_distribution(step, probs, self.zero, self.objective)
         return record
 
     def _path_probs(self) -> Tensor:
         """Distribution of weight paths: `probs` in a search, uniform in a warm-up."""
-        if self.searches:
-            return self.alpha.probs().detach()
-        return self._uniform()
+        return self.alpha.probs().detach() if self.searches else self._uniform()
 
     def _uniform(self) -> Tensor:
         return self.alpha.alive / self.alpha.alive.sum(1, keepdim=True)
@@ -185,7 +184,7 @@ class Search:
         self.num_arch_steps += 1
         with torch.no_grad():
             self.objective.ascend(self.alpha.probs())
-        if self.pruner and settings.prune and self.num_arch_steps % settings.prune.every == 0:
+        if self.pruner and self.num_arch_steps % self.pruner.settings.every == 0:
             doomed = self.pruner.check(self.alpha.probs().detach(), self.alpha.alive, step / settings.num_steps)
             self._drop(self.objective.spared(doomed, self.alpha.alive))
         return found.cross_entropy
