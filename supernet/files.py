@@ -50,14 +50,14 @@ def _sweep(folder: Path, mine: str) -> None:
                 os.unlink(file)
 
 
-def process_lives(pid: str) -> bool:
+def process_lives(pid: int | str) -> bool:
     """Whether a process of this machine runs under this number."""
     try:
         os.kill(int(pid), 0)  # signal 0 only asks
     except (ProcessLookupError, ValueError, OverflowError):
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # another user's
+        pass
     return True
 
 

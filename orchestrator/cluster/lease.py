@@ -19,6 +19,7 @@ from pathlib import Path
 
 from orchestrator.data.storage import Storage
 from supernet.errors import InputError, RunError
+from supernet.files import process_lives
 from supernet.plain import read_json, to_json
 
 LEASE_FILE = "driver.json"
@@ -62,13 +63,7 @@ class Lease:
         """Whether it has ended, or its process is not there though it would be on this machine."""
         if self.ended or not self.machine or self.machine != _machine():
             return self.ended
-        try:
-            os.kill(self.pid, 0)  # signal 0 only asks whether the process lives
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+        return not process_lives(self.pid)
 
     def held(self, name: str) -> RunError:
         """Return the error for somebody who wants the sweep too."""
