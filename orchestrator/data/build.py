@@ -13,6 +13,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +64,7 @@ def build(
     rows_per_group: int = 256,
     groups_per_file: int = GROUPS_PER_FILE,
     num_processes: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda phase, done, total: None,
 ) -> Manifest:
     """Build a data set folder, or return the one that is there if it was built from the same inputs.
 
@@ -110,7 +111,7 @@ def build(
                 seen = _work(
                     folder / "seen", {"format": FORMAT_VERSION, "source": opened.name, "listing": opened.listing}
                 )
-                found = examine(opened, seen, index, num_processes=processes, progress=_phase(progress, "looking"))
+                found = examine(opened, seen, index, num_processes=processes, progress=partial(progress, "looking"))
                 _refuse_corrupt(found, max_corrupt)
                 asked["content"] = _content(found, index)
                 if store.exists(MANIFEST_NAME):
@@ -120,7 +121,7 @@ def build(
                     require_space(store, int(found.num_bytes * 1.01))
                     made = _work(folder / "set", {**asked, "groups_per_file": groups_per_file})
                     tasks = _tasks(found, index, made, rows_per_group, groups_per_file)
-                    shards = _write(tasks, processes, _phase(progress, "writing"), _total(index))
+                    shards = _write(tasks, processes, partial(progress, "writing"), _total(index))
                     write_manifest(Storage(str(made)), _manifest(found, index, shards, asked))
                     (made / PLAN).unlink()
                     place(made, store, last=MANIFEST_NAME)
@@ -272,7 +273,3 @@ def _content(found: Examined, index: Index) -> str:
         for _, labels in index.by_content(part):
             whole.update(labels.astype("<i4").tobytes())
     return whole.hexdigest()
-
-
-def _phase(progress: Progress | None, phase: str) -> Callable[[int, int], None]:
-    return lambda done, total: progress(phase, done, total) if progress is not None else None

@@ -15,7 +15,10 @@ MAX_FAULTS = 1000
 
 
 def check(
-    root: Storage, *, num_processes: int | None = None, progress: Callable[[str, int, int], None] | None = None
+    root: Storage,
+    *,
+    num_processes: int | None = None,
+    progress: Callable[[str, int, int], None] = lambda phase, done, total: None,
 ) -> tuple[Manifest, list[str]]:
     """Read every shard; return the manifest and what is wrong, at most `MAX_FAULTS` lines.
 
@@ -35,8 +38,7 @@ def check(
     for shard, lines in zip(manifest.shards, checked, strict=True):
         found += lines[: MAX_FAULTS - len(found)]
         done += sum(shard.rows)
-        if progress is not None:
-            progress("checking", done, total)
+        progress("checking", done, total)
     return manifest, found
 
 

@@ -114,7 +114,7 @@ def examine(
     index: Index,
     *,
     num_processes: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None],
 ) -> Examined:
     """Look at every image; chunks whose files are in `folder` already are not looked at again.
 
@@ -149,8 +149,7 @@ def examine(
             sizes |= set(map(tuple, np.unique(good["size"], axis=0).tolist()))
         channels = max(channels, int(good["channels"].max(initial=1)))
         done += last - first
-        if progress is not None:
-            progress(done, total)
+        progress(done, total)
     starts, first_chunks, first = dict[str, int](), dict[str, int](), 0
     for number, split, of_part, _ in _spans(source):
         if of_part == 0:
