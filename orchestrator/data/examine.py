@@ -175,7 +175,7 @@ class _Look:
     origin: Callable[[Row], str]
     folder: Path
 
-    def __call__(self, chunk: Chunk) -> int:
+    def __call__(self, chunk: Chunk) -> None:
         seen, faults = np.zeros(len(chunk.rows), SEEN), []
         copied = io.BytesIO() if self.read is not read_bytes else None
         for one, row in zip(seen, chunk.rows, strict=True):
@@ -194,7 +194,6 @@ class _Look:
                 part.write_bytes(copied.getbuffer())
         with whole(_file(self.folder, chunk.number)) as part:
             np.savez(part, allow_pickle=False, seen=seen.view(np.uint8), faults=np.array(json.dumps(faults)))
-        return chunk.number
 
 
 def _describe(one: Any, encoded: bytes, origin: Callable[[Row], str], row: Row) -> None:

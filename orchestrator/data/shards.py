@@ -68,14 +68,14 @@ def group_digest(labels: Sequence[int], digests: Sequence[bytes]) -> str:
     return hashlib.sha256(np.asarray(labels, "<i4").tobytes() + b"".join(digests)).hexdigest()[:32]
 
 
-def write_shard(task: Task) -> str:
+def write_shard(task: Task) -> None:
     """Write a shard, one row group in memory at a time; one that is there already is kept.
 
     Raises:
         RunError: If an image is not the one that was looked at.
     """
     if task.file.exists():
-        return task.file.name
+        return
     try:
         with (
             whole(task.file) as part,
@@ -89,7 +89,6 @@ def write_shard(task: Task) -> str:
         raise RunError(
             f"{task.file}: cannot be written ({error.strerror or error}); free space or give rights"
         ) from error
-    return task.file.name
 
 
 def _again(row: Row, digest: bytes) -> bytes:

@@ -71,8 +71,8 @@ def is_automatic(alias: str, target: str) -> bool:
     )
 
 
-def check_alias(alias: str, target: str) -> str:
-    """Return an alias that a user may set.
+def check_alias(alias: str, target: str) -> None:
+    """Refuse an alias that no user may set.
 
     Raises:
         InputError: If MLflow does not allow it, or it is set by the sweep.
@@ -83,7 +83,6 @@ def check_alias(alias: str, target: str) -> str:
         )
     if is_automatic(alias, target):
         raise InputError(f"alias {alias!r}: the sweep sets this one by what it measured; use another, such as champion")
-    return alias
 
 
 def aliases_of(results: Mapping[str, TrialResult]) -> dict[str, str]:
