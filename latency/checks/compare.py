@@ -24,6 +24,9 @@ RATIOS: tuple[tuple[str, str, int, int], ...] = (
 )
 """(name, argument, dividend, divisor)."""
 
+NUM_NETWORKS = 400
+"""Random networks that a rank correlation is of."""
+
 
 @dataclass(frozen=True)
 class Inversion:
@@ -116,10 +119,10 @@ def stage_ratios(space: Space, costs: CostTable) -> dict[str, dict[str, float]]:
     return found
 
 
-def rank_agreement(space: Space, first: CostTable, second: CostTable, num: int = 400, seed: int = 0) -> float:
+def rank_agreement(space: Space, first: CostTable, second: CostTable) -> float:
     """Return Kendall's tau between the costs of random networks on two targets."""
-    rng = random.Random(seed)
-    paths = [uniform_path(space, rng) for _ in range(num)]
+    rng = random.Random(0)
+    paths = [uniform_path(space, rng) for _ in range(NUM_NETWORKS)]
     return kendall_tau([first.total(path) for path in paths], [second.total(path) for path in paths])
 
 

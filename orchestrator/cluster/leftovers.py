@@ -17,6 +17,8 @@ from supernet.errors import RunError
 
 DRIVERS_FILE = "drivers.json"
 GUARD = "PlacementGroupCleaner"
+PATIENCE_SECONDS = 10.0
+"""How long a controller may take to end after its failure."""
 
 
 @contextlib.contextmanager
@@ -51,14 +53,10 @@ def _drivers(store: Storage, session: str) -> list[str]:
     return [str(job) for job in known] if isinstance(known, list) else []
 
 
-def remove_ownerless_groups(patience_s: float = 10.0) -> int:
+def remove_ownerless_groups() -> None:
     """Remove the placement groups of this job whose controller is dead: Ray keeps them until the job ends.
 
-    Args:
-        patience_s: Wait so long for one: a controller ends a moment after it has told its failure.
-
-    Returns:
-        How many were removed.
+    One is waited for: a controller ends a moment after it has told its failure.
     """
     import gc
 
@@ -69,7 +67,7 @@ def remove_ownerless_groups(patience_s: float = 10.0) -> int:
 
     gc.collect()  # the traceback of its failure holds on to a controller
     job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id()).binary()
-    end = time.monotonic() + patience_s
+    end = time.monotonic() + PATIENCE_SECONDS
     while True:
         groups = map(PlacementGroupTableData.FromString, state._connect_and_get_accessor().get_placement_group_table())
         left = [
@@ -83,7 +81,7 @@ def remove_ownerless_groups(patience_s: float = 10.0) -> int:
         for group in left:
             remove_placement_group(PlacementGroup(ray.PlacementGroupID(group.placement_group_id)))
         if left or time.monotonic() > end:
-            return len(left)
+            return
         time.sleep(0.2)
 
 

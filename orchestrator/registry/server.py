@@ -11,12 +11,15 @@ from supernet.errors import RunError
 OLDEST = (3, 0)
 """Logged models, which every version here is made from, came with 3.0."""
 
+SECONDS = 20
+"""A server may take to answer."""
+
 
 class RegistryAway(RunError):
     """The registry does not answer now; it may later."""
 
 
-def require_version(mlflow: Any, address: str, seconds: int = 20) -> None:
+def require_version(mlflow: Any, address: str) -> None:
     """Ask a server for its version, once.
 
     Raises:
@@ -29,7 +32,7 @@ def require_version(mlflow: Any, address: str, seconds: int = 20) -> None:
     credentials = get_default_host_creds(address)
     place = f"MLflow at {address}"
     try:
-        answer = http_request(credentials, "/version", "GET", max_retries=0, timeout=seconds, raise_on_status=False)
+        answer = http_request(credentials, "/version", "GET", max_retries=0, timeout=SECONDS, raise_on_status=False)
     except (mlflow.exceptions.MlflowException, OSError) as error:
         cause = str(error).rsplit("Caused by", 1)[-1].strip(" ()")
         raise RegistryAway(f"{place}: not reachable ({cause}); start it, or correct mlflow.tracking_uri") from error
