@@ -24,7 +24,6 @@ from supernet.loop import Search
 from supernet.network import Supernet
 from supernet.objective import ObjectiveSettings
 from supernet.ops import register
-from supernet.proposals import most_probable
 from supernet.rng import generator
 from supernet.search_settings import SearchSettings
 from supernet.space import Path, Space, read_space
@@ -131,7 +130,7 @@ def found_path(estimator: EstimatorName, seed: int, num_steps: int) -> Path:
     search = Search(Supernet(space, seed=seed), nothing, settings, data, seed=seed)
     while not search.done:
         search.step()
-    return most_probable(search.alpha.probs().detach())
+    return tuple(search.alpha.probs().argmax(1).tolist())
 
 
 def main() -> None:

@@ -20,11 +20,6 @@ NUM_PROPOSALS, PROPOSED_FOR = 4096, 100
 """Paths that are proposed at once, and how many wanted ones that is for: for twice as many, twice if need be."""
 
 
-def most_probable(probs: Tensor) -> Path:
-    """Return the most probable path; `probs` has shape (num_positions, max_candidates)."""
-    return tuple(int(i) for i in probs.argmax(1))
-
-
 def most_probable_within(probs: Tensor, costs: CostTable, budget: float, limits: Limits = NO_LIMITS) -> Path:
     """Return the most probable path whose total cost does not exceed the budget, see `best_within`."""
     return best_within(probs.detach().double().log(), costs, budget, limits)
