@@ -92,7 +92,7 @@ class Objective:
     limited: ClassVar[bool] = False
     trades: ClassVar[bool] = False
 
-    def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits) -> None:
         self.settings, self.costs, self.reference = settings, costs, settings.reference
         self.multiplier = settings.weight
         self.limits, self.terms = limits, [LimitTerm(limit, settings) for limit in limits.sums]
@@ -160,7 +160,7 @@ class AddLinear(Objective):
 class MulLog(Objective):
     """weight * CE * (ln E / ln reference) ** exponent: a very mild pressure, and no limit."""
 
-    def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits) -> None:
         super().__init__(settings, costs, limits)
         if min(self.reference, costs.minimum) <= 1.0:
             raise InputError(
@@ -184,7 +184,7 @@ class Budget(Objective):
 
     limited = True
 
-    def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits = NO_LIMITS) -> None:
+    def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits) -> None:
         if settings.reference < costs.minimum:
             raise InputError(
                 f"budget {settings.reference:.4g} {costs.unit} on {costs.name}: the space cannot go below "

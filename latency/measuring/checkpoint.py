@@ -6,7 +6,7 @@ The file's name is a hash of the job: another job never goes on from it. Written
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -26,7 +26,7 @@ class Checkpoint:
     """Where the samples of one job are kept; without a file it keeps nothing."""
 
     file: FilePath | None
-    last: float = field(default=0.0)
+    last: float = 0.0
 
     @classmethod
     def of(cls, job: Job) -> "Checkpoint":

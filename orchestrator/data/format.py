@@ -9,7 +9,6 @@ checked against the manifest, and no more is read for it.
 
 import hashlib
 import json
-from dataclasses import field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Len
@@ -107,7 +106,7 @@ class Manifest:
     content: str
     shards: tuple[Shard, ...]
     origin: Origin
-    fingerprint: str = field(default="")
+    fingerprint: str = ""
 
     def __post_init__(self) -> None:
         """Check what several fields say together; make the fingerprint of a new manifest, or compare it."""
