@@ -1,9 +1,8 @@
 """The three estimators of alpha's gradient behind one interface: `one-path`, `two-path`, `reinforce`.
 
 Why here: they differ in what they sample, recompute and promise, and in nothing else: a new one is a class and its
-name, here. Each runs one batch
-through the supernet, forms the objective, and returns the gradient of the logits; it changes no weight, no
-statistic and no logit.
+name, here. Each runs one batch through the supernet, forms the objective, and returns the gradient of the logits; it
+changes no weight, no statistic and no logit.
 """
 
 from collections.abc import Callable

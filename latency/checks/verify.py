@@ -35,7 +35,7 @@ def verify(
     """Measure fresh networks and compare them with the table's predictions.
 
     Args:
-        table: A measured table of this machine (see `table.load_table`).
+        table: A measured table of this machine (see `tables.file.load_table`).
         num_random: Random networks to draw.
         seed: Of the draw.
         seconds: Measuring time wanted.

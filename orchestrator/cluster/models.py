@@ -30,7 +30,7 @@ def measure_model(job: Job, target: str, name: str, content: bytes, near_ms: flo
         target: Name of the target, a measured one.
         name: The file's name.
         content: The file.
-        near_ms: Networks of the table that take about so long are measured beside it, see `devices.known_near`;
+        near_ms: Networks of the table that take about so long are measured beside it, see `beside.known_near`;
             beside a known network those of the sweep that it stands beside.
         key: Of the news about it.
 

@@ -16,7 +16,7 @@ class News:
 
     Attributes:
         key: Trial key, name of a target whose table is made, or `SHARED_KEY`.
-        phase: For instance `table`, `warm-up`, `search`, `derive`, `train`, `measure`.
+        phase: For instance `latency table`, `warm-up`, `search`, `derive`, `train`, `measure`.
         step: Steps done.
         num_steps: Steps of the phase; 0 where they cannot be counted.
         numbers: Figures of the step by name, units in the name: `loss`, `expected_ms`.
