@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def front_png(rows: Sequence[Row], path: str | Path, *, title: str = "") -> Path:
+def front_png(rows: Sequence[Row], path: str | Path) -> Path:
     """Draw the front of every target: top-1 against measured latency, or what is counted, one panel per target.
 
     Error bars are one standard error of the measurement and the 95 % interval of the top-1, dotted lines the budgets;
@@ -33,7 +33,6 @@ def front_png(rows: Sequence[Row], path: str | Path, *, title: str = "") -> Path
     Args:
         rows: From `front_rows`.
         path: The PNG to write.
-        title: Heading of the picture.
 
     Returns:
         The path.
@@ -51,8 +50,6 @@ def front_png(rows: Sequence[Row], path: str | Path, *, title: str = "") -> Path
         _draw_target(panel, target, [row for row in rows if row.result.target == target])
     for panel in panels[len(targets) :]:
         panel.set_axis_off()
-    if title:
-        figure.suptitle(title, fontsize=13, fontweight="bold", x=0.01, ha="left")
     rare = {
         "rejected": any(row.result.status == "rejected" for row in rows),
         "baseline": any(row.result.baseline for row in rows),

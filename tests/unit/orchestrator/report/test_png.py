@@ -16,7 +16,7 @@ from orchestrator.report.rows import front_rows
 
 def test_picture_has_a_panel_per_target(tmp_path: Path) -> None:
     rows = front_rows(RESULTS)
-    two = Image.open(front_png(rows, tmp_path / "deep" / "two.png", title="night"))
+    two = Image.open(front_png(rows, tmp_path / "deep" / "two.png"))
     one = Image.open(front_png([row for row in rows if row.result.target == "torch"], tmp_path / "one.png"))
     assert two.width > 1.5 * one.width
     pixels = np.asarray(two.convert("RGB")).reshape(-1, 3)
