@@ -53,30 +53,25 @@ class PageTable:
 
 def report_html(
     rows: Sequence[Row],
-    path: str | Path,
     *,
     title: str = "onepath sweep",
     drawings: Mapping[str, str] | None = None,
     curves: Mapping[str, Sequence[Point]] | None = None,
     tables: Sequence[PageTable] = (),
     sections: Sequence[tuple[str, str]] = (),
-) -> Path:
-    """Write the page: fronts with budgets, their architectures, predicted against measured latency, searches, trials.
+) -> str:
+    """Return the page: fronts with budgets, their architectures, predicted against measured latency, searches, trials.
 
     Costs that are counted or published are no more than predicted: the second figure leaves them out, and is left out
     where all are.
 
     Args:
         rows: From `front_rows`.
-        path: The HTML file to write.
         title: Heading and title of the page.
         drawings: SVG of architectures by trial: those of the fronts are shown; a click on a point leads to its own.
         curves: How the searches went, by trial.
         tables: Further tables.
         sections: Further (heading, text) pairs; the text is shown as it stands.
-
-    Returns:
-        The path.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -101,7 +96,7 @@ def report_html(
     num_drawn, on_front = sum(row.is_drawn for row in searched), sum(row.on_front for row in searched)
     num_known = len(rows) - len(searched)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
         summary=f"{len(searched)} trials on {len(targets)} targets: {num_drawn} finished, {on_front} on a front"
         + (f", {num_rejected} rejected" if num_rejected else "")
@@ -117,10 +112,6 @@ def report_html(
         tables=tables,
         sections=sections,
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
-    return path
 
 
 def _front_figure(target: str, rows: Sequence[Row]) -> Any:

@@ -4,7 +4,7 @@ Why here: for a README, a mail or a terminal that shows images. It must not know
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,18 +24,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def front_png(rows: Sequence[Row], path: str | Path) -> Path:
-    """Draw the front of every target: top-1 against measured latency, or what is counted, one panel per target.
+def front_png(rows: Sequence[Row]) -> bytes:
+    """Return a PNG of the front of every target, a panel each: top-1 against measured latency, or what is counted.
 
     Error bars are one standard error of the measurement and the 95 % interval of the top-1, dotted lines the budgets;
     the step line is the best top-1 within a latency.
 
     Args:
         rows: From `front_rows`.
-        path: The PNG to write.
-
-    Returns:
-        The path.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,10 +52,9 @@ def front_png(rows: Sequence[Row], path: str | Path) -> Path:
     }
     marks = [handle for name, handle in _legend().items() if rare.get(name, True)]
     figure.legend(handles=marks, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
+    content = BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def _legend() -> dict[str, Any]:

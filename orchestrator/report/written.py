@@ -4,9 +4,7 @@ Why here: the one list of what a report consists of, made again at every end of 
 somebody looks. It must not know MLflow or Ray.
 """
 
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 
 import yaml
 
@@ -70,22 +68,19 @@ def write_report(job: Job, results: Sequence[TrialResult]) -> dict[str, bytes]:
         files["trust.json"] = to_json({**to_plain(trust), "sentences": trust.sentences}).encode()
         spent = PageTable("Where the time went", ledger_grid(ledger), ledger_notes(ledger, [r.trial for r in results]))
         cross = [_cross(columns, [*results, *known], job.quantised)] if columns else []
-        with tempfile.TemporaryDirectory(prefix="onepath-report-") as folder:
-            page = report_html(
-                rows,
-                Path(folder) / PAGE,
-                title=f"onepath sweep {job.run.name}",
-                drawings=_drawings(job, results),
-                curves={trial.key: stored_curve(job.trial_store(trial)) for trial in known_trials(job)},
-                tables=[*cross, spent],
-                sections=[
-                    *([("Against known networks", "\n".join(against))] if against else []),
-                    ("Trust in shared weights", "\n".join(trust.sentences)),
-                    ("Configuration", settings),
-                ],
-            )
-            for file in (front_png(rows, Path(folder) / PICTURE), page):
-                files[file.name] = file.read_bytes()
+        page = report_html(
+            rows,
+            title=f"onepath sweep {job.run.name}",
+            drawings=_drawings(job, results),
+            curves={trial.key: stored_curve(job.trial_store(trial)) for trial in known_trials(job)},
+            tables=[*cross, spent],
+            sections=[
+                *([("Against known networks", "\n".join(against))] if against else []),
+                ("Trust in shared weights", "\n".join(trust.sentences)),
+                ("Configuration", settings),
+            ],
+        )
+        files |= {PICTURE: front_png(rows), PAGE: page.encode()}
     for name, content in files.items():
         job.store.write(name, content)
     return files

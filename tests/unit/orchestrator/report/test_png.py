@@ -1,6 +1,6 @@
 """The picture of a sweep."""
 
-from pathlib import Path
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ from orchestrator.report.png import front_png, percent_limits
 from orchestrator.report.rows import front_rows
 
 
-def test_picture_has_a_panel_per_target(tmp_path: Path) -> None:
+def test_picture_has_a_panel_per_target() -> None:
     rows = front_rows(RESULTS)
-    two = Image.open(front_png(rows, tmp_path / "deep" / "two.png"))
-    one = Image.open(front_png([row for row in rows if row.result.target == "torch"], tmp_path / "one.png"))
+    two = Image.open(BytesIO(front_png(rows)))
+    one = Image.open(BytesIO(front_png([row for row in rows if row.result.target == "torch"])))
     assert two.width > 1.5 * one.width
     pixels = np.asarray(two.convert("RGB")).reshape(-1, 3)
     for colour in ((0x1F, 0x6F, 0x8B), (0x9A, 0xA5, 0xB1), (0xD1, 0x49, 0x5B)):  # front, beaten, budget
@@ -25,12 +25,12 @@ def test_picture_has_a_panel_per_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("results", [[], [FAILED], RESULTS[1:2], [COUNTED]])
-def test_sparse_sweeps_are_drawn_too(results: list[TrialResult], tmp_path: Path) -> None:
+def test_sparse_sweeps_are_drawn_too(results: list[TrialResult]) -> None:
     rows = front_rows(results)
     front_table(rows)
-    assert Image.open(front_png(rows, tmp_path / "a.png")).width > 100
+    assert Image.open(BytesIO(front_png(rows))).width > 100
     # With a target to draw, the page holds its own drawing scripts.
-    assert (report_html(rows, tmp_path / "a.html").stat().st_size > 1e6) == bool(results)
+    assert (len(report_html(rows)) > 1e6) == bool(results)
 
 
 @pytest.mark.parametrize("percents", [[98.1, 98.1], [100.0], [99.7, 100.0], [20.0, 100.0], [97.5, 98.6]])
