@@ -14,7 +14,6 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,19 +146,19 @@ class Registering:
 
     def add(self, trial: Trial, result: TrialResult) -> None:
         """Register a result, or record its failure, when its turn comes."""
-        self.waiting.append(self.executor.submit(self._patiently, lambda: self._register(trial, result)))
+        self.waiting.append(self.executor.submit(self._patiently, self._register, trial, result))
 
     def add_latencies(self, trial: str, latencies: Mapping[str, float]) -> None:
         """Give a trial's registered network its milliseconds by target, when their turn comes."""
-        act = partial(self.registry.add_latencies, self.job.run.name, trial, latencies)
-        self.later.append(self.executor.submit(self._patiently, act))
+        act, name = self.registry.add_latencies, self.job.run.name
+        self.later.append(self.executor.submit(self._patiently, act, name, trial, latencies))
 
-    def _patiently(self, act: Callable[[], None]) -> None:
+    def _patiently(self, act: Callable[..., None], *arguments: object) -> None:
         while True:
             if self._away and (self._stopped.is_set() or time.monotonic() > self._give_up_at):
                 raise self._away  # given up for all: a try may take minutes
             try:
-                act()
+                act(*arguments)
             except RegistryAway as error:
                 if not self._away:
                     self.say(f"{error}; finished networks are stored and wait for it")
@@ -198,8 +197,8 @@ class Registering:
         """
         self._give_up_at = time.monotonic() + self.patience
         lost, unclosed = self._errors(self.waiting), self._errors(self.later)
-        files = kept()
-        unclosed += self._errors([self.executor.submit(self._patiently, lambda: self._close(files))])
+        close, name = self.registry.close_sweep, self.job.run.name
+        unclosed += self._errors([self.executor.submit(self._patiently, close, name, kept())])
         if not (lost or unclosed):
             return ""
         what = f"{len(lost)} of {len(self.waiting)} results" if lost else "the end of the sweep"
@@ -217,9 +216,6 @@ class Registering:
             except (InputError, RunError) as error:
                 errors.append(str(error))
         return errors
-
-    def _close(self, files: Mapping[str, bytes]) -> None:
-        self.registry.close_sweep(self.job.run.name, files)
 
 
 def again(job: Job) -> str:
