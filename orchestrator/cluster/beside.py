@@ -52,8 +52,7 @@ def known_near(job: Job, target: str, near_ms: float | None) -> Beside | None:
         return None
     with contextlib.suppress(InputError):
         table = kept_table(tables, name)
-        alone = near_ms is None or goal.traits.external
-        known = {} if alone else table.calibration.near(near_ms or 0.0)
+        known = {} if near_ms is None or goal.traits.external else table.calibration.near(near_ms)
         return Beside(job.space.to_dict(), known, table.fingerprint, f"{tables.uri}/{name}")
     return None
 

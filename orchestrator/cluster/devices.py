@@ -190,7 +190,6 @@ def _build_table(
         path = table_path(folder, where, goal)
         known = left_table(path.name) or known
         if known is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(known)
         run = kept_process(goal).run
         for attempt in range(ATTEMPTS):
