@@ -101,20 +101,23 @@ def open_registries(storage: str, address: str | None) -> "list[Registry]":
     """
     from orchestrator.data.storage import Storage as Folder
     from orchestrator.plan.trials import sweeps_in
+    from orchestrator.registry.queue import open_registry
+    from orchestrator.registry.store import Registry
 
     if address is not None:
-        return [open_registry_of("", storage, address)]
+        return [Registry(address, create=False)]
     root = Folder(storage)
-    first: dict[str | None, str] = {}
+    first: dict[str | None, Job] = {}
     for name in reversed(sweeps_in(root)):
         try:
-            first[stored_job(name, storage).run.mlflow.tracking_uri] = name
+            job = stored_job(name, storage)
+            first[job.run.mlflow.tracking_uri] = job
         except InputError as error:
             print(f"onepath: left out: {error}", file=sys.stderr)
     own = _own_registry(root)
     if not first and own is None:
         raise InputError(f"no sweep in {root.uri} (--storage names another place, --registry a registry)")
-    opened = [open_registry_of(name, storage, None) for name in first.values()]
+    opened: list[Registry] = [open_registry(job, create=False) for job in first.values()]
     if own is not None and not {None, own} & first.keys():
-        opened.append(open_registry_of("", storage, own))
+        opened.append(Registry(own, create=False))
     return opened
