@@ -77,8 +77,7 @@ def open_registry_of(sweep: str, storage: str, address: str | None) -> "Registry
         job = stored_job(sweep, storage)
     except InputError as error:
         raise InputError(f"{error}; --registry names a registry") from error
-    opened: Registry = open_registry(job, create=False)
-    return opened
+    return open_registry(job, create=False)
 
 
 def _own_registry(root: "Folder") -> str | None:
@@ -117,7 +116,7 @@ def open_registries(storage: str, address: str | None) -> "list[Registry]":
     own = _own_registry(root)
     if not first and own is None:
         raise InputError(f"no sweep in {root.uri} (--storage names another place, --registry a registry)")
-    opened: list[Registry] = [open_registry(job, create=False) for job in first.values()]
+    opened = [open_registry(job, create=False) for job in first.values()]
     if own is not None and not {None, own} & first.keys():
         opened.append(Registry(own, create=False))
     return opened

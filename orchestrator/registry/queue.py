@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from orchestrator.data.format import SPLITS, read_manifest
 from orchestrator.data.storage import Storage
@@ -27,6 +26,7 @@ from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, Job, Trial
 from orchestrator.registry.runs import Folder
 from orchestrator.registry.server import RegistryAway
+from orchestrator.registry.store import Registry
 from supernet.errors import InputError, RunError, where
 
 CURVE_SECONDS = 5.0
@@ -37,10 +37,8 @@ Point = tuple[str, dict[str, float], int]
 """Of curves: the trial, or "" for the sweep itself, metrics by name, and the step."""
 
 
-def open_registry(job: Job, *, create: bool = True) -> Any:
+def open_registry(job: Job, *, create: bool = True) -> Registry:
     """Return the registry of a sweep: the configured server, or the embedded one beside the sweeps."""
-    from orchestrator.registry.store import Registry
-
     run, root, remake = job.run, job.root, f"this registers what is stored: {again(job)}"
     if run.mlflow.tracking_uri:
         return Registry(run.mlflow.tracking_uri, run.mlflow.experiment, create=create, remake=remake)
@@ -88,7 +86,7 @@ class Registering:
     ) -> None:
         self.job, self.executor, self.files, self.say = job, executor, files, say
         self.pause, self.patience = pause, patience
-        self.registry: Any = None
+        self.registry: Registry  # once it is open, see `ready`
         self.waiting: list[Future[None]] = []  # results
         self.later: list[Future[None]] = []  # what is added to them
         self.keys = {trial.key for trial in known_trials(job)}
@@ -124,7 +122,7 @@ class Registering:
                 images = read_manifest(Storage(self.job.data_root))
                 counts = {split: sum(images.class_counts[split]) for split in SPLITS}
                 self.registry.link_data(self.job.run.name, images.fingerprint, counts)
-            return self.registry.lacks(results.values())  # type: ignore[no-any-return]
+            return self.registry.lacks(results.values())
 
         return self.executor.submit(opened).result()
 
@@ -177,7 +175,7 @@ class Registering:
         try:
             with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder:
                 files, versions = self.files(self.job, trial, Path(folder)), versions_of(self.job, trial.target)
-                uri: str = self.registry.register(result, files, versions)
+                uri = self.registry.register(result, files, versions)
         except OSError as error:  # of the storage, or of a full disk here
             raise RunError(f"trial {trial.key}: its files could not be read or copied ({error})") from error
         except (InputError, RunError):
