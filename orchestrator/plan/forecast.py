@@ -18,7 +18,7 @@ from orchestrator.plan.check import not_here
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.left import left_of
 from orchestrator.plan.times import times_of
-from orchestrator.report.live import clock
+from orchestrator.report.live import clock, clock_range
 from supernet.cost import macs_table, params_table
 from supernet.estimators import make_estimator
 from supernet.network import Supernet
@@ -41,6 +41,8 @@ WEIGHT_COPIES = 4
 def forecast(run: RunConfig) -> dict[str, Any]:
     """Return trials, sizes and times of what is left of a sweep as plain data; units stand in the names.
 
+    How many widths of a known network stand beside the fronts is not known before these are: `least_seconds` is with
+    one of each, all else with another beside every network.
     Times are for this machine's processor at the configured number of workers; tables and a warm-up that has begun
     count as a whole. Judging files takes as long as there are images: it counts once these are prepared.
 
@@ -69,20 +71,31 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "step_mib": _step_mib(run, supernet),
         "images_per_second_per_core": round(1 / image_seconds, 1),
         **times,
+        "least_seconds": _least_seconds(run, image_seconds),
         "worker_hours": round(sum(times["phase_seconds"].values()) / 3600 * run.workers.max, 2),
     }
 
 
 def forecast_seconds(run: RunConfig) -> dict[str, float]:
-    """Return the seconds that each phase of a sweep is to take, over all trials, and in all as `wall`.
+    """Return the seconds that each phase of a sweep is to take, over all trials, and in all as `wall`, or as `least`.
 
     A short one of `forecast`, to hold against what the sweep took. Empty for ranks with GPUs: times are for this
     machine's processor.
     """
     if run.workers.gpus:
         return {}
-    times = times_of(run, left_of(run), _image_seconds(Supernet(load_space(run.space)).train(), seconds=1.0))
-    return {**times["phase_seconds"], "wall": times["total_seconds"]}
+    image_seconds = _image_seconds(Supernet(load_space(run.space)).train(), seconds=1.0)
+    times = times_of(run, left_of(run), image_seconds)
+    return {
+        **times["phase_seconds"],
+        "least": _least_seconds(run, image_seconds),
+        "wall": times["total_seconds"],
+    }
+
+
+def _least_seconds(run: RunConfig, image_seconds: float) -> float:
+    """Return how long what is left of a sweep takes with as few baselines as there may be."""
+    return float(times_of(run, left_of(run, fewest=True), image_seconds)["total_seconds"])
 
 
 def _placed_by(run: RunConfig) -> str:
@@ -223,7 +236,8 @@ def forecast_table(found: dict[str, Any]) -> Table:
         "warm-up": clock(found["warmup_seconds"]) + _saving(found),
         "each trial": clock(found["trial_seconds"]) + _unjudged(found),
         **_rows_after(found),
-        "in all": f"{clock(found['total_seconds'])} on this machine's cores, {found['worker_hours']} worker-hours",
+        "in all": f"{clock_range(found['least_seconds'], found['total_seconds'])} on this machine's cores, "
+        f"{found['worker_hours']} worker-hours{' at most' * (found['least_seconds'] < found['total_seconds'])}",
     }
     for target, reason in found["not_here"].items():
         rows[f"{target}: not here"] = escape(f"{reason}; another machine of the cluster has to measure it")

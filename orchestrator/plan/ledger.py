@@ -59,7 +59,8 @@ class Run:
 
     Attributes:
         wall_seconds: In all.
-        forecast: Seconds per phase, and in all as `wall`, that were forecast for the whole sweep; empty for none.
+        forecast: Seconds per phase, and in all as `wall`, that were forecast for the whole sweep at most, and as
+            `least`; empty for none.
         spent: Per piece of work and phase.
     """
 

@@ -4,10 +4,10 @@ Why here: a forecast is of what the same command would do now, or refuse. It mus
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.plan.baselines import missing_baselines, num_beside, stored_baselines
+from orchestrator.plan.baselines import known_network, missing_baselines, num_beside, stored_baselines
 from orchestrator.plan.check import resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
@@ -26,8 +26,9 @@ class Left:
         trials: Those that are known by name and not finished.
         by_target: How many trials each target has left, where any are; of points, how many there may be at most.
         num_finished: Trials that are finished.
-        baselines: How many each target has left at most: one of each name beside every network of its front.
-        num_crossed: Measurements of the cross table, at most: each network of a front and each baseline on each target.
+        baselines: How many each target has left.
+        num_trained: Baselines that are trained: the others take over the weights of the same network at the same width.
+        num_crossed: Measurements of the cross table: each network of a front and each baseline on each target.
         warmup: Whether its supernet is not trained yet.
         pool: Whether its pool is not filled yet, if it has one.
     """
@@ -36,6 +37,7 @@ class Left:
     by_target: dict[str, int]
     num_finished: int
     baselines: dict[str, int]
+    num_trained: int
     num_crossed: int
     warmup: bool
     pool: bool
@@ -47,12 +49,16 @@ class Left:
 
     @property
     def num_baselines(self) -> int:
-        """How many baselines are left at most, of all targets."""
+        """How many baselines are left, of all targets."""
         return sum(self.baselines.values())
 
 
-def left_of(run: RunConfig) -> Left:
-    """Return what is left of a sweep.
+def left_of(run: RunConfig, *, fewest: bool = False) -> Left:
+    """Return what is left of a sweep, at most: baselines of each name beside every network of the fronts.
+
+    Args:
+        run: The sweep.
+        fewest: Whether one width of each name stands beside all networks of the fronts that are to come.
 
     Raises:
         InputError: If what has begun of it has other settings.
@@ -61,22 +67,34 @@ def left_of(run: RunConfig) -> Left:
     done = finished_results(job)
     by_target = num_left(job, done)
     passed = [result for result in done.values() if result.done]
-    baselines = Counter(baseline.target for baseline in missing_baselines(job, passed))
-    for name, number in by_target.items():
-        baselines[name] += num_beside(job, name) * number
+    baselines = _baselines(job, passed, by_target, fewest=fewest)
     return Left(
         tuple(trial for trial in known_trials(job) if trial.key not in done),
         by_target,
         len(done),
-        dict(baselines),
-        _num_crossed(job, passed, sum(by_target.values()), sum(baselines.values())),
+        dict(Counter(target for target, _ in baselines)),
+        len({name for _, name in baselines} if fewest else baselines),
+        _num_crossed(job, passed, sum(by_target.values()), len(baselines)),
         warmup=bool(by_target) and not job.store.exists(WARMUP_FILE),
         pool=bool(by_target) and run.fills_pool and not job.store.exists(POOL_FILE),
     )
 
 
+def _baselines(
+    job: Job, passed: Sequence[TrialResult], by_target: Mapping[str, int], *, fewest: bool
+) -> list[tuple[str, str]]:
+    """Return target and name of each baseline that is left, see `left_of`."""
+    missing = [(baseline.target, baseline.network.name) for baseline in missing_baselines(job, passed)]
+    names = [known_network(reference).name for reference in job.run.baselines]
+    coming = [(target, name) for target in by_target if num_beside(job, target) for name in names]
+    if not fewest:
+        return missing + [(target, name) for target, name in coming for _ in range(by_target[target])]
+    there = {(result.target, result.baseline) for result in stored_baselines(job, passed)}
+    return sorted({*missing, *(set(coming) - there)})
+
+
 def _num_crossed(job: Job, passed: Sequence[TrialResult], num_trials: int, num_baselines: int) -> int:
-    """Return how many measurements the cross table still takes, at most: one more network, and it is measured anew."""
+    """Return how many measurements the cross table still takes: one more network, and it is measured anew."""
     results = [*passed, *stored_baselines(job, passed)]
     networks = crossed(results)
     if not (num_trials or num_baselines):

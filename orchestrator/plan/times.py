@@ -57,16 +57,16 @@ def times_of(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]
         "warm-up": warmup,
         "judge paths": pool + judged * num_trials,
         "search": search * num_trials,
-        "train": train * (num_trials + num_baselines),
+        "train": train * (num_trials + left.num_trained),
         "evaluate": _sum(evaluate, left.by_target) + _sum(evaluate, left.baselines),
         "measure": _sum(measure, left.by_target) + _sum(measure, left.baselines) + _sum(widths, left.baselines) + cross,
-        "workers": shared + around * (num_trials + num_baselines),
+        "workers": shared + around * (num_trials + left.num_trained),
     }
     room = run.max_concurrent if run.workers.gpus else max(1, int(cores // (run.workers.max * run.workers.cpus)))
     at_once = min(run.max_concurrent, room)
-    finish = {t.name: train + around + evaluate[t.name] + measure[t.name] for t in targets}
-    trials = (search + judged) * num_trials + _sum(finish, left.by_target)
-    baselines = _sum(finish, left.baselines)
+    delivery = {t.name: evaluate[t.name] + measure[t.name] for t in targets}
+    trials = (search + judged + train + around) * num_trials + _sum(delivery, left.by_target)
+    baselines = (train + around) * left.num_trained + _sum(delivery, left.baselines)
     alone = SWEEP_SECONDS + sum(phases.values()) - trials - baselines
     total = alone + _in_rounds(trials, num_trials, at_once) + _in_rounds(baselines, num_baselines, at_once)
     return {
@@ -75,8 +75,8 @@ def times_of(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]
         "warmup_seconds": round(warmup, 1),
         "warmup_from": source.store.uri if source else None,
         "warmup_saved_seconds": round(saved, 1),
-        "trial_seconds": round(search + judged + max(finish.values()), 1),
-        "baseline_seconds": round(max(finish[t.name] + widths[t.name] for t in targets), 1),
+        "trial_seconds": round(search + judged + train + around + max(delivery.values()), 1),
+        "baseline_seconds": round(train + around + max(delivery[name] + widths[name] for name in widths), 1),
         "cross_seconds": round(cross, 1),
         "total_seconds": round(total, 1),
         "phase_seconds": {phase: round(seconds, 1) for phase, seconds in phases.items()},

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from orchestrator.plan.ledger import Spent, Total, phases
-from orchestrator.report.live import clock
+from orchestrator.report.live import clock, clock_range
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +43,8 @@ def ledger_notes(ledger: Total, trials: Sequence[str]) -> list[str]:
         ledger: Of the sweep.
         trials: Keys of its trials.
     """
-    forecast = f", forecast {clock(ledger.forecast['wall'])}" if "wall" in ledger.forecast else ""
+    whole = ledger.forecast.get("wall")
+    forecast = "" if whole is None else f", forecast {clock_range(ledger.forecast.get('least', whole), whole)}"
     runs = f" in {ledger.num_runs} runs" if ledger.num_runs > 1 else ""
     said = [
         f"took {clock(ledger.wall_seconds)}{runs}{forecast}, {hours_text(3600 * ledger.device_hours)} device-hours; "

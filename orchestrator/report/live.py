@@ -215,3 +215,8 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds + 0.5), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def clock_range(least: float, most: float) -> str:
+    """Return two durations as `clock` does, or one where both are the same."""
+    return " to ".join(dict.fromkeys((clock(least), clock(most))))

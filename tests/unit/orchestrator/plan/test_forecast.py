@@ -9,6 +9,7 @@ from shared_mode import in_shared_mode
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.forecast import KEPT_BYTES, _image_seconds, forecast, forecast_table, storage_bytes
 from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, WARMUP_FILE, Job, plan_trials
+from orchestrator.report.live import clock
 from supernet.cost import params_table
 from supernet.network import Supernet
 from supernet.plain import to_sealed
@@ -114,6 +115,9 @@ def test_baselines_are_counted_with_their_widths_and_training(found, no_steps):
     with table.capture() as captured:
         table.print(forecast_table(more))
     assert "12 at most, each" in captured.get()
+    least, most = clock(more["least_seconds"]), clock(more["total_seconds"])
+    assert f"{least} to {most} on this machine's cores, {more['worker_hours']} worker-hours at most" in captured.get()
+    assert found["total_seconds"] == found["least_seconds"] < more["least_seconds"] < more["total_seconds"]
 
 
 def test_a_file_is_not_judged_in_a_forecast_before_its_images_are_prepared(found):

@@ -15,11 +15,11 @@ from supernet.presets import read_preset
 BOARD = {**load_target("ort-cpu-1t").to_dict(), "name": "board"}
 
 
-def times(image_seconds=1e-3, **changes):
+def times(image_seconds=1e-3, fewest=False, **changes):
     own = {"mode": "shared", "space": "digits", "targets": ["macs", "ort-cpu-1t", BOARD], "storage": "no-such-folder"}
     whole = {**read_preset("runs", "quickstart")[0], **own, **changes}
     run = check_run(in_shared_mode(whole) if whole["mode"] == "shared" else whole, "mine")
-    return times_of(run, left_of(run), image_seconds)
+    return times_of(run, left_of(run, fewest=fewest), image_seconds)
 
 
 @pytest.mark.parametrize(("search", "weight_steps"), [
@@ -74,6 +74,14 @@ def test_baselines_run_at_once_as_trials_do(monkeypatch):
     assert one["total_seconds"] - many["total_seconds"] == pytest.approx(
         7 * (one["trial_seconds"] + one["baseline_seconds"]), abs=2.0
     )
+
+
+def test_a_network_that_stands_beside_all_is_trained_once_and_measured_on_each_target():
+    known = {"targets": ["macs", "params"], "sweep": {"points": 3}, "baselines": ["mobilenet-v2-32px"]}
+    without, most, least = (times(**{**known, **own}) for own in ({"baselines": []}, {}, {"fewest": True}))
+    trained = [found["phase_seconds"]["train"] for found in (without, most, least)]
+    assert trained[1:] == pytest.approx([trained[0] / 6 * (6 + 6), trained[0] / 6 * (6 + 1)], abs=0.1)
+    assert without["total_seconds"] < least["total_seconds"] < most["total_seconds"]
 
 
 MEASURE, EACH = {"table_seconds": 5.0, "network_seconds": 10.0}, MEASURE_SECONDS + 10.0

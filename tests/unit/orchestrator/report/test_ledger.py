@@ -1,5 +1,7 @@
 """The ledger as a table, as sentences and as the grid of the page."""
 
+from dataclasses import replace
+
 from rich.console import Console
 
 from orchestrator.plan.ledger import BETWEEN, SWEEP, Run, Spent, total
@@ -34,6 +36,8 @@ def test_the_notes_say_the_whole_the_overhead_and_what_a_trial_takes():
     whole, trial = ledger_notes(LEDGER, ["a", "b", "never-begun"])
     assert whole.startswith("took 1:40, forecast 1:30, 0.039 device-hours; 30% of the work's time is overhead")
     assert trial == "a trial took 0:45 on average, 0:10 of it overhead"
+    ranged = replace(LEDGER, forecast={"least": 60.0, "wall": 90.0})
+    assert "took 1:40, forecast 1:00 to 1:30, 0.039" in ledger_notes(ranged, [])[0]
     assert ledger_notes(total([]), ["a"])[0].startswith("took 0:00, 0.000 device-hours")
 
 
