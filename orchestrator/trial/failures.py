@@ -5,6 +5,7 @@ them draw on one budget. It must not know Ray, nor how a job is started.
 """
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from orchestrator.data.storage import Storage
@@ -98,3 +99,30 @@ class Starts:
     def note(self) -> None:
         """Count one more, before it is made."""
         self._store.write_json(self._name, {"driver": self._driver, "num_starts": self.count + 1})
+
+    def forget(self) -> None:
+        """Begin anew: nothing was lost, and another try of the same driver has the whole budget."""
+        self._store.remove(self._name)
+
+
+def run_to_end(key: str, policy: FailurePolicy, starts: Starts, start: Callable[[], Failure | None]) -> None:
+    """Start a job until it is done, or fails for good.
+
+    Args:
+        key: Of the job.
+        policy: How many failures it survives.
+        starts: Counts them.
+        start: Makes one start, and returns why it came to nothing, or nothing.
+
+    Raises:
+        InputError: What a rank found wrong with the input.
+        RunError: What a restart cannot mend, or the last reason if the job failed more often than it may.
+    """
+    failure: Failure | None = Failure("the process that had started it ended")
+    while failure and policy.again(failure, starts.count):
+        starts.note()
+        failure = start()
+        if failure is None or failure.error:
+            starts.forget()
+    if failure:
+        raise policy.end(key, failure, starts.count)

@@ -30,7 +30,7 @@ from orchestrator.plan.trials import TRAIN_FOLDER, WARMUP_KEY, Job, Trial
 from orchestrator.trial.corrections import corrections_of, train_key
 from orchestrator.trial.costs import NetworkCost
 from orchestrator.trial.deriving import Figure
-from orchestrator.trial.failures import Failure, FailurePolicy, Starts, is_final
+from orchestrator.trial.failures import Failure, FailurePolicy, Starts, is_final, run_to_end
 from orchestrator.trial.place import Place
 from orchestrator.trial.rendezvous import BoundTorch
 from orchestrator.trial.saver import NUM_KEPT, FolderSaver, TrainSaver, drop_broken_record
@@ -136,22 +136,18 @@ def run_job(job: Job, trial: Trial | None = None, costs: CostTable | None = None
         here: Whether the one rank is this process: then nothing has to start for it.
 
     Raises:
-        InputError: What a rank found wrong with the input.
-        RunError: What a restart cannot mend, or the last reason if the job failed more often than it may.
+        InputError, RunError: See `run_to_end`.
     """
     key = train_key(trial.key, corrections_of(job.trial_store(trial))) if trial else WARMUP_KEY
     spec = {"job": job.to_dict(), "trial": to_plain(trial), "costs": to_plain(costs), "key": key, "here": here}
     policy = FailurePolicy(job.run.checkpoint.max_failures)
     starts = Starts(job.store, key, ray.get_runtime_context().namespace)
-    failure = Failure("the process that had started it ended")
-    while policy.again(failure, starts.count):
-        starts.note()
+
+    def start() -> Failure | None:
         drop_broken_record(job.store.child(TRAIN_FOLDER, key))
-        found = _start_here(spec) if here else _start(_trainer(job.run, key, job.store.child(TRAIN_FOLDER).uri, spec))
-        if found is None:
-            return
-        failure = found
-    raise policy.end(key, failure, starts.count)
+        return _start_here(spec) if here else _start(_trainer(job.run, key, job.store.child(TRAIN_FOLDER).uri, spec))
+
+    run_to_end(key, policy, starts, start)
 
 
 def _start_here(spec: Mapping[str, Any]) -> Failure | None:

@@ -6,7 +6,7 @@ import pytest
 
 from latency.errors import NotRunnable
 from orchestrator.data.storage import Storage
-from orchestrator.trial.failures import Failure, FailurePolicy, Starts, is_final
+from orchestrator.trial.failures import Failure, FailurePolicy, Starts, is_final, run_to_end
 from supernet.errors import InputError, RunError
 
 LOST = Failure("a worker died")
@@ -45,6 +45,23 @@ def test_what_no_restart_mends_ends_the_job_as_its_kind():
         failure = Failure(str(error), error)
         assert not policy.again(failure, 1)
         assert type(policy.end("t", failure, 1)) is type(error)
+
+
+@pytest.mark.parametrize("max_failures", [0, 2])
+def test_what_ended_by_itself_is_tried_again_with_the_whole_budget(tmp_path, max_failures):
+    """Seen: a derivation that was too noisy is tried once more after the other trials, and with `max_failures: 0` that
+    was refused: `failed 1 times, the last time: the process that had started it ended`."""
+    policy, starts = FailurePolicy(max_failures), Starts(Storage(str(tmp_path)), "t", "driver")
+    noisy = Failure("noisy", RunError("a network seems over its budget, but the machine was disturbed"))
+    ends = iter([*[LOST] * max_failures, noisy, *[LOST] * max_failures, None, None])
+    with pytest.raises(RunError, match="t: a network seems over its budget"):
+        run_to_end("t", policy, starts, lambda: next(ends))
+    run_to_end("t", policy, starts, lambda: next(ends))
+    run_to_end("t", policy, starts, lambda: next(ends))  # what it came to was damaged
+    assert next(ends, "none left") == "none left"
+    with pytest.raises(RunError, match=rf"t: failed {max_failures + 1} times .* a worker died; the same command"):
+        run_to_end("t", policy, starts, lambda: LOST)
+    assert starts.count == max_failures + 1, "for whoever starts it again"
 
 
 @pytest.mark.parametrize(
