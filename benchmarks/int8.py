@@ -25,8 +25,8 @@ from latency.measuring.job import Item, plan_for
 from latency.measuring.job import Job as Measuring
 from latency.measuring.process import run_job
 from latency.target import Target, load_target
-from orchestrator.cli.options import stored_job
 from orchestrator.data.batches import ImageData
+from orchestrator.plan.continued import stored_job
 from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import OUTCOME_FILE, Job, Trial
 from orchestrator.trial.deliver import top1

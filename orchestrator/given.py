@@ -24,7 +24,7 @@ from orchestrator.data.batches import ImageData, Normalisation
 from orchestrator.data.storage import Storage
 from orchestrator.plan.addresses import embedded_registry
 from orchestrator.plan.confusion import confusion_of
-from orchestrator.plan.continued import stored_config
+from orchestrator.plan.continued import stored_job
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import known_trials
 from orchestrator.plan.trials import (
@@ -34,7 +34,6 @@ from orchestrator.plan.trials import (
     PREPROCESSING_FILE,
     PROGRAM_FILE,
     WEIGHTS_FILE,
-    Job,
 )
 from orchestrator.registry.queue import open_registry
 from orchestrator.registry.store import Registry
@@ -244,12 +243,12 @@ def registry_for(name: str, key: str, storage: str, address: str | None) -> tupl
     That is the one at an address, else the registry of a sweep of that name, else the one beside the storage's sweeps.
 
     Raises:
-        InputError: If a sweep of that name has a trial of this key, or the storage wants an address.
+        InputError: If a sweep of that name has a trial of this key, its folder does not read, or holds another one, or
+            the storage wants an address.
     """
-    root = Storage(storage)
-    store, config, experiment = root.child(name), dict[str, Any](), "onepath"
-    if store.exists(CONFIG_FILE):
-        job = Job({**stored_config(store), "storage": root.uri}, "")
+    root, config, experiment = Storage(storage), dict[str, Any](), "onepath"
+    if root.child(name).exists(CONFIG_FILE):
+        job = stored_job(name, storage)
         if key in {trial.key for trial in known_trials(job)}:
             raise InputError(f"key {key!r}: sweep {name!r} has a trial of that name; use another --key")
         config, experiment = dict(job.config), job.run.mlflow.experiment

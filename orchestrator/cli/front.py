@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.options import STORAGE, Json, Storage, SweepName, stored_job
+from orchestrator.cli.options import STORAGE, Json, Storage, SweepName
 from orchestrator.cli.printing import print_json, print_table, say
 from supernet.errors import InputError, RunError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 def front(name: SweepName, storage: Storage = STORAGE, json: Json = False) -> None:
     """Show the measured networks of a sweep, and which of them are on their target's front; renew picture and page."""
+    from orchestrator.plan.continued import stored_job
     from orchestrator.plan.stored import stored_results
 
     job = stored_job(name, storage)

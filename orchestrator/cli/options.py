@@ -1,15 +1,14 @@
-"""What several commands take: options, and the sweep that a name stands for. Imports nothing heavy at the top."""
+"""What several commands take: options, and the registry that a name stands for. Imports nothing heavy at the top."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from supernet.errors import InputError, nearest
+from supernet.errors import InputError
 
 if TYPE_CHECKING:
     from orchestrator.data.storage import Storage as Folder
-    from orchestrator.plan.trials import Job
     from orchestrator.registry.store import Registry
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -25,38 +24,6 @@ SweepName = Annotated[str, typer.Argument(help="Name of the sweep.")]
 STORAGE = "onepath-runs"
 
 
-def stored_job(name: str, storage: str) -> "Job":
-    """Return a sweep that was started before.
-
-    Raises:
-        InputError: If the storage holds no sweep of this name, one that does not read, or another one in its folder.
-    """
-    from orchestrator.data.storage import Storage as Folder
-    from orchestrator.plan.continued import stored_config
-    from orchestrator.plan.trials import CONFIG_FILE, Job, sweeps_in
-
-    root = Folder(storage)
-    store = root.child(name)
-    if not store.exists(CONFIG_FILE):
-        raise InputError(
-            f"no sweep {name!r} in {root.uri}{nearest(name, sweeps_in(root))} (--storage names another place)"
-        )
-    config = stored_config(store)
-    try:
-        job = Job({**config, "storage": root.uri}, "")
-    except InputError as error:
-        raise InputError(
-            f"{store.uri}/{CONFIG_FILE}: not of a sweep of this version ({error}); use the version that wrote it, or "
-            "move the folder out of the storage"
-        ) from error
-    if job.run.name != name:
-        raise InputError(
-            f"{store.uri}: holds sweep {job.run.name!r}, and all that is in it goes by that name; rename the folder "
-            "back, or keep a copy under that name in another storage"
-        )
-    return job
-
-
 def open_registry_of(sweep: str, storage: str, address: str | None) -> "Registry":
     """Return the registry at an address, or the one of a sweep that was started before, or the storage's own.
 
@@ -64,6 +31,7 @@ def open_registry_of(sweep: str, storage: str, address: str | None) -> "Registry
         InputError: If it is not there, or the storage holds neither such a sweep nor a registry.
     """
     from orchestrator.data.storage import Storage as Folder
+    from orchestrator.plan.continued import stored_job
     from orchestrator.plan.trials import CONFIG_FILE
     from orchestrator.registry.queue import open_registry
     from orchestrator.registry.store import Registry
@@ -99,6 +67,7 @@ def open_registries(storage: str, address: str | None) -> "list[Registry]":
         InputError: If there is none.
     """
     from orchestrator.data.storage import Storage as Folder
+    from orchestrator.plan.continued import stored_job
     from orchestrator.plan.trials import sweeps_in
     from orchestrator.registry.queue import open_registry
     from orchestrator.registry.store import Registry

@@ -13,8 +13,17 @@ from typing import Any
 from orchestrator.data.storage import Storage
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.stored import known_trials
-from orchestrator.plan.trials import CONFIG_FILE, IMAGES_FILE, POOL_FILE, STARTS_FOLDER, WARMUP_FILE, WARMUP_KEY, Job
-from supernet.errors import InputError
+from orchestrator.plan.trials import (
+    CONFIG_FILE,
+    IMAGES_FILE,
+    POOL_FILE,
+    STARTS_FOLDER,
+    WARMUP_FILE,
+    WARMUP_KEY,
+    Job,
+    sweeps_in,
+)
+from supernet.errors import InputError, nearest
 from supernet.plain import parse_json, read
 
 FREE = (
@@ -47,6 +56,34 @@ def stored_config(store: Storage) -> dict[str, Any]:
             f"{error}; the file is damaged: remove it and run `onepath sweep` with the sweep's configuration again"
         ) from error
     return config
+
+
+def stored_job(name: str, storage: str) -> Job:
+    """Return a sweep that was started before.
+
+    Raises:
+        InputError: If the storage holds no sweep of this name, one that does not read, or another one in its folder.
+    """
+    root = Storage(storage)
+    store = root.child(name)
+    if not store.exists(CONFIG_FILE):
+        raise InputError(
+            f"no sweep {name!r} in {root.uri}{nearest(name, sweeps_in(root))} (--storage names another place)"
+        )
+    config = stored_config(store)
+    try:
+        job = Job({**config, "storage": root.uri}, "")
+    except InputError as error:
+        raise InputError(
+            f"{store.uri}/{CONFIG_FILE}: not of a sweep of this version ({error}); use the version that wrote it, or "
+            "move the folder out of the storage"
+        ) from error
+    if job.run.name != name:
+        raise InputError(
+            f"{store.uri}: holds sweep {job.run.name!r}, and all that is in it goes by that name; rename the folder "
+            "back, or keep a copy under that name in another storage"
+        )
+    return job
 
 
 def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:

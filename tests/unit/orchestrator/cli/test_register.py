@@ -15,6 +15,7 @@ from supernet.presets import read_preset
         (("--key", "../up"), "key: '../up'"),
         (("--target", "ort"), "unknown target 'ort'"),
         (("--name", "night", "--key", "macs-5M"), "sweep 'night' has a trial of that name"),
+        (("--name", "copy"), "copy: holds sweep 'night'"),  # seen: registered with the configuration of that one
         ((), "own.onnx: no such file"),
     ],
 )
@@ -22,7 +23,8 @@ def test_what_cannot_be_registered_is_refused(here, tmp_path, options, reason):
     definition, _ = read_preset("runs", "quickstart")
     changes = {"name": "night", "targets": ["macs"], "sweep": {"budget_counts": [5e6]}, "storage": str(tmp_path)}
     job = Job(resolved(check_run({**definition, **changes}, "night")), "")
-    job.store.write_json(CONFIG_FILE, dict(job.config))
+    for folder in (job.store, job.root.child("copy")):
+        folder.write_json(CONFIG_FILE, dict(job.config))
     given = {"--name": "own", "--target": "ort-cpu-1t", "--data": "data", "--storage": str(tmp_path)}
     given |= dict(zip(options[::2], options[1::2], strict=True))
     done = here("register", "own.onnx", *(word for pair in given.items() for word in pair), cwd=tmp_path)

@@ -1,11 +1,12 @@
 """What may change when a sweep is continued: what has begun keeps its settings, and the difference is said."""
 
 import json
+import shutil
 
 import pytest
 
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.continued import check_continued, stored_config
+from orchestrator.plan.continued import check_continued, stored_config, stored_job
 from orchestrator.plan.inherited import inherited
 from orchestrator.plan.stored import Points, write_points
 from orchestrator.plan.trials import (
@@ -177,3 +178,29 @@ def test_a_pool_grows_and_its_judgements_are_made_alike(tmp_path):
     assert check_continued(stored, job_of(tmp_path, derive=larger))
     with pytest.raises(InputError, match=r"\n  derive\.max_validation_images: 2000 -> 7\n"):
         check_continued(stored, job_of(tmp_path, derive=others))
+
+
+@pytest.fixture
+def kept(tmp_path):
+    definition, _ = read_preset("runs", "quickstart")
+    job = Job(resolved(check_run({**definition, "storage": str(tmp_path / "here")}, "quickstart")), "")
+    job.store.write_json(CONFIG_FILE, dict(job.config))
+    return job
+
+
+def test_a_sweep_is_where_it_is_found_and_not_where_it_was(kept, tmp_path):
+    assert stored_job("quickstart", kept.root.uri).config == kept.config
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    assert stored_job("quickstart", str(tmp_path / "there")).store.uri == str(tmp_path / "there" / "quickstart")
+
+
+def test_a_sweep_in_a_folder_of_another_name_is_not_taken_for_it(kept, tmp_path):
+    """Seen: the copy's page was asked for, and the original's was written anew."""
+    shutil.copytree(tmp_path / "here" / "quickstart", tmp_path / "here" / "copy")
+    with pytest.raises(InputError, match=r"here/copy: holds sweep 'quickstart'.*rename the folder back"):
+        stored_job("copy", kept.root.uri)
+
+
+def test_an_unknown_sweep_names_the_nearest(kept):
+    with pytest.raises(InputError, match=r"no sweep 'quikstart' in .*here; did you mean 'quickstart'.*--storage"):
+        stored_job("quikstart", kept.root.uri)
