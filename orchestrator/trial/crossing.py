@@ -71,7 +71,8 @@ def fill_columns(
 ) -> Iterator[tuple[str, str]]:
     """Measure the networks of all fronts, and the baselines, on targets; store each column as soon as it is known.
 
-    What int8 costs a network is known where its own target is one: the others are judged on those as well.
+    What int8 costs a network is known where its own target is one: the others are judged on those as well, once their
+    figures can be believed.
 
     Args:
         job: The sweep.
@@ -98,16 +99,15 @@ def fill_columns(
                     made[place] = file_for(*origins[result.trial], target)
                 contents[result.trial] = made[place]
             found = measure(name, file, contents)
-            unknown = [
-                r for r in networks if name in job.quantised and r.target not in job.quantised and not r.baseline
-            ]
+            noise = first_noise(found)
+            lossy = name in job.quantised and not noise  # a noisy column is measured again, with files of then
+            unknown = [r for r in networks if lossy and r.target not in job.quantised and not r.baseline]
             top1s = {result.trial: judge(name, file, contents[result.trial]) for result in unknown}
         except (InputError, RunError, OSError) as error:
             yield name, str(error)
             continue
         figures = as_at_home(found, {r.trial: r.cost for r in networks if r.target == name and r.cost})
         architectures = {result.trial: result.architecture for result in networks}
-        noise = first_noise(found)
         store_column(job, Column(name, architectures, figures, noise, top1s))
         yield name, noise
 

@@ -71,6 +71,10 @@ def judge(target: str, file: str, content: bytes) -> float:
     return 0.75
 
 
+def unasked(target: str, file: str, content: bytes) -> float:
+    raise AssertionError("nobody reads it: the column is measured again")
+
+
 def away(target: str, file: str, contents: dict[str, bytes]) -> dict[str, Measurement]:
     raise OSError("Connection timed out")
 
@@ -109,6 +113,8 @@ def test_a_network_goes_to_another_target_as_it_would_be_delivered_for_it(tmp_pa
     ((target, file, contents),) = device.given
     assert (target, file, set(contents)) == ("ort-cpu-1t", ONNX_FILE, {trial.key for trial in (fp32, int8, counted)})
     assert stored_columns(job)["ort-cpu-1t"].top1s == {}
+    noisy = fill_columns(job, results_of(job), ["ort-cpu-int8-1t"], Device(noise="load 3"), unasked)
+    assert list(noisy) == [("ort-cpu-int8-1t", "load 3")]
     assert list(fill_columns(job, results_of(job), ["ort-cpu-int8-1t"], device, judge)) == [("ort-cpu-int8-1t", "")]
     assert stored_columns(job)["ort-cpu-int8-1t"].top1s == {fp32.key: 0.75, counted.key: 0.75}
 
