@@ -54,6 +54,13 @@ def where(error: BaseException) -> str:
     return f"{': '.join(filter(None, (type(error).__name__, text)))} ({Path(last.filename).name}:{last.lineno})"
 
 
+def reason_of(error: BaseException) -> str:
+    """Return in one line what is said of whatever went wrong."""
+    if isinstance(error, InputError | RunError):
+        return str(error)
+    return away(error) if isinstance(error, OSError) else where(error)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the closest known name, or the list of known names.
 

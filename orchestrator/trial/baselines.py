@@ -38,7 +38,7 @@ from orchestrator.trial.tables import Tables
 from orchestrator.trial.tuning import Take, Turn
 from orchestrator.trial.turns import Turns
 from supernet.cost import CostTable
-from supernet.errors import InputError, RunError, away
+from supernet.errors import RunError, reason_of
 from supernet.network import build_network
 from supernet.space import Architecture
 
@@ -103,9 +103,8 @@ def _made(job: Job, missing: Sequence[Baseline], tables: Tables, view: LiveView)
             if baseline.target not in tables.ready(patient=True):
                 raise RunError(_why_not(tables, baseline.target))
             yield prepared(job, baseline)
-        except (InputError, RunError, OSError) as error:
-            reason = away(error) if isinstance(error, OSError) else str(error)
-            view.say(f"[yellow]{baseline.key}: no baseline: {escape(reason)}[/yellow]")
+        except Exception as error:  # of export or quantisation, too: the sweep has its networks
+            view.say(f"[yellow]{baseline.key}: no baseline: {escape(reason_of(error))}[/yellow]")
         finally:
             view.forget(baseline.key)  # what follows is told of under the key of its trial
 

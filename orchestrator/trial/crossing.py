@@ -27,7 +27,7 @@ from orchestrator.trial.deliver import images_at_once, top1
 from orchestrator.trial.files import delivered_file, kept_form, makers_of, network_of, stored_outcome
 from orchestrator.trial.records import is_intact, read_beside
 from orchestrator.trial.stages import open_data
-from supernet.errors import InputError, RunError
+from supernet.errors import reason_of
 
 Say = Callable[[str], None]
 MeasureAll = Callable[[str, str, Mapping[str, bytes]], Mapping[str, Measurement]]
@@ -103,8 +103,8 @@ def fill_columns(
             lossy = name in job.quantised and not noise  # a noisy column is measured again, with files of then
             unknown = [r for r in networks if lossy and r.target not in job.quantised and not r.baseline]
             top1s = {result.trial: judge(name, file, contents[result.trial]) for result in unknown}
-        except (InputError, RunError, OSError) as error:
-            yield name, str(error)
+        except Exception as error:  # of export or quantisation, too: the sweep has its networks
+            yield name, reason_of(error)
             continue
         figures = as_at_home(found, {r.trial: r.cost for r in networks if r.target == name and r.cost})
         architectures = {result.trial: result.architecture for result in networks}

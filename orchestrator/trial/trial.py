@@ -34,7 +34,7 @@ from orchestrator.trial.place import Post
 from orchestrator.trial.records import DamagedFile, Findings, Outcome, read_record, write_record
 from orchestrator.trial.search_job import run_job
 from supernet.cost import CostTable, count_cost
-from supernet.errors import InputError, RunError, away, where
+from supernet.errors import InputError, RunError, reason_of
 from supernet.peak import network_peak
 from supernet.proposals import best_within
 from supernet.space import Architecture
@@ -67,15 +67,13 @@ def run_trial(job: Job, trial: Trial, costs: CostTable, *, here: bool = False) -
     try:
         result = finish(job, trial, costs, lambda: _train(job, trial, costs, post, here=here), bench, post)
         write_record(job.trial_store(trial), RESULT_FILE, result)
-    except (InputError, RunError) as error:
-        return job.result(trial, budget=trial.budget(costs), status="failed", reason=str(error))
-    except OSError as error:  # what was stored until then is kept
-        return job.result(trial, budget=trial.budget(costs), status="failed", reason=away(error))
+    except (InputError, RunError, OSError) as error:  # what was stored until then is kept
+        return job.result(trial, budget=trial.budget(costs), status="failed", reason=reason_of(error))
     except LOST:
         raise
     except Exception as error:  # of export, quantisation or a program: it would come again, and costs hours to come to
         logging.getLogger(__name__).exception("trial %s", trial.key)
-        return job.result(trial, budget=trial.budget(costs), status="failed", reason=where(error))
+        return job.result(trial, budget=trial.budget(costs), status="failed", reason=reason_of(error))
     return result
 
 

@@ -30,7 +30,7 @@ from orchestrator.trial.files import stored_outcome
 from orchestrator.trial.records import Outcome, checksum, write_record
 from orchestrator.trial.tables import Tables
 from supernet.cost import count_cost
-from supernet.errors import RunError
+from supernet.errors import RunError, reason_of
 from supernet.plain import to_sealed
 from supernet.presets import load_space, read_preset
 
@@ -145,7 +145,7 @@ def test_baselines_run_beside_each_other_as_many_as_trials_may(tmp_path):
     assert night.said.getvalue().count("failed: lost") == 3
 
 
-@pytest.mark.parametrize("error", [RunError("lost"), OSError("lost")])
+@pytest.mark.parametrize("error", [RunError("lost"), OSError("lost"), RuntimeError("Failed to export the model")])
 def test_one_whose_width_cannot_be_chosen_is_said_and_holds_up_no_other(tmp_path, monkeypatch, error):
     ran = []
 
@@ -164,7 +164,7 @@ def test_one_whose_width_cannot_be_chosen_is_said_and_holds_up_no_other(tmp_path
 
     night.run(play)
     assert len(set(ran)) == 2
-    assert "macs-2M-mobilenet-v2: no baseline: " in night.said.getvalue()
+    assert f"macs-2M-mobilenet-v2: no baseline: {reason_of(error)}" in night.said.getvalue()
 
 
 def test_one_stands_beside_all_networks_of_a_front_that_ask_for_its_width(tmp_path):

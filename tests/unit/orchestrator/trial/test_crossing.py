@@ -1,5 +1,6 @@
 """The cross table's step: which networks go to which targets, as which files, and what a restart measures again."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +26,10 @@ from orchestrator.plan.trials import (
     Trial,
     plan_trials,
 )
-from orchestrator.trial.crossing import as_at_home, file_for, fill_columns
+from orchestrator.trial.crossing import MeasureAll, as_at_home, file_for, fill_columns
 from orchestrator.trial.files import make_files
 from orchestrator.trial.records import Outcome, checksum, write_record
-from supernet.errors import RunError
+from supernet.errors import RunError, reason_of
 from supernet.network import build_network
 from supernet.plain import to_sealed
 from supernet.presets import read_preset
@@ -75,8 +76,11 @@ def unasked(target: str, file: str, content: bytes) -> float:
     raise AssertionError("nobody reads it: the column is measured again")
 
 
-def away(target: str, file: str, contents: dict[str, bytes]) -> dict[str, Measurement]:
-    raise OSError("Connection timed out")
+def failing(error: Exception) -> MeasureAll:
+    def measure(target: str, file: str, contents: Mapping[str, bytes]) -> dict[str, Measurement]:
+        raise error
+
+    return measure
 
 
 def store_network(job: Job, trial: Trial, seed: int) -> None:
@@ -147,7 +151,9 @@ def test_a_column_is_measured_once_and_again_with_other_networks(tmp_path: Path)
     told = dict(fill_columns(job, results, missing_columns(job, results), device, judge))
     assert told == {"ort-cpu-1t": "", "torch-cpu-1t": "no such board"}
     assert missing_columns(job, results) == ["torch-cpu-1t"]
-    assert dict(fill_columns(job, results, ["torch-cpu-1t"], away, judge)) == {"torch-cpu-1t": "Connection timed out"}
+    for error in (OSError("Connection timed out"), RuntimeError("Failed to export the model")):
+        told = dict(fill_columns(job, results, ["torch-cpu-1t"], failing(error), judge))
+        assert told == {"torch-cpu-1t": reason_of(error)}
     assert dict(fill_columns(job, results, missing_columns(job, results), Device(), judge)) == {"torch-cpu-1t": ""}
     assert missing_columns(job, results) == []
     assert set(stored_columns(job)) == {"ort-cpu-1t", "torch-cpu-1t"}
