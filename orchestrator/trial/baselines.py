@@ -13,6 +13,7 @@ from typing import Protocol
 from rich.markup import escape
 
 from latency.tables.estimate import cost_table
+from orchestrator.cluster.devices import disturbance
 from orchestrator.cluster.models import measure_model
 from orchestrator.plan.baselines import (
     Baseline,
@@ -220,12 +221,12 @@ def _measured(job: Job, architecture: Architecture, baseline: Baseline) -> float
     beside networks of the sweep's table.
 
     Raises:
-        RunError: If measuring fails, or the machine is much slower than when that table was measured.
+        RunError: If measuring fails, or the figure cannot be believed: it is kept, and a network would be too narrow.
     """
     target, network = job.target(baseline.target), build_network(job.space, architecture).eval()
     file = delivered_file(target)
     content = makers_of(network, target, open_data(job), job.run.deliver.int8)[file]()
     found = measure_model(job, target.name, file, content, baseline.cost, baseline.key)
-    if found.slowed:
-        raise RunError(f"{found.moved}; the same command chooses its width")
+    if disturbed := disturbance(found):
+        raise RunError(f"{disturbed}; the same command chooses its width")
     return found.as_known.latency_ms

@@ -76,20 +76,27 @@ def test_a_width_is_chosen_by_what_the_gate_will_measure(tmp_path, monkeypatch):
     changes = {"targets": ["ort-cpu-1t"], "storage": str(tmp_path), "baselines": ["mobilenet-v2"]}
     job = Job(resolved(check_run({**definition, **changes}, "mine")), str(tmp_path / "digits"))
     (baseline,) = baselines_of(job, [stored(job, 0.5)])
-    machine = 0.88
+    mood = {"machine": 0.88, "noise": ""}
 
     def measured(inner, target, name, content, near_ms, key):
         assert (target, name, near_ms) == ("ort-cpu-1t", ONNX_FILE, 0.5)
         assert key.startswith("ort-cpu-1t-f0.4-mobilenet")
-        return Measurement(machine * len(content) / 1e6, 0.001, 1.0, 100, None, "", machine)
+        known = Measurement(len(content) / 1e6, 0.001, 1.0, 100, None, "")
+        return replace(known, latency_ms=mood["machine"] * known.latency_ms, **mood)
 
     monkeypatch.setattr("orchestrator.trial.baselines.measure_model", measured)
     made = prepared(job, baseline)
     assert 0.4 < made.costs.total(made.trial.path) <= 0.5
     assert len(known_costs(job, baseline)) > 3
-    machine = 1.2
-    with pytest.raises(RunError, match=r"networks of the latency table are 20% slower .* chooses its width"):
-        prepared(job, replace(baseline, network=known_network("mobilenet-v3-small")))
+    other = replace(baseline, network=known_network("mobilenet-v3-small"))
+    for changed, reason in (
+        ({"machine": 1.2}, r"networks of the latency table are 20% slower .* chooses its width"),
+        ({"machine": 1.0, "noise": "known to 9 %"}, "known to 9 %; the same command chooses its width"),  # kept before
+    ):
+        mood |= changed
+        with pytest.raises(RunError, match=reason):
+            prepared(job, other)
+        assert known_costs(job, other) == {}
 
 
 class Night:
