@@ -147,7 +147,7 @@ LOST = {
 
 def damaged(store: Storage, name: str, reason: str) -> DamagedFile:
     """Return the error that names a damaged file, and what to remove: a trial that has a result is not run again."""
-    lost = LOST.get(name) or LOST[store.uri.partition("?")[0].rsplit("/", 1)[-1]]
+    lost = LOST.get(name) or LOST[store.root.rstrip("/").rsplit("/", 1)[-1]]
     what = f"it and {RESULT_FILE} beside it" if store.exists(RESULT_FILE) else "it"
     return DamagedFile(
         f"{store.uri}/{name}: damaged ({reason}); remove {what} and run the command again. What is lost with it: {lost}"

@@ -110,7 +110,9 @@ def test_a_missing_file_is_named(store):
         read_checked(store, "weights.safetensors", "")
 
 
-def test_a_damaged_list_of_starts_is_begun_anew_and_never_in_the_way(store):
+@pytest.mark.parametrize("name", ["trial", "which?"])
+def test_a_damaged_list_of_starts_is_begun_anew_and_never_in_the_way(tmp_path, name):
+    store = Storage(str(tmp_path / name))
     for step in (0, 8):
         note_start(store, "a", Start("search", step, 2))
     assert starts_of(store, "a") == (Start("search", 0, 2), Start("search", 8, 2))
