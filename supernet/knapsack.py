@@ -141,7 +141,8 @@ class _Pass:
             value = float(weights @ (total - room))
             if value > worst:
                 hardest, worst = weights, value
-            raised = weights * np.exp((total - room) / math.sqrt(1 + step))
+            excess = (total - room) / math.sqrt(1 + step)
+            raised = weights * np.exp(excess - excess.max())  # else far from all limits every one is 0
             weights = raised / raised.sum()
         mixed = hardest / self.scale
         most = float(self.most @ mixed)

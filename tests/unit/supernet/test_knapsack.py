@@ -35,6 +35,18 @@ def problem(seed: int, num_sums: int, *, integer: bool) -> tuple[torch.Tensor, l
     return scores, tables
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("most", [1e6, -1e6])
+def test_limits_far_from_all_paths_are_no_sums_to_warn_of(most: float) -> None:
+    scores, tables = problem(1, 2, integer=False)
+    sums = [(table, most) for table in tables]
+    if most > 0:
+        assert best_within_all(scores, sums) == tuple(scores.argmax(dim=1).tolist())
+    else:
+        with pytest.raises(InputError, match="no path keeps all limits"):
+            best_within_all(scores, sums)
+
+
 @pytest.mark.parametrize("integer", [False, True])
 @pytest.mark.parametrize("num_sums", [1, 2, 4])
 def test_the_path_is_the_best_of_all_paths(num_sums: int, integer: bool) -> None:
