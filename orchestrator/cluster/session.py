@@ -142,9 +142,9 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
         }
     try:
         context = ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:  # the last: no token
+    except Exception as error:  # of many kinds, a bare one too: where its node does not start within half a minute
         what = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
-        raise RunError(f"cannot {what}: {error}") from error
+        raise RunError(f"cannot {what}: {error} The same command tries again") from error
     try:
         keep_signals()
         _quieten()

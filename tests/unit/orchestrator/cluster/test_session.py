@@ -71,3 +71,19 @@ def test_a_cluster_without_a_token_is_refused_in_a_sentence(tmp_path):
     around |= {"RAY_ADDRESS": "127.0.0.1:9", "HOME": str(tmp_path)}
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=around)
     assert "RunError: cannot join the Ray cluster at 127.0.0.1:9: Token authentication is enabled" in found.stderr
+
+
+def test_a_node_that_does_not_start_in_time_is_told_in_a_sentence():
+    """Seen on a busy machine: a traceback, for Ray raises a bare exception."""
+    script = (
+        "from orchestrator.cluster.session import connect, prepare_environment\n"
+        "prepare_environment(embedded=True)\n"
+        "import ray\n"
+        "def late(**options): raise Exception('The current node timed out during startup.')\n"
+        "ray.init = late\n"
+        "with connect([]): pass"
+    )
+    around = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=around)
+    assert "RunError: cannot start Ray on this machine: The current node timed out during startup. " in found.stderr
+    assert "The same command tries again" in found.stderr
