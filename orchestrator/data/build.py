@@ -183,8 +183,9 @@ def _refuse_corrupt(found: Examined, max_corrupt: int) -> None:
         listed = "".join(f"\n  {line}" for line in found.corrupt[:SHOWN_CORRUPT])
         more = f"\n  and {count - SHOWN_CORRUPT} more" if count > SHOWN_CORRUPT else ""
         raise InputError(
-            f"{found.source.name}: {count} corrupt images, {max_corrupt} are allowed; `onepath data build SOURCE "
-            f"FOLDER --max-corrupt {count}` leaves them out, and a sweep takes that FOLDER as its data.source:"
+            f"{found.source.name}: {count} corrupt images, {max_corrupt} are allowed; `onepath data build "
+            f"{found.source.name} FOLDER --max-corrupt {count}` leaves them out, and a sweep takes that FOLDER as its "
+            "data.source:"
             f"{listed}{more}"
         )
 

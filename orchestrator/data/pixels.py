@@ -9,7 +9,7 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from supernet.errors import InputError
 
@@ -45,6 +45,9 @@ def open_image(encoded: bytes, origin: str) -> Image.Image:
             image = ImageOps.exif_transpose(opened)
     except InputError:
         raise
+    except UnidentifiedImageError:  # its text names an address in memory, another one each time
+        known = ", ".join(FORMATS)
+        raise InputError(f"{origin}: not a readable image (none of {known}); repair or remove it") from None
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
         raise InputError(f"{origin}: not a readable image ({error}); repair or remove it") from None
     if image.mode.startswith(("I", "F")):

@@ -128,7 +128,7 @@ class ImageClassifier:
 
     def _decoded(self, encoded: bytes | str) -> Pixels:
         """Return one encoded image as pixels of shape (channels, h, w), upright."""
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
 
         try:
             content = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else bytes(encoded)
@@ -137,6 +137,8 @@ class ImageClassifier:
                 image = ImageOps.exif_transpose(opened)
         except binascii.Error as error:
             raise ValueError(f"a text that is not base64 ({error})") from None
+        except UnidentifiedImageError:  # its text names an address in memory
+            raise ValueError(f"not a readable image (none of {', '.join(FORMATS)})") from None
         except Exception as error:  # Pillow's readers raise whatever a damaged file makes them stumble over
             raise ValueError(f"not a readable image ({error})") from None
         if image.mode.startswith(("I", "F")):

@@ -108,7 +108,7 @@ def test_corrupt_images_are_all_listed_and_left_out_only_if_allowed(tmp_path: Pa
         build(str(source), tmp_path / "d", max_corrupt=1, **FRACTIONS)
     assert "class1/3.png: not a readable image" in str(caught.value)
     assert "class2/0.jpg: no image, 0 bytes" in str(caught.value)
-    assert "data build SOURCE FOLDER --max-corrupt 2` leaves them out" in str(caught.value)
+    assert f"data build {source} FOLDER --max-corrupt 2` leaves them out" in str(caught.value)
     assert "as its data.source" in str(caught.value), "a sweep has no such option"
     assert not (tmp_path / "d").exists()
     manifest = build(str(source), tmp_path / "d", max_corrupt=2, **FRACTIONS)

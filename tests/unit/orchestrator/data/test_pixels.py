@@ -34,3 +34,8 @@ def test_damaged_images_are_told_or_still_images(seed: int) -> None:
         damaged[int(random.integers(len(damaged)))] = int(random.integers(256))
     with contextlib.suppress(InputError):  # nothing else may come out of it
         assert decode(bytes(damaged[: int(random.integers(1, len(damaged) + 1))]), 3, "here").shape[0] == 3
+
+
+def test_what_is_no_image_is_told_alike_every_time():
+    with pytest.raises(InputError, match=r"x\.png: not a readable image \(none of PNG, .*\); repair or remove it"):
+        decode(b"no image", 3, "x.png")
