@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.options import Json
-from orchestrator.cli.printing import print_json, say
+from orchestrator.cli.printing import print_json, require_png, say
 from orchestrator.data.sources.named import SOURCES
 from supernet.errors import RunError
 
@@ -58,10 +58,11 @@ def build(
     source: Annotated[str, typer.Argument(help=f"One of {SOURCES}.")],
     out: Annotated[str, typer.Argument(help="Folder to make, or s3://BUCKET/FOLDER.")],
     validation_fraction: Annotated[
-        float | None, typer.Option(help="Share that judges architectures, where the source brings none [default: 0.1].")
+        float | None,
+        typer.Option(help="Share that judges architectures, where the source brings none; by default 0.1."),
     ] = None,
     test_fraction: Annotated[
-        float | None, typer.Option(help="Share for the test, where the source brings none [default: 0.1].")
+        float | None, typer.Option(help="Share for the test, where the source brings none; by default 0.1.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
     max_corrupt: Annotated[int, typer.Option(help="Corrupt images to leave out; more are an error.")] = 0,
@@ -117,7 +118,7 @@ def check(folder: Folder, processes: Processes = None, json: Json = False) -> No
 @app.command()
 def show(
     folder: Folder,
-    png: Annotated[Path | None, typer.Option(help="Draw a sheet of examples here.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Also draw a sheet of examples into this PNG file.")] = None,
     augment: Annotated[str, typer.Option(help="Preset of training images to draw.")] = "none",
     size: Annotated[int, typer.Option(min=4, max=512, help="Height and width to draw them at.")] = 64,
     json: Json = False,
@@ -126,6 +127,7 @@ def show(
     from orchestrator.data.format import SPLITS, read_manifest
     from orchestrator.data.storage import Storage
 
+    require_png(png)
     manifest = read_manifest(Storage(folder))
     if png is not None:
         from orchestrator.data.show import draw_sheet

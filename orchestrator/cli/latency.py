@@ -42,7 +42,6 @@ Folder = Annotated[
         help="Where latency tables are kept.",
     ),
 ]
-Seconds = Annotated[float | None, typer.Option(help="Measuring time wanted, beside preparing models.")]
 
 EXIT_FALLS_SHORT, EXIT_TOO_NOISY = 1, 3
 
@@ -77,7 +76,10 @@ def build(
     space: SpaceName,
     target: TargetName,
     folder: Folder,
-    seconds: Seconds = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Measuring time wanted, beside preparing models; by default 5 to 60, by the space's size."),
+    ] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Measure anew even if a valid table is there.")] = False,
     json: Json = False,
 ) -> None:
@@ -254,10 +256,13 @@ def verify(
     folder: Folder,
     num_random: Annotated[int, typer.Option("--random", min=2, max=1000, help="Random networks to draw.")] = 30,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
-    seconds: Seconds = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Measuring time wanted, beside preparing models; by default 60, of a table as `build`."),
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Also draw predicted against measured into this PNG file.")] = None,
     under_load: Annotated[
-        bool, typer.Option("--under-load", help="Instead: build beside a busy process on the same core.")
+        bool, typer.Option("--under-load", help="Instead: build a table twice, once beside a busy process on its core.")
     ] = False,
     json: Json = False,
 ) -> None:

@@ -28,6 +28,9 @@ def test_a_set_is_built_checked_and_shown(tmp_path: Path) -> None:
     assert [sum(counts) for counts in shown["class_counts"].values()] == [1439, 179, 179]
     assert (tmp_path / "sheet.png").exists()
     assert "all" in run("show", out)
+    with pytest.raises(InputError, match=r"--png .*sheet\.jpg: a picture is written as PNG; end the name in \.png"):
+        run("show", out, "--png", str(tmp_path / "sheet.jpg"))
+    assert not (tmp_path / "sheet.jpg").exists()
 
 
 def test_images_left_out_and_in_two_splits_are_listed_by_build_and_check(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
 
+from orchestrator.cli.main import app
 from supernet.presets import read_preset
 
 ONEPATH = Path(sys.executable).parent / "onepath"
@@ -30,6 +32,17 @@ def test_help_imports_nothing_heavy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
     assert "heavy []" in out
+
+
+def test_no_help_loses_words_in_brackets():
+    """Rich takes them for its own, and prints nothing of them."""
+
+    def params(command):
+        yield from command.params
+        for below in getattr(command, "commands", {}).values():
+            yield from params(below)
+
+    assert [param.name for param in params(get_command(app)) if "[" in (getattr(param, "help", "") or "")] == []
 
 
 def test_a_signal_while_source_text_runs_ends_with_its_exit_code(tmp_path):
