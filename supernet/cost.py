@@ -51,6 +51,10 @@ class CostTable:
         """Return the cost of a path."""
         return add_up(self.fixed, (costs[index] for costs, index in zip(self.candidates, path, strict=True)))
 
+    def told(self, cost: float) -> str:
+        """Return a cost as messages have it: with its unit, which counts have none of."""
+        return f"{cost:.4g}" if self.unit == "1" else f"{cost:.4g} {self.unit}"
+
     def scaled(self, factor: float) -> "CostTable":
         """Return the table with all costs multiplied."""
         rows = tuple(tuple(factor * cost for cost in costs) for costs in self.candidates)

@@ -70,8 +70,8 @@ def check_distribution(step: int, probs: Tensor, zero: Tensor, objective: Object
     skips = skip_share(probs, zero)
     if skips > MAX_SKIP_SHARE and int(zero.sum()) >= SEVERAL and objective.pays_for_more(probs):
         raise RunError(
-            f"step {step}: collapsed to skips (share {skips:.3f}) at an expected cost of {expected_cost:.4g} "
-            f"{objective.costs.unit}; lengthen the warm-up or lower arch_learning_rate"
+            f"step {step}: collapsed to skips (share {skips:.3f}) at an expected cost of "
+            f"{objective.costs.told(expected_cost)}; lengthen the warm-up or lower arch_learning_rate"
         )
 
 

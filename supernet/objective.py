@@ -165,7 +165,7 @@ class MulLog(Objective):
         if min(self.reference, costs.minimum) <= 1.0:
             raise InputError(
                 f"objective mul_log on {costs.name}: reference {self.reference:.4g} and smallest cost "
-                f"{costs.minimum:.4g} must be above 1 {costs.unit}, its logarithm changes sign there; use another kind"
+                f"{costs.minimum:.4g} must be above {costs.told(1)}, its logarithm changes sign there; use another kind"
             )
         self.log_reference = math.log(self.reference)
 
@@ -187,8 +187,8 @@ class Budget(Objective):
     def __init__(self, settings: ObjectiveSettings, costs: CostTable, limits: Limits) -> None:
         if settings.reference < costs.minimum:
             raise InputError(
-                f"budget {settings.reference:.4g} {costs.unit} on {costs.name}: the space cannot go below "
-                f"{costs.minimum:.4g} {costs.unit} (its largest network takes {costs.maximum:.4g}); raise the budget "
+                f"budget {costs.told(settings.reference)} on {costs.name}: the space cannot go below "
+                f"{costs.told(costs.minimum)} (its largest network takes {costs.maximum:.4g}); raise the budget "
                 f"or use a smaller space"
             )
         super().__init__(settings, costs, limits)

@@ -107,8 +107,8 @@ def _unbeaten(
         order = order[cost[order] + rest[i + 1] <= (budget if i == last else budget * (1 + 1e-12))]
         if not len(order):
             raise InputError(
-                f"budget {budget:.4g} {costs.unit} on {costs.name}: the cheapest remaining path takes "
-                f"{costs.fixed + sum(least):.4g} {costs.unit}"
+                f"budget {costs.told(budget)} on {costs.name}: the cheapest remaining path takes "
+                f"{costs.told(costs.fixed + sum(least))}"
             )
         best = np.maximum.accumulate(score[order])
         keep = order[np.concatenate([[True], best[1:] > best[:-1]])]
