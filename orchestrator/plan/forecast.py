@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from orchestrator.plan.activations import arch_step_bytes, weight_step_bytes
 from orchestrator.plan.check import not_here
 from orchestrator.plan.config import RunConfig
-from orchestrator.plan.left import left_of
+from orchestrator.plan.left import job_of, left_of
+from orchestrator.plan.objectives import costs_at_hand, require_searchable
 from orchestrator.plan.times import times_of
 from orchestrator.report.live import clock, clock_range
 from supernet.cost import macs_table, params_table
@@ -43,13 +44,16 @@ def forecast(run: RunConfig) -> dict[str, Any]:
 
     How many widths of a known network stand beside the fronts is not known before these are: `least_seconds` is with
     one of each, all else with another beside every network.
-    Times are for this machine's processor at the configured number of workers; tables and a warm-up that has begun
-    count as a whole. Judging files takes as long as there are images: it counts once these are prepared.
+    Times are for this machine's processor at the configured number of workers; a table or a warm-up that has begun
+    counts as a whole. Judging files takes as long as there are images: it counts once these are prepared.
 
     Raises:
-        InputError: If what has begun of it has other settings.
+        InputError: If what has begun of it has other settings, prepared images are split otherwise, or no trial that is
+            left can be searched for by the tables that are at hand.
     """
-    space, left = load_space(run.space), left_of(run)
+    job = job_of(run)
+    space, left = job.space, left_of(run)
+    unsearchable = require_searchable(job, costs_at_hand(job))
     params, macs, supernet = params_table(space), macs_table(space), Supernet(space).train()
     image_seconds = _image_seconds(supernet)
     times = times_of(run, left, image_seconds)
@@ -59,6 +63,7 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "num_architectures": space.num_architectures,
         "targets": [target.name for target in run.load_targets()],
         "not_here": not_here(run.load_targets()),
+        "unsearchable": unsearchable,
         "num_trials": left.num_trials,
         "num_finished": left.num_finished,
         "num_baselines": left.num_baselines,
@@ -167,6 +172,10 @@ def _step_mib(run: RunConfig, supernet: Supernet) -> dict[str, float]:
     return {name: _mib(size) for name, size in found.items()}
 
 
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"
+
+
 def _trials(found: dict[str, Any]) -> str:
     left, finished = found["num_trials"], found["num_finished"]
     names = found["placed_by"] or ", ".join(trial["key"] for trial in found["trials"])
@@ -227,7 +236,7 @@ def forecast_table(found: dict[str, Any]) -> Table:
         "space": f"{found['space']}, {found['num_architectures']:,} architectures",
         "largest network": f"{largest['num_params']:,} parameters, {largest['num_macs']:,} MACs",
         "trials": _trials(found),
-        "mode": f"{found['mode']}, {found['workers']['max']} workers",
+        "mode": f"{found['mode']}, {_workers(found['workers']['max'])}",
         "memory": f"{found['supernet_mib'] + largest_step:.0f} MiB a worker beside the process itself: "
         f"{found['supernet_mib']:.0f} for the supernet, {largest_step:.0f} for a step of its largest path "
         f"({max(steps, key=steps.__getitem__)})",
@@ -241,6 +250,8 @@ def forecast_table(found: dict[str, Any]) -> Table:
     }
     for target, reason in found["not_here"].items():
         rows[f"{target}: not here"] = escape(f"{reason}; another machine of the cluster has to measure it")
+    for key, reason in found["unsearchable"].items():
+        rows[f"{key}: will fail"] = escape(reason)
     for name, value in rows.items():
         table.add_row(name, value)
     return table

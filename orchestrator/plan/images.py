@@ -4,8 +4,9 @@ Why here: shards can be built anew at the same place, or otherwise than the conf
 It must not know how images are read.
 """
 
-from orchestrator.data.format import TEST_FRACTION, VALIDATION_FRACTION, Manifest, read_manifest
+from orchestrator.data.format import MANIFEST_NAME, TEST_FRACTION, VALIDATION_FRACTION, Manifest, read_manifest
 from orchestrator.data.storage import Storage
+from orchestrator.plan.check import converted
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import has_begun
 from orchestrator.plan.trials import IMAGES_FILE, Job
@@ -17,6 +18,21 @@ FRACTIONS = {"validation_fraction": VALIDATION_FRACTION, "test_fraction": TEST_F
 
 SHOWN = 8
 """Of a fingerprint's digits: enough to tell two apart."""
+
+
+def prepared_images(run: RunConfig) -> Manifest | None:
+    """Return what is known of a sweep's images where they are prepared: by the user, or for a sweep before.
+
+    Raises:
+        InputError: If shards of the user are split otherwise than is asked.
+    """
+    given = Storage(run.data.source)
+    if given.exists(MANIFEST_NAME):
+        manifest = read_manifest(given)
+        require_own_split(run, manifest)
+        return manifest
+    made = converted(run)
+    return read_manifest(made) if made.exists(MANIFEST_NAME) else None
 
 
 def require_own_split(run: RunConfig, manifest: Manifest) -> None:

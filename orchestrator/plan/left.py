@@ -12,6 +12,8 @@ from orchestrator.plan.check import resolved
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.continued import check_continued, stored_config
 from orchestrator.plan.cross import columns_of, crossed, missing_columns
+from orchestrator.plan.images import prepared_images
+from orchestrator.plan.objectives import costs_at_hand
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import finished_results, known_trials, num_left
 from orchestrator.plan.trials import CONFIG_FILE, POOL_FILE, WARMUP_FILE, Job, Trial
@@ -31,6 +33,7 @@ class Left:
         num_crossed: Measurements of the cross table: each network of a front and each baseline on each target.
         warmup: Whether its supernet is not trained yet.
         pool: Whether its pool is not filled yet, if it has one.
+        tables: Targets whose costs are known before anything is measured.
     """
 
     trials: tuple[Trial, ...]
@@ -41,6 +44,7 @@ class Left:
     num_crossed: int
     warmup: bool
     pool: bool
+    tables: frozenset[str]
 
     @property
     def num_trials(self) -> int:
@@ -61,9 +65,9 @@ def left_of(run: RunConfig, *, fewest: bool = False) -> Left:
         fewest: Whether one width of each name stands beside all networks of the fronts that are to come.
 
     Raises:
-        InputError: If what has begun of it has other settings.
+        InputError: As `job_of`.
     """
-    job = _continued(run)
+    job = job_of(run)
     done = finished_results(job)
     by_target = num_left(job, done)
     passed = [result for result in done.values() if result.done]
@@ -77,6 +81,7 @@ def left_of(run: RunConfig, *, fewest: bool = False) -> Left:
         _num_crossed(job, passed, sum(by_target.values()), len(baselines)),
         warmup=bool(by_target) and not job.store.exists(WARMUP_FILE),
         pool=bool(by_target) and run.fills_pool and not job.store.exists(POOL_FILE),
+        tables=frozenset(costs_at_hand(job)),
     )
 
 
@@ -104,14 +109,22 @@ def _num_crossed(job: Job, passed: Sequence[TrialResult], num_trials: int, num_b
     return num_networks * len(columns_of(job, num_networks, baselines=baselines))
 
 
-def _continued(run: RunConfig) -> Job:
-    """Return a sweep as it is asked for now, held against the stored one; that knows the classes of its images."""
+def job_of(run: RunConfig) -> Job:
+    """Return a sweep as the same command would run it, with as many classes as its images, as far as these are known.
+
+    Raises:
+        InputError: If what has begun of it has other settings, or prepared images are split otherwise.
+    """
     plain = resolved(run)
     job = Job(plain, "")
-    if not job.store.exists(CONFIG_FILE):
+    stored = stored_config(job.store) if job.store.exists(CONFIG_FILE) else None
+    if stored is not None:
+        num_classes = load_space(stored.get("space", {}), f"{job.store.uri}/{CONFIG_FILE}.space").num_classes
+    elif images := prepared_images(run):
+        num_classes = images.num_classes
+    else:
         return job
-    stored = stored_config(job.store)
-    num_classes = load_space(stored.get("space", {}), f"{job.store.uri}/{CONFIG_FILE}.space").num_classes
     job = Job({**plain, "space": {**plain["space"], "num_classes": num_classes}}, "")
-    check_continued(stored, job)
+    if stored is not None:
+        check_continued(stored, job)
     return job

@@ -1,14 +1,16 @@
 """What a trial minimises on its target's table, and which trials cannot be searched for on theirs.
 
 Why here: the driver must find before the warm-up, which may take hours, what a trial's search would find after it, by
-the same rule. It must not know how a search runs.
+the same rule; a forecast too, by the tables that are at hand. It must not know how a search runs.
 """
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
+from latency.tables.estimate import cost_table
 from orchestrator.plan.stored import finished_results, known_trials
-from orchestrator.plan.trials import Job, Trial
+from orchestrator.plan.trials import TABLES_FOLDER, Job, Trial
 from supernet.cost import CostTable
 from supernet.errors import InputError
 from supernet.objective import ObjectiveSettings, make_objective
@@ -19,6 +21,16 @@ def objective_settings(job: Job, trial: Trial, costs: CostTable) -> ObjectiveSet
     given = job.run.search.objective
     weight = trial.value if trial.kind == "weight" else given.weight
     return replace(given, reference=trial.reference(costs, given.reference), weight=weight)
+
+
+def costs_at_hand(job: Job) -> dict[str, CostTable]:
+    """Return what is known of targets before anything is measured, by name: counts, and tables that hold here."""
+    folder, known = job.root.child(TABLES_FOLDER), {}
+    for name, target in job.targets.items():
+        if folder.is_local or not target.measured:
+            with contextlib.suppress(InputError):  # there is none, or it belongs to something else
+                known[name] = cost_table(job.space, target, folder.uri)
+    return known
 
 
 def require_searchable(job: Job, tables: Mapping[str, CostTable]) -> dict[str, str]:

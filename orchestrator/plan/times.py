@@ -9,10 +9,8 @@ import os
 from typing import Any
 
 from latency.target import Target
-from orchestrator.data.format import MANIFEST_NAME, read_manifest
-from orchestrator.data.storage import Storage
-from orchestrator.plan.check import converted
 from orchestrator.plan.config import RunConfig
+from orchestrator.plan.images import prepared_images
 from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.left import Left
 from supernet.estimators import EstimatorName
@@ -34,7 +32,8 @@ ARCH_STEP: dict[EstimatorName, float] = {"two-path": 0.62, "one-path": 1.36, "re
 def times_of(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]:
     """Return how long what is left of a sweep takes where a weight step takes so long per image and core."""
     num_trials, num_baselines, source = left.num_trials, left.num_baselines, still_inherited(run)
-    targets, images = run.load_targets(), num_images(run)
+    targets, known = run.load_targets(), prepared_images(run)
+    images = known.counts if known else {}
     cores = os.cpu_count() or 1
     share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
     warmup = run.warmup.num_steps * run.warmup.batch_size * share * left.warmup
@@ -49,7 +48,7 @@ def times_of(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]
     widths = {t.name: WIDTHS_TRIED * once * t.measured for t in targets}
     evaluate = {t.name: _file_images(run, t, images) * FORWARD * image_seconds for t in targets}
     cross = left.num_crossed * (MEASURE_SECONDS + run.measure.network_seconds)
-    timed = [target for target in targets if target.measured and target.name in left.by_target]
+    timed = [t for t in targets if t.measured and t.name in left.by_target.keys() - left.tables]
     tables = len(timed) * (run.measure.table_seconds + TABLE_SECONDS)
     shared = around * (left.warmup or left.pool)
     phases = {
@@ -81,14 +80,6 @@ def times_of(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]
         "total_seconds": round(total, 1),
         "phase_seconds": {phase: round(seconds, 1) for phase, seconds in phases.items()},
     }
-
-
-def num_images(run: RunConfig) -> dict[str, int]:
-    """Return the images of each split, as far as a sweep's images are prepared; none where they are not."""
-    for store in (Storage(run.data.source), converted(run)):
-        if store.exists(MANIFEST_NAME):
-            return read_manifest(store).counts
-    return {}
 
 
 def _sum(seconds: dict[str, float], numbers: dict[str, int]) -> float:

@@ -1,16 +1,22 @@
 """What a forecast says of memory and of targets that cannot be measured here."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from shared_mode import in_shared_mode
 
+from orchestrator.data.build import build
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.forecast import KEPT_BYTES, _image_seconds, forecast, forecast_table, storage_bytes
+from orchestrator.plan.left import left_of
+from orchestrator.plan.times import times_of
 from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, WARMUP_FILE, Job, plan_trials
 from orchestrator.report.live import clock
 from supernet.cost import params_table
+from supernet.errors import InputError
 from supernet.network import Supernet
 from supernet.plain import to_sealed
 from supernet.presets import load_space, read_preset
@@ -72,6 +78,32 @@ def test_targets_that_are_not_here_are_named(found):
     reason = "program 'no-such-program-xyz' not found; install it or correct options.command"
     assert found["not_here"] == {"board": reason}
     assert json.loads(json.dumps(found)) == found
+
+
+def test_a_forecast_goes_by_the_costs_that_are_at_hand(tmp_path, no_steps):
+    """Said before: hours of trials that no network of the space can keep, and of prepared images nothing at all."""
+    changes = {"data": {"source": "digits"}, "targets": ["macs"], "storage": str(tmp_path)}
+    mixed = forecast(check_run(definition(**changes, sweep={"budget_counts": [1e3, 4e6]}), "mine"))
+    reason = r"budget 1000 on macs: the space cannot go below .*e\+05 \(its largest .*\); raise the budget"
+    assert list(mixed["unsearchable"]) == ["macs-1k"]
+    assert re.match(reason, mixed["unsearchable"]["macs-1k"])
+    table = Console(width=200)
+    with table.capture() as captured:
+        table.print(forecast_table(mixed))
+    assert "macs-1k: will fail" in captured.get()
+    with pytest.raises(InputError, match=r"no trial that is left .*\n  macs-1k: " + reason):
+        forecast(check_run(definition(**changes, sweep={"budget_counts": [1e3]}), "mine"))
+    build("digits", tmp_path / "shards")
+    split = {"source": str(tmp_path / "shards"), "validation_fraction": 0.3}
+    with pytest.raises(InputError, match=r"validation_fraction: 0\.3; the shards at .* validation_fraction 0\.1"):
+        forecast(check_run(definition(**changes | {"data": split}), "mine"))
+
+
+def test_a_table_that_is_at_hand_takes_no_time():
+    run = check_run(definition(targets=["ort-cpu-1t"]), "mine")
+    left = left_of(run)
+    found = [times_of(run, replace(left, tables=tables), 1e-3) for tables in (frozenset(), frozenset(left.by_target))]
+    assert found[0]["table_seconds"] > found[1]["table_seconds"] == 0
 
 
 def test_points_count_as_trials_and_are_said_to_be_placed(found, no_steps):
