@@ -161,6 +161,8 @@ def stored_table(folder: FilePath | str, space: Space, target: Target) -> Latenc
     Raises:
         InputError: If there is none, or it is damaged, with the command that builds it anew.
     """
+    if not target.measured:
+        raise InputError(f"target {target.name}: its costs are counted or published; no table of it is measured")
     path = table_path(folder, space, target)
     if not path.is_file():
         raise InputError(

@@ -12,8 +12,9 @@ from pydantic import Field
 
 from latency.errors import MissingLatency
 from latency.tables.calibrate import Calibration
-from latency.target import Target
+from latency.target import Target, load_target, target_names
 from supernet.cost import CostTable, params_table
+from supernet.presets import load_space, preset_names
 from supernet.space import Architecture, Space
 
 Figure = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -127,6 +128,15 @@ class LatencyTable:
 
 
 def rebuild_command(space: Space, target: Target, folder: FilePath | str = "") -> str:
-    """Return the command that builds a table anew."""
-    where = f" --folder {folder}" if str(folder) else ""
-    return f"onepath latency build --space {space.name} --target {target.name}{where}"
+    """Return the command that builds a table anew; of the user's own spaces and targets only they know the files."""
+    own = {
+        "space": space.name not in preset_names("spaces") or load_space(space.name).to_dict() != space.to_dict(),
+        "target": target.name not in target_names() or load_target(target.name) != target,
+    }
+    options = [
+        f"--{kind} {f'{kind}.yaml' if own[kind] else name}"
+        for kind, name in (("space", space.name), ("target", target.name))
+    ]
+    where = [f"--folder {folder}"] if str(folder) else []
+    files = ", ".join(f"{kind}.yaml: the file of your {kind}" for kind, is_own in own.items() if is_own)
+    return " ".join(["onepath latency build", *options, *where, *([f"({files})"] if files else [])])

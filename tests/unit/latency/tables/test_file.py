@@ -45,6 +45,24 @@ def test_a_table_of_a_target_that_cannot_run_here_is_refused_with_what_is_missin
         load_table(tmp_path, SPACE, away)
 
 
+def test_the_command_for_what_goes_by_no_name_wants_its_file(tmp_path: Path) -> None:
+    """Said before: `--space digits` for one of 40 classes, whose table that would not build."""
+    for space in (replace(SPACE, num_classes=40), replace(SPACE, name="mine")):
+        with pytest.raises(
+            InputError, match=r"--space space\.yaml --target ort-cpu-1t .*\(space\.yaml: the file of your"
+        ):
+            load_table(tmp_path, space, TARGET)
+    with pytest.raises(
+        InputError, match=r"--space digits --target target\.yaml .*\(target\.yaml: the file of your target"
+    ):
+        load_table(tmp_path, SPACE, replace(TARGET, threads=2))
+
+
+def test_a_target_that_counts_has_no_table_to_build(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="target macs: its costs are counted or published; no table of it is measured"):
+        load_table(tmp_path, SPACE, load_target("macs"))
+
+
 def test_other_layers_or_settings_under_the_same_name_have_tables_of_their_own(tmp_path: Path) -> None:
     """Such as two sweeps of a space over images of ten and of forty classes: each was measured anew by turns."""
     path = write_table(made_up_table(), tmp_path)
