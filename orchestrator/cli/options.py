@@ -9,6 +9,7 @@ from supernet.errors import InputError
 
 if TYPE_CHECKING:
     from orchestrator.data.storage import Storage as Folder
+    from orchestrator.plan.trials import Job
     from orchestrator.registry.store import Registry
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
