@@ -32,7 +32,7 @@ from orchestrator.plan.forecast import forecast_seconds, storage_bytes
 from orchestrator.plan.images import require_own_split, require_same_images
 from orchestrator.plan.ledgers import KeptLedger, kept_ledger
 from orchestrator.plan.news import SHARED_KEY, News
-from orchestrator.plan.objectives import require_searchable
+from orchestrator.plan.objectives import limited_by_nothing, require_searchable
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import finished_results, known_trials, num_left, stored_results
 from orchestrator.plan.trials import CONFIG_FILE, TABLES_FOLDER, WARMUP_FILE, Job, Trial
@@ -239,6 +239,8 @@ def _warm_up(job: Job, costs: Mapping[str, CostTable], view: LiveView, *, here: 
     if not trained:
         for key, reason in require_searchable(job, costs).items():
             view.say(f"[yellow]{key} will fail: {escape(reason)}[/yellow]")
+        for key, reason in limited_by_nothing(job, costs).items():
+            view.say(f"[yellow]{key}: {escape(reason)}[/yellow]")
     from orchestrator.cluster.progress import poster
     from orchestrator.trial.search_job import warm_up
 

@@ -34,7 +34,10 @@ MAX_TOLD = 20
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 """For settings: `@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)` checks ranges whoever makes one."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+TEXT_PATTERN = r"^[^\x00-\x1f\x7f]+$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=100)]
 """A name that may become a file, a folder, an address or a tag: never empty, never `..`, no separator."""
 
 # Numbers of settings. Strict: neither a text nor true is a number, and 2.5 is no count.
@@ -56,7 +59,7 @@ Share = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 NotNegative = Annotated[float, Strict(), Field(ge=0, le=1e18, allow_inf_nan=False)]
 """A finite number, 0 or above."""
 
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=2000)]
+Text = Annotated[str, StringConstraints(pattern=TEXT_PATTERN, max_length=2000)]
 """One line of text: an address, a path, a title."""
 
 Unbounded = Annotated[float, PlainSerializer(lambda x: x if math.isfinite(x) else str(x), when_used="json")]
@@ -214,6 +217,15 @@ def _open(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel) and kind.model_config.get("extra") == "allow"
 
 
+WANTED = {
+    NAME_PATTERN: "letters, digits, '.', '_' and '-' make a name, and it begins with a letter or a digit",
+    TEXT_PATTERN: "one line of text is wanted, and not an empty one",
+    **dict.fromkeys(("list_type", "tuple_type"), "a list is wanted, as in [a, b]"),
+    **dict.fromkeys(("dict_type", "model_type", "dataclass_type"), "keys with values are wanted, as in {key: value}"),
+}
+"""What pydantic says of its own terms, in those of YAML: by kind of mistake, or by pattern."""
+
+
 def _message(value: Any, item: Any) -> tuple[str, str]:
     """Return where in `value` a mistake stands, and what it is.
 
@@ -231,7 +243,8 @@ def _message(value: Any, item: Any) -> tuple[str, str]:
     secret = isinstance(item.get("ctx", {}).get("error"), SecretError)
     hidden = isinstance(item.get("input"), Mapping) or missing or secret
     shown = "" if hidden else f"{_short(repr(item.get('input')))}: "
-    return where, f"{shown}{item['msg'].removeprefix('Value error, ')}"
+    wanted = WANTED.get(item["type"]) or WANTED.get(item.get("ctx", {}).get("pattern"))
+    return where, f"{shown}{wanted or item['msg'].removeprefix('Value error, ')}"
 
 
 def _short(text: str) -> str:

@@ -17,7 +17,7 @@ from orchestrator.plan.activations import arch_step_bytes, weight_step_bytes
 from orchestrator.plan.check import not_here
 from orchestrator.plan.config import RunConfig
 from orchestrator.plan.left import job_of, left_of
-from orchestrator.plan.objectives import costs_at_hand, require_searchable
+from orchestrator.plan.objectives import costs_at_hand, limited_by_nothing, require_searchable
 from orchestrator.plan.times import times_of
 from orchestrator.report.live import clock, clock_range
 from supernet.cost import macs_table, params_table
@@ -53,7 +53,8 @@ def forecast(run: RunConfig) -> dict[str, Any]:
     """
     job = job_of(run)
     space, left = job.space, left_of(run)
-    unsearchable = require_searchable(job, costs_at_hand(job))
+    costs = costs_at_hand(job)
+    unsearchable = require_searchable(job, costs)
     params, macs, supernet = params_table(space), macs_table(space), Supernet(space).train()
     image_seconds = _image_seconds(supernet)
     times = times_of(run, left, image_seconds)
@@ -64,6 +65,7 @@ def forecast(run: RunConfig) -> dict[str, Any]:
         "targets": [target.name for target in run.load_targets()],
         "not_here": not_here(run.load_targets()),
         "unsearchable": unsearchable,
+        "limited_by_nothing": limited_by_nothing(job, costs),
         "num_trials": left.num_trials,
         "num_finished": left.num_finished,
         "num_baselines": left.num_baselines,
@@ -252,6 +254,8 @@ def forecast_table(found: dict[str, Any]) -> Table:
         rows[f"{target}: not here"] = escape(f"{reason}; another machine of the cluster has to measure it")
     for key, reason in found["unsearchable"].items():
         rows[f"{key}: will fail"] = escape(reason)
+    for key, reason in found["limited_by_nothing"].items():
+        rows[f"{key}: no limit"] = escape(reason)
     for name, value in rows.items():
         table.add_row(name, value)
     return table

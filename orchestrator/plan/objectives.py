@@ -1,4 +1,4 @@
-"""What a trial minimises on its target's table, and which trials cannot be searched for on theirs.
+"""What a trial minimises on its target's table, which cannot be searched for on theirs, and which nothing limits.
 
 Why here: the driver must find before the warm-up, which may take hours, what a trial's search would find after it, by
 the same rule; a forecast too, by the tables that are at hand. It must not know how a search runs.
@@ -11,6 +11,7 @@ from dataclasses import replace
 from latency.tables.estimate import cost_table
 from orchestrator.plan.stored import finished_results, known_trials
 from orchestrator.plan.trials import TABLES_FOLDER, Job, Trial
+from orchestrator.report.rows import cost_text
 from supernet.cost import CostTable
 from supernet.errors import InputError
 from supernet.objective import ObjectiveSettings, make_objective
@@ -43,9 +44,7 @@ def require_searchable(job: Job, tables: Mapping[str, CostTable]) -> dict[str, s
     Raises:
         InputError: If trials are left, and none of them can be searched for.
     """
-    finished = finished_results(job)
-    left = [trial for trial in known_trials(job) if trial.key not in finished]
-    reasons = {}
+    left, reasons = _left(job), dict[str, str]()
     for trial in left:
         if costs := tables.get(trial.target):
             try:
@@ -56,3 +55,22 @@ def require_searchable(job: Job, tables: Mapping[str, CostTable]) -> dict[str, s
         told = "\n  ".join(f"{key}: {reason}" for key, reason in reasons.items())
         raise InputError(f"no trial that is left of sweep {job.run.name!r} can be searched for:\n  {told}")
     return reasons
+
+
+def limited_by_nothing(job: Job, tables: Mapping[str, CostTable]) -> dict[str, str]:
+    """Return which trials that are left have a budget that every network keeps, by key: it may be in another unit."""
+    found = {}
+    for trial in _left(job):
+        costs = tables.get(trial.target)
+        budget = trial.budget(costs)
+        if costs and budget is not None and budget > costs.maximum:
+            found[trial.key] = (
+                f"every network of the space keeps its budget of {cost_text(budget, costs.unit)}: the dearest takes "
+                f"{cost_text(costs.maximum, costs.unit)}"
+            )
+    return found
+
+
+def _left(job: Job) -> list[Trial]:
+    finished = finished_results(job)
+    return [trial for trial in known_trials(job) if trial.key not in finished]

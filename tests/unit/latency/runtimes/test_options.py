@@ -18,7 +18,7 @@ COMMAND = {"command": ["bench", "{model}"]}
     ("runtime", "options", "message"),
     [
         ("command", {}, "t.options.command: Field required"),
-        ("command", {"command": "adb shell x"}, "t.options.command: 'adb shell x': Input should be a valid list"),
+        ("command", {"command": "adb shell x"}, "t.options.command: 'adb shell x': a list is wanted, as in [a, b]"),
         ("command", {"command": []}, "t.options.command: []: the first of them is the program"),
         ("command", {"command": [""]}, "the first of them is the program"),
         ("command", {"command": ["x", None]}, "t.options.command[1]"),

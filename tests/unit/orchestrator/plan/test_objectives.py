@@ -3,7 +3,7 @@
 import pytest
 
 from orchestrator.plan.check import check_run, resolved
-from orchestrator.plan.objectives import objective_settings, require_searchable
+from orchestrator.plan.objectives import limited_by_nothing, objective_settings, require_searchable
 from orchestrator.plan.trials import RESULT_FILE, Job, plan_trials
 from supernet.cost import CostTable, params_table
 from supernet.errors import InputError
@@ -32,6 +32,15 @@ def test_a_budget_below_every_network_is_told_and_the_others_may_begin(tmp_path)
     assert list(reasons) == ["ort-cpu-1t-b1"]
     assert "the space cannot go below 2 ms" in reasons["ort-cpu-1t-b1"]
     assert require_searchable(job, {"ort-cpu-1t": from_to(job, 0.5, 9.0)}) == {}
+
+
+def test_a_budget_that_every_network_keeps_is_told(tmp_path):
+    """Microseconds for milliseconds, say: it was searched for as the largest network there is, without a word."""
+    job = job_of(tmp_path, sweep={"budgets_ms": [9.0, 3000.0]})
+    assert limited_by_nothing(job, {"ort-cpu-1t": from_to(job, 2.0, 9.0)}) == {
+        "ort-cpu-1t-b3000": "every network of the space keeps its budget of 3000.0 ms: the dearest takes 9.000 ms"
+    }
+    assert limited_by_nothing(job, {}) == {}
 
 
 def test_a_sweep_of_which_nothing_can_begin_is_refused(tmp_path):
