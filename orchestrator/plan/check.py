@@ -69,6 +69,7 @@ def check_run(definition: Mapping[str, Any], place: str) -> RunConfig:
 def _check_parts(config: RunConfig, place: str) -> None:
     """Check what goes with what across sections, and that all names can be made."""
     load_space(config.space, f"{place}.space")
+    config.load_targets(place)
     plan_trials(config, place)
     _check_baselines(config, f"{place}.baselines")
     _check_objective(config, place)

@@ -251,23 +251,27 @@ class RunConfig(Strict):
     baselines: Annotated[list[Text | dict[str, Any]], Field(max_length=20)] = Field(default_factory=list)
     seed: Annotated[CountOrNone, Field(lt=2**31)] = 0
 
-    def load_targets(self) -> list[Target]:
+    def load_targets(self, place: str = "") -> list[Target]:
         """Return the targets.
+
+        Args:
+            place: Where the configuration stands, for messages.
 
         Raises:
             InputError: If one is unknown or two have the same name.
         """
-        loaded = []
+        loaded, where = [], f"{place}.targets".lstrip(".")
         for index, reference in enumerate(self.targets):
-            place = f"targets[{index}]"
+            if not isinstance(reference, str):
+                loaded.append(read_target(reference, f"{where}[{index}]"))
+                continue
             try:
-                target = load_target(reference) if isinstance(reference, str) else read_target(reference, place)
+                loaded.append(load_target(reference))
             except InputError as error:
-                raise InputError(f"{place}: {error} (`onepath latency targets` lists them)") from error
-            loaded.append(target)
+                raise InputError(f"{where}[{index}]: {error} (`onepath latency targets` lists them)") from error
         names = [target.name for target in loaded]
         if len(set(names)) != len(names):
-            raise InputError(f"targets: names must differ, got {', '.join(names)}")
+            raise InputError(f"{where}: names must differ, got {', '.join(names)}")
         return loaded
 
     @property
