@@ -52,8 +52,8 @@ class CostTable:
         return add_up(self.fixed, (costs[index] for costs, index in zip(self.candidates, path, strict=True)))
 
     def told(self, cost: float) -> str:
-        """Return a cost as messages have it: with its unit, which counts have none of."""
-        return f"{cost:.4g}" if self.unit == "1" else f"{cost:.4g} {self.unit}"
+        """Return a cost as messages have it: a count to the last digit, everything else with its unit."""
+        return f"{cost:,.0f}" if self.unit == "1" else f"{cost:.4g} {self.unit}"
 
     def scaled(self, factor: float) -> "CostTable":
         """Return the table with all costs multiplied."""

@@ -136,16 +136,16 @@ def show(
     names = list(dict.fromkeys(op.short for p in the_space.positions for op in p.candidates))
     rows = []
     for position, values in zip(the_space.positions, costs.candidates, strict=True):
-        known = {op.short: f"{cost:.4g}" for op, cost in zip(position.candidates, values, strict=True)}
+        cells = [costs.told(cost).removesuffix(f" {costs.unit}") for cost in values]
+        known = dict(zip((op.short for op in position.candidates), cells, strict=True))
         rows.append((position.name, *(known.get(name, "") for name in names)))
-    unit = "" if costs.unit == "1" else f" {costs.unit}"
     known_to = f"\n{uncertainty(latency_table(the_space, the_target, folder))}" if the_target.measured else ""
-    span = f"networks from {costs.minimum:.4g} to {costs.maximum:.4g}{unit}"
+    span = f"networks from {costs.told(costs.minimum)} to {costs.told(costs.maximum)}"
     print_table(
-        f"{the_space.name} on {the_target.name}{f',{unit}' if unit else ''}",
+        f"{the_space.name} on {the_target.name}, {'counts' if costs.unit == '1' else costs.unit}",
         ("position", *names),
         rows,
-        f"fixed layers {costs.fixed:.4g}{unit}; {span}{known_to}",
+        f"fixed layers {costs.told(costs.fixed)}; {span}{known_to}",
     )
 
 
