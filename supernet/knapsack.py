@@ -101,7 +101,8 @@ def _told(sums: Sequence[tuple[CostTable, float]], costs: Sequence[Floats]) -> s
     """Name every limit with the least that it could be, were it alone."""
     least = [table.fixed + sum(float(c[:, k].min()) for c in costs) for k, (table, _) in enumerate(sums)]
     return ", ".join(
-        f"{table.name} {table.told(limit)} (least: {table.told(low)})" for (table, limit), low in zip(sums, least, strict=True)
+        f"{table.name} {table.told(limit)} (least: {table.told(low)})"
+        for (table, limit), low in zip(sums, least, strict=True)
     )
 
 

@@ -188,8 +188,8 @@ class Budget(Objective):
         if settings.reference < costs.minimum:
             raise InputError(
                 f"budget {costs.told(settings.reference)} on {costs.name}: the space cannot go below "
-                f"{costs.told(costs.minimum)} (its largest network takes {costs.told(costs.maximum)}); raise the budget "
-                f"or use a smaller space"
+                f"{costs.told(costs.minimum)} (its largest network takes {costs.told(costs.maximum)}); raise the "
+                "budget or use a smaller space"
             )
         super().__init__(settings, costs, limits)
         self.multiplier = 0.0
