@@ -16,7 +16,7 @@ from orchestrator.data.sources.named import SOURCES
 from supernet.errors import RunError
 
 if TYPE_CHECKING:
-    from orchestrator.data.format import Origin
+    from orchestrator.data.format import Manifest
 
 app = typer.Typer(help="Images to Parquet shards.", no_args_is_help=True)
 
@@ -43,12 +43,19 @@ def _bar(json: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def _tell_origin(origin: "Origin") -> None:
-    """Say which images were left out, and which stand in more than one split."""
+def _tell_doubts(manifest: "Manifest") -> None:
+    """Say which images were left out, which stand in more than one split, and which classes a split lacks."""
+    origin = manifest.origin
     for line in origin.corrupt:
         say(f"left out: {line}")
+    for split, counts in manifest.class_counts.items():
+        lacking = [name for name, count in zip(manifest.class_names, counts, strict=True) if not count]
+        if lacking:
+            more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+            say(f"{split} has no image of {', '.join(lacking[:SHOWN])}{more}")
     if origin.num_duplicates:
-        say(f"{origin.num_duplicates} images stand in more than one split, such as:")
+        several = origin.num_duplicates > 1
+        say(f"{origin.num_duplicates} {'images stand' if several else 'image stands'} in more than one split, such as:")
         for line in origin.duplicates[:SHOWN]:
             say(f"  {line}")
 
@@ -90,7 +97,7 @@ def build(
         return
     counts = ", ".join(f"{split} {count}" for split, count in manifest.counts.items())
     say(f"{out}: {manifest.num_classes} classes; {counts}")
-    _tell_origin(manifest.origin)
+    _tell_doubts(manifest)
 
 
 @app.command()
@@ -112,7 +119,7 @@ def check(folder: Folder, processes: Processes = None, json: Json = False) -> No
         raise RunError("\n  ".join([f"{folder}: {count}", *faults[:SHOWN]]) + more)
     if not json:
         say(f"{folder}: {sum(manifest.counts.values())} images in {len(manifest.shards)} shards, all as written")
-        _tell_origin(manifest.origin)
+        _tell_doubts(manifest)
 
 
 @app.command()

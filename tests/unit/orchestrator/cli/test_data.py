@@ -43,7 +43,9 @@ def test_images_left_out_and_in_two_splits_are_listed_by_build_and_check(tmp_pat
     for told in (run("build", str(tmp_path / "src"), out, "--max-corrupt", "1"), run("check", out)):
         assert "left out: " in told
         assert "broken.png: not a readable image" in told
-        assert "1 images stand in more than one split, such as:" in told
+        assert "1 image stands in more than one split, such as:" in told
+        assert "test has no image of class1, class2" in told
+        assert "train has no image" not in told
         assert "again.png (test)" in told
     assert json.loads(run("check", out, "--json"))["origin"]["num_duplicates"] == 1
 
