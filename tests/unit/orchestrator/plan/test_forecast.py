@@ -84,7 +84,7 @@ def test_a_forecast_goes_by_the_costs_that_are_at_hand(tmp_path, no_steps):
     """Said before: hours of trials that no network of the space can keep, and of prepared images nothing at all."""
     changes = {"data": {"source": "digits"}, "targets": ["macs"], "storage": str(tmp_path)}
     mixed = forecast(check_run(definition(**changes, sweep={"budget_counts": [1e3, 4e6]}), "mine"))
-    reason = r"budget 1000 on macs: the space cannot go below .*e\+05 \(its largest .*\); raise the budget"
+    reason = r"budget 1,000 on macs: the space cannot go below 585,088 \(its largest .* 4,166,656\); raise the budget"
     assert list(mixed["unsearchable"]) == ["macs-1k"]
     assert re.match(reason, mixed["unsearchable"]["macs-1k"])
     table = Console(width=200)
