@@ -4,20 +4,10 @@ import pytest
 
 from orchestrator.cli.options import open_registries
 from orchestrator.plan.addresses import embedded_registry
-from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.continued import stored_job
-from orchestrator.plan.trials import CONFIG_FILE, Job
+from orchestrator.plan.trials import CONFIG_FILE
 from orchestrator.registry.store import Registry
 from supernet.errors import InputError
-from supernet.presets import read_preset
-
-
-@pytest.fixture
-def kept(tmp_path):
-    definition, _ = read_preset("runs", "quickstart")
-    job = Job(resolved(check_run({**definition, "storage": str(tmp_path / "here")}, "quickstart")), "")
-    job.store.write_json(CONFIG_FILE, dict(job.config))
-    return job
 
 
 def test_a_folder_that_is_no_sweep_hides_no_registry(kept, capsys):

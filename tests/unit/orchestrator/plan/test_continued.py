@@ -180,14 +180,6 @@ def test_a_pool_grows_and_its_judgements_are_made_alike(tmp_path):
         check_continued(stored, job_of(tmp_path, derive=others))
 
 
-@pytest.fixture
-def kept(tmp_path):
-    definition, _ = read_preset("runs", "quickstart")
-    job = Job(resolved(check_run({**definition, "storage": str(tmp_path / "here")}, "quickstart")), "")
-    job.store.write_json(CONFIG_FILE, dict(job.config))
-    return job
-
-
 def test_a_sweep_is_where_it_is_found_and_not_where_it_was(kept, tmp_path):
     assert stored_job("quickstart", kept.root.uri).config == kept.config
     shutil.move(tmp_path / "here", tmp_path / "there")
