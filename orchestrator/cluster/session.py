@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -127,6 +128,8 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
     """
     address = os.environ.get("RAY_ADDRESS")
     assert "ray" not in sys.modules or "RAY_AUTH_MODE" in os.environ, "ray was imported before its environment was set"
+    if address:
+        _require_reachable(address)
     prepare_environment(embedded=not address)
     import ray
 
@@ -143,8 +146,9 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
     try:
         context = ray.init(**options)
     except Exception as error:  # of many kinds, a bare one too: where its node does not start within half a minute
-        what = f"join the Ray cluster at {address}" if address else "start Ray on this machine"
-        raise RunError(f"cannot {what}: {error} The same command tries again") from error
+        if address:
+            raise RunError(f"cannot join the Ray cluster at {address}: {str(error).strip()}") from error
+        raise RunError(f"cannot start Ray on this machine: {error} The same command tries again") from error
     try:
         keep_signals()
         _quieten()
@@ -153,6 +157,20 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
     finally:
         with _threads:
             ray.shutdown()
+
+
+def _require_reachable(address: str) -> None:
+    """Refuse an address where nothing listens: Ray would wait for it for minutes, without a word."""
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():
+        return  # `auto`, say: Ray knows where to look
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(
+            f"RAY_ADDRESS: cannot join the Ray cluster at {address}: {error}; give host and port of a head that runs, "
+            "or unset it to start Ray on this machine"
+        ) from error
 
 
 _threads = threading.Lock()

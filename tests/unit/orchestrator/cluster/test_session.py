@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 
 import pytest
 
-from orchestrator.cluster.session import require_shared
-from supernet.errors import InputError
+from orchestrator.cluster.session import connect, require_shared
+from supernet.errors import InputError, RunError
 
 SCRIPT = """
 import json, os, sys
@@ -68,9 +70,19 @@ def test_a_cluster_without_a_token_is_refused_in_a_sentence(tmp_path):
     """Seen: a traceback of Ray's."""
     script = "from orchestrator.cluster.session import connect\nwith connect([]): pass"
     around = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    around |= {"RAY_ADDRESS": "127.0.0.1:9", "HOME": str(tmp_path)}
-    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=around)
-    assert "RunError: cannot join the Ray cluster at 127.0.0.1:9: Token authentication is enabled" in found.stderr
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        around |= {"RAY_ADDRESS": address, "HOME": str(tmp_path)}
+        found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=around)
+    assert f"RunError: cannot join the Ray cluster at {address}: Token authentication is enabled" in found.stderr
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "[::1]:9", "127.0.0.1:70000", "no-such-host.invalid:6379"])
+def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch, address):
+    """Seen: minutes without a word, then lines of Ray's log."""
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(RunError, match=rf"^RAY_ADDRESS: cannot join .* at {re.escape(address)}: .*unset it"):
+        connect([]).__enter__()
 
 
 def test_a_node_that_does_not_start_in_time_is_told_in_a_sentence():
