@@ -145,7 +145,7 @@ class MeasureConfig(Strict):
         wait_minutes: How long work waits for a target that no node of the cluster announces, before its trial fails;
             a trial that has not begun waits so long after all others.
         cross_table: Whether every network of the fronts is measured on every target at hand when all trials are
-            done, where there are several: `network_seconds` each.
+            done, where there are several, or baselines: `network_seconds` each.
     """
 
     table_seconds: Annotated[Positive, Field(le=YEAR_SECONDS)] = 60.0
