@@ -29,6 +29,8 @@ from orchestrator.registry.values import (
 from supernet.errors import InputError, nearest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FORMER = "former sweep"
+"""Role of the run of a sweep whose folder was deleted, once another sweep has its name."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Runs:
         """Return the id of the sweep's run, made or found again, with `config.json` in it where one is given.
 
         One that is found and is not run by the caller stays as it is; one that is made for it is finished. One that
-        belongs to no folder as yet belongs to the given one.
+        belongs to no folder as yet belongs to the given one. That of a folder that was deleted stays as it is, and its
+        trials with it: curves and figures of the two would be told as those of one.
 
         Raises:
             InputError: If a run of this name, in whatever experiment, belongs to another folder.
@@ -77,7 +80,8 @@ class Runs:
             owned = {FOLDER_TAG: folder.id, PLACE_TAG: folder.place}
             if not folder.alone:
                 self._refuse_others(tags, folder)
-        run = self._find(tags)
+        while (run := self._find(tags)) is not None and folder is not None and _is_of_another(run, folder):
+            self._client.set_tag(run.info.run_id, ROLE_TAG, FORMER)
         if run is None:
             run = self._client.create_run(self._experiment_id, tags=tags | owned, run_name=sweep)
             if not running:
@@ -95,7 +99,7 @@ class Runs:
     def _refuse_others(self, tags: Mapping[str, str], folder: Folder) -> None:
         """Refuse a name that a sweep of another folder has: versions are found by it in every experiment."""
         for run in self._search(tags, self._experiments()):
-            if run.data.tags.get(FOLDER_TAG, folder.id) != folder.id:
+            if _is_of_another(run, folder):
                 since = datetime.fromtimestamp(run.info.start_time / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
                 raise InputError(
                     f"sweep {tags[SWEEP_TAG]!r}: this registry has a sweep of that name, from "
@@ -128,11 +132,11 @@ class Runs:
     def of_trial(self, sweep: str, trial: str) -> Any:
         """Return the run of a trial, a child of its sweep's, made if it is not there."""
         _check_name("trial", trial)
-        tags = {SWEEP_TAG: sweep, TRIAL_TAG: trial}
+        parent = {"mlflow.parentRunId": self.of_sweep(sweep).info.run_id}
+        tags = {SWEEP_TAG: sweep, TRIAL_TAG: trial} | parent
         run = self._find(tags)
         if run is None:
-            tags |= {ROLE_TAG: "trial", "mlflow.parentRunId": self.of_sweep(sweep).info.run_id}
-            run = self._client.create_run(self._experiment_id, tags=tags, run_name=trial)
+            run = self._client.create_run(self._experiment_id, tags=tags | {ROLE_TAG: "trial"}, run_name=trial)
         return run
 
     def for_result(self, result: TrialResult) -> Any:
@@ -226,6 +230,11 @@ class Runs:
 
     def _find(self, tags: Mapping[str, str]) -> Any:
         return next(iter(self._search(tags)), None)
+
+
+def _is_of_another(run: Any, folder: Folder) -> bool:
+    """Whether a sweep's run belongs to another folder."""
+    return bool(run.data.tags.get(FOLDER_TAG, folder.id) != folder.id)
 
 
 def _check_name(kind: str, name: str) -> None:

@@ -77,8 +77,33 @@ def test_a_run_belongs_to_one_folder_in_all_experiments(registry: Registry, root
             opened.open_sweep("mine", {}, folder=other)
     assert registry.open_sweep("mine", {}, folder=mine) == run
     assert elsewhere.open_sweep("mine", {}, folder=mine) != run  # its configuration may name another experiment
-    assert registry.open_sweep("mine", {}, folder=dataclasses.replace(other, alone=True)) == run
-    assert registry._client.get_run(run).data.tags["onepath.folder"] == "bb"
+    later = registry.open_sweep("mine", {}, folder=dataclasses.replace(other, alone=True))
+    assert registry.open_sweep("mine", {}, folder=dataclasses.replace(other, alone=True)) == later
+    assert [registry._client.get_run(one).data.tags["onepath.folder"] for one in (run, later)] == ["aa", "bb"]
+
+
+def test_curves_of_a_sweep_whose_folder_was_deleted_are_none_of_the_new_ones(registry: Registry, root: Path) -> None:
+    """Said before: the curves, accuracy and page of the deleted sweep, while the new one searched."""
+    gone, new = Folder("aa", "here:/runs/over", alone=True), Folder("bb", "here:/runs/over", alone=True)
+
+    def log(opened: Registry, loss: float) -> None:
+        for trial, name in (("", "warm-up_loss"), ("t", "search_loss")):
+            opened.log_progress("over", trial, {name: loss}, 20)
+
+    before = registry.open_sweep("over", {}, folder=gone)
+    log(registry, 2.0)
+    register(registry, make_result("t", sweep="over"), root / "files")
+    registry.close_sweep("over", {"report.html": b"of the first"})
+    again = open_registry(root)
+    after = again.open_sweep("over", {}, folder=new)
+    log(again, 1.0)
+    client = again._client
+    for parent, loss, status, files in ((before, 2.0, "FINISHED", {"report.html"}), (after, 1.0, "RUNNING", set())):
+        (trial,) = client.search_runs([again.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
+        assert (trial.data.metrics["search_loss"], trial.info.status) == (loss, status)
+        assert ("top1" in trial.data.metrics) == (status == "FINISHED")
+        assert client.get_run(parent).data.metrics["warm-up_loss"] == loss
+        assert {file.path for file in client.list_artifacts(parent)} == files
 
 
 def test_networks_of_a_deleted_folder_are_none_of_the_new_sweeps(registry: Registry, root: Path) -> None:
