@@ -180,10 +180,8 @@ class Registry:
         name = f"{result.sweep}-{result.target}"
         with self._calls():
             of_sweep = self._runs.of_sweep(result.sweep).data.tags
-            old = self._versions.of(result.sweep, result.trial)
-            if old and self._versions.kept(old[0], result):
-                newest, *old = old
-            else:
+            newest = next(iter(self._versions.of(result.sweep, result.trial)), None)
+            if newest is None or not self._versions.kept(newest, result):
                 run = self._runs.for_result(result)
                 with self._mlflow.start_run(run_id=run.info.run_id, log_system_metrics=False):
                     model_id = log_network(self._mlflow, result, files, versions or {})
@@ -195,7 +193,7 @@ class Registry:
             about = json.loads(files[PREPROCESSING_FILE].read_text())
             card = version_card(dataclasses.replace(result, model_uri=uri), about, confusion_in(files))
             self._versions.describe(newest, card)
-            self._versions.replace(newest, old, result)
+            self._versions.replace(newest, result)
             self._versions.set_aliases(newest.name)
             self._client.set_terminated(newest.run_id)
             return uri

@@ -135,12 +135,15 @@ class Versions:
             for name in names
         )
 
-    def replace(self, newest: Any, old: Sequence[Any], result: TrialResult) -> None:
+    def replace(self, newest: Any, result: TrialResult) -> None:
         """Let the newest version of a trial be its only one.
 
         Aliases that users set go over to it if it is the same network made whole; those of another network go with it.
+        The others are looked for only now: where a server's answer is lost, what was asked for is made twice.
         """
-        for version in old:
+        for version in self.of(result.sweep, result.trial):
+            if (version.name, version.version) == (newest.name, newest.version):
+                continue
             if from_tags(version.tags, "") == from_tags(newest.tags, ""):
                 for alias in self._client.get_model_version(version.name, version.version).aliases:
                     self._client.set_registered_model_alias(newest.name, alias, newest.version)

@@ -4,6 +4,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from registry_cases import make_result, open_registry, register, results, state_of
@@ -167,6 +168,32 @@ def test_registering_again_changes_nothing_and_another_result_replaces(registry:
     assert state_of(registry, "again", "t") == (1, 1, 1, "FINISHED")
     assert results(registry, "again") == [dataclasses.replace(second, model_uri=replaced)]
     assert registry._client.get_model_version_by_alias("again-ort-cpu-1t", "best").tags["top1"] == "0.5"
+
+
+def test_a_version_that_a_server_made_twice_is_there_once(registry: Registry, root: Path) -> None:
+    """A server that answers too late is asked again by MLflow; `best` named the first one, which no command takes."""
+
+    class Late:
+        """Makes what it is asked for, and once more when asked again."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(registry._client, name)
+
+        def create_model_version(self, *arguments: Any, **more: Any) -> Any:
+            registry._client.create_model_version(*arguments, **more)
+            return registry._client.create_model_version(*arguments, **more)
+
+    registry.open_sweep("late", {})
+    versions = registry._versions
+    versions._client = Late()
+    try:
+        uri = register(registry, make_result("t", sweep="late"), root / "files")
+    finally:
+        versions._client = registry._client
+    assert uri == "models:/late-ort-cpu-1t/2"
+    (network,) = registry.networks("late")
+    assert (network.version, "best" in network.aliases) == (2, True)
+    assert state_of(registry, "late", "t") == (1, 1, 1, "FINISHED")
 
 
 def test_latencies_that_come_later_are_those_of_the_registered_network_once(registry: Registry, root: Path) -> None:
