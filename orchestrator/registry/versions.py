@@ -43,7 +43,9 @@ class Versions:
     def __init__(self, connection: Connection, experiment_id: str, artifacts: Path | None, remake: str) -> None:
         self._mlflow, self._client = connection.mlflow, connection.client
         self._tracking_uri, self._experiment_id = connection.tracking_uri, experiment_id
-        self._artifacts, self._remake = artifacts, remake
+        self._artifacts = artifacts
+        # What a server lost is found by whoever fetches it alone: no sweep reads all that is registered there.
+        self._remake = remake if artifacts else f"delete this version in MLflow, and {remake}"
 
     def of(self, sweep: str, trial: str | None) -> list[Any]:
         """Return the versions of a sweep, or of one trial, newest first."""
@@ -198,14 +200,11 @@ class Versions:
         """Download a version and return where it is, after every file is found to be what was registered.
 
         Raises:
-            RunError: If a file is missing or damaged.
+            RunError: If a file is missing or damaged; a store that is away, or a disk that is full, lost none.
         """
         name, number = model_uri.removeprefix("models:/").split("/")
         tags = self._client.get_model_version(name, number).tags
-        try:
-            local = self._download(model_uri, folder)
-        except (OSError, self._mlflow.exceptions.MlflowException) as error:
-            raise RunError(f"{model_uri}: its files cannot be fetched ({error}); {self._remake}") from error
+        local = self._download(model_uri, folder)
         for file in _names(tags):
             if not (local / FILES[file]).is_file():
                 raise RunError(f"{model_uri}: {file} is missing in the registry; {self._remake}")

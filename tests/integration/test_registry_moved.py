@@ -1,5 +1,6 @@
 """A registry whose folder was copied or moved, whose files are damaged, missing or lost; a server that is away."""
 
+import errno
 import http.server
 import os
 import shutil
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 from registry_cases import make_network, make_result, open_registry, register, results
 
-from orchestrator.registry.embedded import artifacts_beside, settle
+from orchestrator.registry.connection import Connection
+from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
 from orchestrator.registry.store import Registry
+from orchestrator.registry.versions import Versions
 from supernet.errors import InputError, RunError
 
 
@@ -146,6 +149,33 @@ def test_pull_of_a_damaged_file_fails_and_leaves_the_folder_as_it_was(
     # The sweep that registers what it has stored makes it whole.
     register(registry, make_result("t"), tmp_path / "files")
     assert registry.pull("night", "ort-cpu-1t", out, max_ms=9)["trial"] == "t"
+
+
+def test_what_a_server_lost_is_made_again_once_its_version_is_deleted(copy: Path, tmp_path: Path) -> None:
+    """Said before: `onepath sweep` registers it again; that does not read what a server has, and did nothing."""
+    registry = open_registry(copy)
+    registry._versions = Versions(Connection(registry.tracking_uri), registry.experiment_id, None, REMAKE)
+    (harmed,) = (copy / "artifacts" / "models").glob("*/artifacts/data/network/model.onnx")
+    harmed.unlink()
+    with pytest.raises(RunError, match=r"missing .*; delete this version in MLflow, and `onepath sweep` registers"):
+        registry.pull("night", "ort-cpu-1t", tmp_path / "out", max_ms=9)
+    assert register(registry, make_result("t"), tmp_path / "files") == "models:/night-ort-cpu-1t/1"
+    registry._client.delete_model_version("night-ort-cpu-1t", "1")
+    register(registry, make_result("t"), tmp_path / "files")
+    assert registry.pull("night", "ort-cpu-1t", tmp_path / "out", max_ms=9)["trial"] == "t"
+
+
+def test_a_full_disk_is_no_loss_of_the_registrys(copy: Path, tmp_path: Path) -> None:
+    """Said before, and of a server that went away meanwhile: `onepath sweep` registers again what is stored."""
+    registry = open_registry(copy)
+
+    def full(model_uri: str, folder: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder))
+
+    registry._versions._download = full
+    with pytest.raises(RunError, match="No space left on device") as refused:
+        registry.pull("night", "ort-cpu-1t", tmp_path / "out", max_ms=9)
+    assert "onepath sweep" not in str(refused.value)
 
 
 def test_a_folder_of_the_registrys_name_and_a_file_of_the_outputs_name_are_refused(copy: Path, tmp_path: Path) -> None:
