@@ -19,7 +19,7 @@ from urllib.parse import urlparse
 
 from orchestrator.plan.addresses import registry_address
 from orchestrator.plan.result import TrialResult
-from orchestrator.plan.trials import PREPROCESSING_FILE
+from orchestrator.plan.trials import PREPROCESSING_FILE, RESULT_FILE
 from orchestrator.registry.choice import Registered, Wish, check_alias, choose
 from orchestrator.registry.connection import Connection
 from orchestrator.registry.embedded import REMAKE, artifacts_beside, settle
@@ -176,7 +176,11 @@ class Registry:
         if not result.finished or None in (result.top1, result.validation_top1, result.cost):
             raise InputError(f"trial {result.trial!r}: only a finished one, with accuracies and cost, is registered")
         if result.file and checksum(files[result.file]) != result.file_sha256:
-            raise RunError(f"{files[result.file]}: not the file that was judged and measured; its checksum differs")
+            raise RunError(
+                f"trial {result.trial}: {result.file} is not the file that was judged and measured, its checksum "
+                f"differs; remove {RESULT_FILE} from the trial's folder and run the command again: the file as it is "
+                "now is judged and measured"
+            )
         name = f"{result.sweep}-{result.target}"
         with self._calls():
             of_sweep = self._runs.of_sweep(result.sweep).data.tags

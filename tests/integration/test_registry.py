@@ -248,7 +248,7 @@ def test_wrong_stores_and_names_are_refused(registry: Registry, root: Path, tmp_
         registry.open_sweep("a/b", {})
     with pytest.raises(InputError, match="only a finished one"):
         register(registry, make_result("t", top1=None), root / "files")
-    with pytest.raises(RunError, match=r"model\.onnx: not the file that was judged and measured"):
+    with pytest.raises(RunError, match=r"t: model\.onnx is not the file that was judged .*; remove result\.json"):
         register(registry, make_result("t", file="model.onnx", file_sha256="another"), root / "files")
     with pytest.raises(InputError, match="no sweep 'unopened'"):
         register(registry, make_result("t", sweep="unopened"), root / "files")
