@@ -1,5 +1,6 @@
 """`onepath front`: the measured networks of a sweep in the terminal, and what to type next. Writes its page at most."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ def front(name: SweepName, storage: Storage = STORAGE, json: Json = False) -> No
     if not results:
         raise InputError(f"sweep {name!r} has no finished trial yet; continue it with `onepath sweep`")
     show_front(job, results, json=json)
+    for line in [] if json else _left(job, results):
+        say(line)
 
 
 def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> None:
@@ -52,7 +55,7 @@ def show_front(job: "Job", results: "Sequence[TrialResult]", *, json: bool) -> N
         *cross_notes(columns, results, job.quantised),
         *trust.sentences,
         *_report(job, results),
-        *_next(job, [result for result in results if result.done]),
+        *_next(job, [result for result in results if result.done and result.model_uri]),
     ):
         say(line)
 
@@ -70,8 +73,21 @@ def _report(job: "Job", results: "Sequence[TrialResult]") -> list[str]:
     return [f"picture {job.store.child(PICTURE).uri}", f"report  {job.store.child(PAGE).uri}"]
 
 
+def _left(job: "Job", results: "Sequence[TrialResult]") -> list[str]:
+    """Return what a sweep that was stopped has not finished or not registered yet, and the command that goes on."""
+    from orchestrator.plan.stored import num_left
+    from orchestrator.registry.queue import again
+
+    finished = [result for result in results if result.finished]
+    left = sum(num_left(job, {result.trial for result in finished}).values())
+    waiting = sum(not result.model_uri for result in finished)
+    counts = {"trials not finished": left, "networks not registered, so that `pull` has none of them": waiting}
+    said = "; ".join(f"{what}: {number}" for what, number in counts.items() if number)
+    return [f"{said}; unless the sweep is running, this goes on: {again(job)}"] if said else []
+
+
 def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
-    """Return the command that fetches a network, and where the registry is seen: a server's address, or the command."""
+    """Return the command that fetches the best of registered networks, and where the registry is seen."""
     if not done:
         return []
     from orchestrator.plan.addresses import embedded_registry
@@ -82,7 +98,9 @@ def _next(job: "Job", done: "list[TrialResult]") -> list[str]:
     assert best.cost is not None, best  # it is done
     option = "--max-ms" if best.unit == "ms" else "--max-count"
     limit = limit_text(best.cost, best.unit)
-    storage = "" if job.root.uri == str(Path(STORAGE).absolute()) else f" --storage {job.root.uri}"
+    storage = "" if job.root.uri == str(Path(STORAGE).absolute()) else f" --storage {shlex.quote(job.root.uri)}"
     registry = job.run.mlflow.tracking_uri or embedded_registry(job.root.uri)
-    seen = f"mlflow ui --backend-store-uri {registry}" if registry.startswith("sqlite:") else f"MLflow is at {registry}"
+    seen = f"MLflow is at {registry}"
+    if registry.startswith("sqlite:"):
+        seen = f"mlflow ui --backend-store-uri {shlex.quote(registry)}"
     return ["next:", f"  onepath pull {job.run.name} --target {best.target} {option} {limit}{storage}", f"  {seen}"]

@@ -1,6 +1,7 @@
 """`onepath front`: renews the page that a stopped sweep left, and breaks nothing in a narrow terminal."""
 
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from orchestrator.cli.front import show_front
 from orchestrator.plan.check import check_run, resolved
 from orchestrator.plan.result import TrialResult
 from orchestrator.plan.stored import stored_results
-from orchestrator.plan.trials import CONFIG_FILE, RESULT_FILE, Job, plan_trials
+from orchestrator.plan.trials import CONFIG_FILE, REGISTERED_FILE, RESULT_FILE, Job, plan_trials
 from supernet.plain import to_sealed
 from supernet.presets import read_preset
 
@@ -32,6 +33,7 @@ def job(tmp_path):
     architecture = job.space.architecture([0] * len(job.space.positions)).id
     result = replace(result, num_params=1234, num_macs=4523456, unit="1", doubt=DOUBT, architecture=architecture)
     job.trial_store(trial).write(RESULT_FILE, to_sealed(result).encode())
+    job.trial_store(trial).write_json(REGISTERED_FILE, {"model_uri": "models:/quickstart-macs/1"})
     return job
 
 
@@ -42,7 +44,10 @@ def test_front_breaks_neither_paths_nor_reasons_in_a_narrow_terminal(here, tmp_p
     lines = done.stdout.splitlines()
     assert f"picture {storage}/quickstart/front.png" in lines
     assert f"{plan_trials(job.run)[0].key} is in doubt: {DOUBT}" in lines
-    assert f"  onepath pull quickstart --target macs --max-count 4523456 --storage {storage}" in lines
+    quoted = shlex.quote(storage)
+    assert quoted != storage, "a shell reads brackets and spaces itself"
+    assert f"  onepath pull quickstart --target macs --max-count 4523456 --storage {quoted}" in lines
+    assert not any("not finished" in line for line in lines)
     assert any(line.split()[:3] == ["macs", "5", "M"] for line in lines)
 
 
@@ -50,9 +55,24 @@ def test_a_server_is_named_and_a_file_has_the_command_that_shows_it(job, capsys)
     """Said before: mlflow ui --backend-store-uri http://mlflow:5000, which cannot start."""
     results = list(stored_results(job).values())
     show_front(job, results, json=False)
-    assert capsys.readouterr().out.endswith(f"\n  mlflow ui --backend-store-uri sqlite:///{job.root.uri}/mlflow.db\n")
+    address = shlex.quote(f"sqlite:///{job.root.uri}/mlflow.db")
+    assert capsys.readouterr().out.endswith(f"\n  mlflow ui --backend-store-uri {address}\n")
     show_front(Job({**job.config, "mlflow": {"tracking_uri": "http://mlflow:5000"}}, ""), results, json=False)
     assert capsys.readouterr().out.endswith("\n  MLflow is at http://mlflow:5000\n")
+
+
+def test_what_a_killed_sweep_has_not_done_is_told_and_nothing_is_fetched_that_is_not_there(here, tmp_path, job):
+    """Said before: nothing; the `pull` that it told fetched another network, or found none."""
+    more = {**job.config, "sweep": {**job.config["sweep"], "budget_counts": {"*": [5e6, 6e6, 7e6]}}}
+    job.store.write_json(CONFIG_FILE, more)
+    command = f"onepath sweep {shlex.quote(f'{job.store.uri}/{CONFIG_FILE}')} --storage {shlex.quote(job.root.uri)}"
+    said = here("front", "quickstart", "--storage", job.root.uri, cwd=tmp_path).stdout
+    assert "trials not finished: 2; unless the sweep is running, " in said
+    assert said.endswith(f"this goes on: {command}\n")
+    job.trial_store(plan_trials(job.run)[0]).remove(REGISTERED_FILE)
+    said = here("front", "quickstart", "--storage", job.root.uri, cwd=tmp_path).stdout
+    assert "trials not finished: 2; networks not registered, so that `pull` has none of them: 1; " in said
+    assert "onepath pull" not in said
 
 
 def test_for_a_script_front_only_reads(here, tmp_path, job):
