@@ -167,9 +167,14 @@ class Runs:
         self._client.log_batch(run_id, points)
 
     def add(self, run_id: str, figures: Mapping[str, float], model_id: str) -> None:
-        """Give a logged model, and the run it came from, figures that they do not have already."""
-        known, now = self._client.get_run(run_id).data.metrics, time.time_ns() // 1_000_000
-        new = {name: value for name, value in figures.items() if known.get(name) != value}
+        """Give a logged model, and the run it came from, figures that they do not have already.
+
+        Where a user deleted the run, nothing takes them.
+        """
+        run, now = self._client.get_run(run_id), time.time_ns() // 1_000_000
+        if run.info.lifecycle_stage == "deleted":
+            return
+        new = {name: value for name, value in figures.items() if run.data.metrics.get(name) != value}
         points = [
             self._entities.Metric(name, value, now, 0, model_id=model_id, run_id=run_id) for name, value in new.items()
         ]

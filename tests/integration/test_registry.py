@@ -214,6 +214,17 @@ def test_latencies_that_come_later_are_those_of_the_registered_network_once(regi
     assert model.model_id == version.source.split("/")[-1]
 
 
+def test_a_trials_run_that_a_user_deleted_keeps_no_sweep_from_its_end(registry: Registry, root: Path) -> None:
+    """Said before, at the end of each run: the end of the sweep could not be registered."""
+    registry.open_sweep("tidied", {})
+    register(registry, make_result("t", sweep="tidied"), root / "files")
+    (version,) = registry._versions.of("tidied", "t")
+    registry._client.delete_run(version.run_id)
+    registry.add_latencies("tidied", "t", {"torch-cpu-1t": 2.5})
+    (version,) = registry._versions.of("tidied", "t")
+    assert "\n| on other targets | torch-cpu-1t: 2.500 ms |\n" in version.description
+
+
 def test_a_rejected_network_is_kept_and_nothing_is_named_after_it(registry: Registry, root: Path) -> None:
     registry.open_sweep("gate", {})
     register(registry, make_result("sound", sweep="gate"), root / "files")
