@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 from orchestrator.plan.result import TrialResult, outward_name
+from supernet.errors import InputError
 from supernet.plain import read
 
 SWEEP_TAG = "onepath.sweep"
@@ -49,7 +50,12 @@ def from_tags(tags: Mapping[str, str], model_uri: str) -> TrialResult:
     unit = tags.get("unit", "ms")
     names = {field.name: outward_name(field, unit) for field in fields(TrialResult)}
     values = {field: tags[name] for field, name in names.items() if name in tags}
-    result: TrialResult = read(TrialResult, values | {"model_uri": model_uri}, f"tags of {model_uri or 'a version'}")
+    try:
+        result: TrialResult = read(TrialResult, values | {"model_uri": model_uri}, f"tags of {model_uri}")
+    except InputError as error:
+        raise InputError(
+            f"{error}; put the tag back, or delete this version in MLflow: the sweep registers another"
+        ) from error
     return result
 
 

@@ -68,9 +68,9 @@ class Versions:
         for version in sorted(_all(self._client.search_model_versions, where), key=lambda v: int(v.version)):
             if version.name in models and _is_of_another(version, models[version.name]):
                 continue
-            uri, number = f"models:/{version.name}/{version.version}", int(version.version)
+            number = int(version.version)
             names = tuple(aliases.get((version.name, number), ()))
-            entry = Registered(version.name, number, names, from_tags(version.tags, uri))
+            entry = Registered(version.name, number, names, from_tags(version.tags, _uri(version)))
             found[entry.result.sweep, entry.result.trial] = entry
         return sorted(
             found.values(), key=lambda n: (n.result.sweep, n.result.target, n.result.cost or 0.0, n.result.trial)
@@ -124,7 +124,7 @@ class Versions:
 
     def kept(self, version: Any, result: TrialResult) -> bool:
         """Whether a version is of this result and sweep, and its files, if they are here, are what was registered."""
-        if from_tags(version.tags, "") != dataclasses.replace(result, model_uri=""):
+        if _result(version) != dataclasses.replace(result, model_uri=""):
             return False
         if _is_of_another(version, self._client.get_registered_model(version.name)):
             return False
@@ -146,7 +146,7 @@ class Versions:
         for version in self.of(result.sweep, result.trial):
             if (version.name, version.version) == (newest.name, newest.version):
                 continue
-            if from_tags(version.tags, "") == from_tags(newest.tags, ""):
+            if _result(version) == _result(newest):
                 for alias in self._client.get_model_version(version.name, version.version).aliases:
                     self._client.set_registered_model_alias(newest.name, alias, newest.version)
             self._client.delete_model_version(version.name, version.version)
@@ -168,10 +168,10 @@ class Versions:
             numbered = {str(v.version): v for v in sorted(versions, key=lambda v: int(v.version))}
             if not numbered:
                 return
-            target = from_tags(next(iter(numbered.values())).tags, "").target
+            target = _result(next(iter(numbered.values()))).target
             model = self._client.get_registered_model(name)
             own = {number: version for number, version in numbered.items() if not _is_of_another(version, model)}
-            results = {number: from_tags(version.tags, "") for number, version in own.items()}
+            results = {number: _result(version) for number, version in own.items()}
             found = {alias: str(v) for alias, v in model.aliases.items()}
             wanted = aliases_of(results)
             gone = [alias for alias in found.keys() - wanted.keys() if is_automatic(alias, target)]
@@ -234,6 +234,15 @@ class Versions:
                 if self._artifacts is not None:
                     shutil.rmtree(self._artifacts / "models" / check_name(model.model_id, "model"), ignore_errors=True)
                 self._client.delete_logged_model(model.model_id)
+
+
+def _uri(version: Any) -> str:
+    return f"models:/{version.name}/{version.version}"
+
+
+def _result(version: Any) -> TrialResult:
+    """Return what a version was registered with: the result without its name."""
+    return dataclasses.replace(from_tags(version.tags, _uri(version)), model_uri="")
 
 
 def _is_of_another(version: Any, model: Any) -> bool:
