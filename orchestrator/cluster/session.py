@@ -80,6 +80,24 @@ def require_shared(storage: str) -> None:
         )
 
 
+def require_reachable(address: str) -> None:
+    """Refuse an address where nothing listens: Ray would wait for it for minutes, without a word.
+
+    Raises:
+        RunError: If it cannot be reached within ten seconds.
+    """
+    host, _, port = address.rpartition(":")
+    if "://" in address or not port.isdigit():
+        return  # `auto`, say: Ray knows where to look
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise RunError(
+            f"RAY_ADDRESS: cannot join the Ray cluster at {address}: {error}; give host and port of a head that runs, "
+            "or unset it to start Ray on this machine"
+        ) from error
+
+
 # Read by Ray when it is imported. Despite its name it means, on every system: bind to loopback, admit no node.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "GLOO_SOCKET_IFNAME": "lo"}
 
@@ -129,7 +147,7 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
     address = os.environ.get("RAY_ADDRESS")
     assert "ray" not in sys.modules or "RAY_AUTH_MODE" in os.environ, "ray was imported before its environment was set"
     if address:
-        _require_reachable(address)
+        require_reachable(address)
     prepare_environment(embedded=not address)
     import ray
 
@@ -157,20 +175,6 @@ def connect(targets: list[str], *, min_cpus: int = 1) -> Iterator[Connection]:
     finally:
         with _threads:
             ray.shutdown()
-
-
-def _require_reachable(address: str) -> None:
-    """Refuse an address where nothing listens: Ray would wait for it for minutes, without a word."""
-    host, _, port = address.rpartition(":")
-    if "://" in address or not port.isdigit():
-        return  # `auto`, say: Ray knows where to look
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise RunError(
-            f"RAY_ADDRESS: cannot join the Ray cluster at {address}: {error}; give host and port of a head that runs, "
-            "or unset it to start Ray on this machine"
-        ) from error
 
 
 _threads = threading.Lock()

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from orchestrator.cluster.session import connect, require_shared
+from orchestrator.cluster.session import require_reachable, require_shared
 from supernet.errors import InputError, RunError
 
 SCRIPT = """
@@ -78,11 +78,10 @@ def test_a_cluster_without_a_token_is_refused_in_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "[::1]:9", "127.0.0.1:70000", "no-such-host.invalid:6379"])
-def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch, address):
+def test_an_address_where_nothing_listens_is_refused_at_once(address):
     """Seen: minutes without a word, then lines of Ray's log."""
-    monkeypatch.setenv("RAY_ADDRESS", address)
     with pytest.raises(RunError, match=rf"^RAY_ADDRESS: cannot join .* at {re.escape(address)}: .*unset it"):
-        connect([]).__enter__()
+        require_reachable(address)
 
 
 def test_a_node_that_does_not_start_in_time_is_told_in_a_sentence():
