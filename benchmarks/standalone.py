@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.common import say
-from benchmarks.macro.finding import searched_probs
+from benchmarks.macro.finding import fill_pool, searched_probs
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, judge_of
 from benchmarks.macro.results import tell
@@ -73,14 +73,15 @@ def choose(run: Run, data: MacroImages, costs: CostTable, count: int) -> Network
     budget = statistics.median(costs.total(path) for path in pool_paths(space, NUM_TYPICAL, run.seed))
     if not file.exists():
         supernet = train(run, data, say)
-        probs = searched_probs(run, supernet, data, costs, budget, "one-path")
+        ask = judge_of(supernet, data)
         question = Derivation(
-            probs,
+            searched_probs(run, supernet, data, costs, budget, "one-path"),
             costs,
             budget,
-            judge_of(supernet, data),
+            ask,
             lambda attempt: generator(run.seed, "derive", attempt),
-            settings=replace(derive_settings(), strategy="judged"),
+            settings=derive_settings(),
+            pool=fill_pool(run, supernet, ask).judged,
         )
         found = pick(question).path
         say(f"found {space.architecture(found).id}, {costs.total(found):.4f} ms of {budget:.4f}")
