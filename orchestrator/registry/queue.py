@@ -117,11 +117,12 @@ class Registering:
 
         def opened() -> list[str]:
             self.registry = open_registry(self.job)
-            self.registry.open_sweep(self.job.run.name, dict(self.job.config), folder=folder_of(self.job))
+            name, config, targets = self.job.run.name, dict(self.job.config), self.job.targets
+            self.registry.open_sweep(name, config, folder=folder_of(self.job), targets=targets)
             if self.job.data_root:
                 images = read_manifest(Storage(self.job.data_root))
                 counts = {split: sum(images.class_counts[split]) for split in SPLITS}
-                self.registry.link_data(self.job.run.name, images.fingerprint, counts)
+                self.registry.link_data(name, images.fingerprint, counts)
             return self.registry.lacks(results.values())
 
         return self.executor.submit(opened).result()

@@ -82,7 +82,13 @@ class Registry:
         self._versions = Versions(connection, self.experiment_id, artifacts, remake)
 
     def open_sweep(
-        self, sweep: str, config: Mapping[str, Any], *, running: bool = True, folder: Folder | None = None
+        self,
+        sweep: str,
+        config: Mapping[str, Any],
+        *,
+        running: bool = True,
+        folder: Folder | None = None,
+        targets: Iterable[str] = (),
     ) -> str:
         """Return the id of the sweep's run, made on the first call and found again after.
 
@@ -93,11 +99,15 @@ class Registry:
                 and one that is made is finished.
             folder: The sweep's own, of which the run and its networks are from now on; None for who has none. Networks
                 that another folder registered under the name stay in MLflow, and are none of the sweep's.
+            targets: Names of those that networks will be registered for.
 
         Raises:
-            InputError: If MLflow would not take the name, or a sweep of another folder has it.
+            InputError: If MLflow would not take the name, a sweep of another folder has it, or another sweep has a
+                registered model of one of the names `<sweep>-<target>`.
         """
         with self._calls():
+            for target in targets:
+                self._versions.require_own(sweep, target)
             run_id = self._runs.open_sweep(sweep, config, running=running, folder=folder)
             if folder is not None:
                 self._versions.claim(sweep, folder.id)
@@ -181,7 +191,6 @@ class Registry:
                 f"differs; remove {RESULT_FILE} from the trial's folder and run the command again: the file as it is "
                 "now is judged and measured"
             )
-        name = f"{result.sweep}-{result.target}"
         with self._calls():
             of_sweep = self._runs.of_sweep(result.sweep).data.tags
             newest = next(iter(self._versions.of(result.sweep, result.trial)), None)
@@ -192,7 +201,7 @@ class Registry:
                 self._runs.judge(run.info.run_id, result, model_id)
                 sent = {name: files[name] for name in NAMES if name in files} | {CODE.name: CODE}
                 tags = to_tags(result) | {key: of_sweep[key] for key in (FOLDER_TAG,) if key in of_sweep}
-                newest = self._versions.create(name, model_id, run.info.run_id, tags, sent)
+                newest = self._versions.create(model_id, run.info.run_id, tags, sent)
             uri = f"models:/{newest.name}/{newest.version}"
             about = json.loads(files[PREPROCESSING_FILE].read_text())
             card = version_card(dataclasses.replace(result, model_uri=uri), about, confusion_in(files))

@@ -18,11 +18,16 @@ from orchestrator.registry.connection import Connection, doubled
 from orchestrator.registry.model import FILES, checksum
 from orchestrator.registry.values import FOLDER_TAG, SWEEP_TAG, TRIAL_TAG, from_tags
 from orchestrator.report.card import is_card, model_card
-from supernet.errors import RunError
+from supernet.errors import InputError, RunError
 from supernet.plain import CHECKSUM, check_name
 
 CREATE_TRIES = 20
 """MLflow numbers versions by counting; of several that are made at once, some are refused."""
+
+
+def model_name(sweep: str, target: str) -> str:
+    """Return the name of the registered model that holds a sweep's networks for a target."""
+    return f"{sweep}-{target}"
 
 
 def _names(tags: Mapping[str, str]) -> list[str]:
@@ -87,13 +92,30 @@ class Versions:
                 self._client.set_registered_model_tag(model.name, FOLDER_TAG, folder)
                 self.set_aliases(model.name)
 
-    def create(self, name: str, model_id: str, run_id: str, tags: Mapping[str, str], sent: Mapping[str, Path]) -> Any:
+    def require_own(self, sweep: str, target: str) -> None:
+        """Refuse a registered model that is of another sweep: `a-b` and `c` make the same name as `a` and `b-c`.
+
+        Raises:
+            InputError: If the model's name is taken.
+        """
+        for model in self._client.search_registered_models(f"name = '{model_name(sweep, target)}'"):
+            if model.tags.get(SWEEP_TAG) != sweep:
+                owner = f"sweep {model.tags[SWEEP_TAG]!r}" if SWEEP_TAG in model.tags else "someone else"
+                raise InputError(
+                    f"sweep {sweep!r}, target {target!r}: the registered model {model.name!r} is one of {owner}; use "
+                    "another name for the sweep (--name), or rename that model in MLflow"
+                )
+
+    def create(self, model_id: str, run_id: str, tags: Mapping[str, str], sent: Mapping[str, Path]) -> Any:
         """Make a logged model a version, with all its tags and the checksums of its files in one transaction.
 
         Raises:
+            InputError: If the registered model is one of another sweep.
             RunError: If a file did not arrive as it was sent.
         """
         checksums = self._checksums(model_id, sent)
+        self.require_own(tags[SWEEP_TAG], tags["target"])
+        name = model_name(tags[SWEEP_TAG], tags["target"])
         self._ensure_model(name, {key: tags[key] for key in (SWEEP_TAG, "target", FOLDER_TAG) if key in tags})
         version = self._number(name, model_id, run_id, {**tags, **checksums})
         # What mlflow.register_model does besides; that function prints to the terminal.

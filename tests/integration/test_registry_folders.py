@@ -78,3 +78,17 @@ def test_networks_of_a_deleted_folder_are_none_of_the_new_sweeps(registry: Regis
     assert registry.lacks([network.result]) == []
     left = client.search_model_versions(f"name = '{name}'")
     assert {int(version.version) for version in left} == {1, 3}, "nothing but the same trial's is replaced"
+
+
+def test_two_sweeps_share_no_registered_model(registry: Registry, root: Path) -> None:
+    """`parts` on `lab-ort-cpu-1t` and `parts-lab` on `ort-cpu-1t` make the same name."""
+    registry.open_sweep("parts", {}, targets=["lab-ort-cpu-1t"])
+    register(registry, make_result("t", sweep="parts", target="lab-ort-cpu-1t"), root / "files")
+    told = r"sweep 'parts-lab', target 'ort-cpu-1t': .* model 'parts-lab-ort-cpu-1t' is one of sweep 'parts'"
+    with pytest.raises(InputError, match=told):
+        registry.open_sweep("parts-lab", {}, targets=["torch-cpu-1t", "ort-cpu-1t"])
+    registry.open_sweep("parts-lab", {}, targets=["torch-cpu-1t"])
+    with pytest.raises(InputError, match=told):
+        register(registry, make_result("t", sweep="parts-lab"), root / "files")
+    assert registry.open_sweep("parts", {}, targets=["lab-ort-cpu-1t"]), "its own is no obstacle"
+    assert {n.result.sweep for n in registry.networks() if n.model == "parts-lab-ort-cpu-1t"} == {"parts"}
