@@ -73,7 +73,7 @@ def choose(run: Run, data: MacroImages, costs: CostTable, count: int) -> Network
     budget = statistics.median(costs.total(path) for path in pool_paths(space, NUM_TYPICAL, run.seed))
     if not file.exists():
         supernet = train(run, data, say)
-        ask = judge_of(supernet, data)
+        ask = judge_of(run, supernet, data)
         question = Derivation(
             searched_probs(run, supernet, data, costs, budget, "one-path"),
             costs,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from supernet.cost import CostTable
 from supernet.limits import NO_LIMITS, Limits
-from supernet.plain import STRICT, Count, Positive
+from supernet.plain import STRICT, Count, CountOrNone, Positive
 from supernet.pool import Judged, LossModel, fit_losses
 from supernet.proposals import best_within, candidates_within, most_probable_within
 from supernet.space import Path
@@ -31,6 +31,9 @@ MIN_EXCESS = 1.005
 
 NUM_ROUNDS = 3
 """A budget's paths are judged in so many goes: what one says decides where the next one looks."""
+
+OWN_BATCHES = 10
+"""Training batches for the statistics of a path, where it has its own."""
 
 MAX_DRAWS = 50
 """Draws of the loss model for each path that is wanted: near the end of a pool most give one that is known."""
@@ -51,7 +54,9 @@ class DeriveSettings:
         pool_size: Paths of all sizes that are judged once for all budgets (`pool`); for strategies with a pool.
         slack: Paths that are drawn by probability cost between (1 - slack) and 1 times the budget; those that a model
             of losses asks for (`pool`, half of `judged-pool`) may cost less.
-        recalibration_batches: Training batches for batch-norm statistics before a path is judged.
+        recalibration_batches: Training batches that each judged path's own batch-norm statistics are taken from; 0
+            judges all by those that they share. None is 0 where that ranks networks better, on the frozen weights of a
+            sweep's warm-up that began at zero (`docs/experiments.md`), else 10.
         max_validation_images: At most this many images judge a path. More tell little: what one path's loss misses is
             mostly what sharing does to it, not noise.
     """
@@ -60,8 +65,14 @@ class DeriveSettings:
     num_candidates: Annotated[Count, Field(le=100_000)] = 8
     pool_size: Annotated[Count, Field(ge=2, le=100_000)] = 100
     slack: Annotated[Positive, Field(lt=1)] = 0.1
-    recalibration_batches: Count = 10
+    recalibration_batches: CountOrNone | None = None
     max_validation_images: Count = 2_000
+
+    def own_batches(self, *, shares: bool) -> int:
+        """Return `recalibration_batches`, or its default: whether weights share statistics that rank paths better."""
+        if self.recalibration_batches is not None:
+            return self.recalibration_batches
+        return 0 if shares else OWN_BATCHES
 
     @property
     def uses_pool(self) -> bool:

@@ -1,24 +1,25 @@
-"""Judges paths of a supernet on its shared weights: top-1 and loss on validation images, batch norm refitted for each.
+"""Judges paths of a supernet on its shared weights: top-1 and loss on validation images.
 
-Why apart: many paths are judged at once, and what they have in common runs once. It changes nothing of the supernet and
-knows neither costs nor budgets; which paths are worth judging is the matter of `derive` and `pool`.
+Why apart: many paths are judged at once, and what they have in common runs once. Judging changes nothing of the
+supernet and knows neither costs nor budgets; which paths are worth it is the matter of `derive` and `pool`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
+from itertools import chain, islice, takewhile
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from supernet.errors import RunError
 from supernet.network import MixedLayer, Supernet
 from supernet.pool import Judged
+from supernet.sharing import fair_path
 from supernet.space import Path
 from supernet.sync import Sync, rank_slice
-from supernet.training import Batch, Data, at_once, full_batches, to_device
+from supernet.training import Batch, Data, at_once, full_batches, recalibrate, to_device
 
 Network = tuple[tuple[int, int], ...]
 """What runs for a path, see `Space.kept`: (layer index, candidate index) in order; also the beginning of one."""
@@ -26,19 +27,61 @@ Network = tuple[tuple[int, int], ...]
 MAX_KEPT_BYTES = 2**30
 """Decoded images are kept from call to call up to so much memory; more are read again each time."""
 
+NUM_SHARED = 128
+"""Batches, each with a path of its own, that the batch-norm statistics of all paths are means over."""
+
+
+def share_statistics(supernet: Supernet, data: Data, batch_size: int) -> None:
+    """Give a supernet the batch-norm statistics that its paths share: plain means over training images.
+
+    Every batch takes another path, and every candidate is taken as often (`sharing.fair_path`); small splits are gone
+    through several times. The same on every rank, and the supernet is left in eval mode.
+
+    Args:
+        supernet: Its running statistics are replaced.
+        data: Split `train`.
+        batch_size: Images per batch, `training.MAX_AT_ONCE` at most.
+
+    Raises:
+        RunError: If there is no batch.
+    """
+    part = at_once(batch_size)
+    passes = (data.once("train", part, limit=NUM_SHARED * part) for _ in range(NUM_SHARED))
+    batches = chain.from_iterable(full_batches(batches) for batches in passes)
+    recalibrate(_InTurn(supernet), islice(batches, NUM_SHARED), next(supernet.parameters()).device)
+
+
+class _InTurn(nn.Module):
+    """A supernet that takes another path each time, all its candidates as often."""
+
+    def __init__(self, supernet: Supernet) -> None:
+        super().__init__()
+        self.supernet, self._number = supernet, 0
+        left = [supernet.layers[number].living() for number in supernet.position_layers]
+        self._alive = torch.zeros(len(left), max(map(max, left)) + 1, dtype=torch.bool)
+        for row, candidates in zip(self._alive, left, strict=True):
+            row[candidates] = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._number += 1
+        y: Tensor = self.supernet(x, fair_path(self._alive, 0, self._number - 1))
+        return y
+
 
 class PathJudge:
     """Judges paths with shared weights.
 
-    A path's batch-norm statistics are plain means over training images, as in `training.recalibrate`; with these it
-    classifies the validation images. Paths are walked as a tree: what they have in common from the stem on runs once a
-    batch. In memory at any time: one batch's features along one path, and the statistics of all.
+    Batch norm has the supernet's running statistics, such as `share_statistics` leaves them, or each path its own:
+    plain means over training images, as in `training.recalibrate`. On a supernet that began at zero those that are
+    shared rank networks better, on one that began at random worse (`docs/experiments.md`). Paths are walked as a tree:
+    what they have in common from the stem on runs once a batch. In memory at any time: one batch's features along one
+    path, and the statistics of all.
 
     Args:
         supernet: Its weights may change between calls; a call judges those it finds.
         data: Splits `train` and `validation`.
         batch_size: Images per batch; more than `training.MAX_AT_ONCE` run in parts.
-        recalibration_batches: Training batches for the statistics; 0 leaves those that paths share, for comparison.
+        recalibration_batches: Training batches for each path's own statistics; 0 judges by the supernet's.
         limit: At most this many validation images; None for all.
         tell: Called after each batch with the images of this call that are done, those for the statistics included.
     """

@@ -46,12 +46,12 @@ def rank(run: Run, data: MacroImages, asked: argparse.Namespace) -> dict[str, ob
     """Train, judge, then compare with the truth, which is read last."""
     supernet = train(run, data, say)
     judged = judge(run, supernet, data, asked.networks, say)
-    shared = judge(run, supernet, data, asked.without_refit, say, refit=False) if asked.without_refit else []
-    pool, truth = fill_pool(run, supernet, judge_of(supernet, data)), read_truth(asked.truth)
+    kinds = {"own_statistics": True, "shared_statistics": False} if asked.both_statistics else {}
+    both = {name: judge(run, supernet, data, asked.both_statistics, say, own=own) for name, own in kinds.items()}
+    pool, truth = fill_pool(run, supernet, judge_of(run, supernet, data)), read_truth(asked.truth)
     found: dict[str, object] = {**_named(run), **ranking(judged, truth, pool.judged)}
-    if shared:  # nothing of the pool was judged without: each is predicted by the others
-        found["without_refit"] = ranking(shared, truth, shared)
-        found["with_refit_on_the_same"] = ranking(judged[: len(shared)], truth, judged[: len(shared)])
+    for name, others in both.items():  # the pool knows one kind only: each is predicted by the others
+        found[name] = ranking(others, truth, others)
     return found
 
 
@@ -101,7 +101,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--networks", type=int, default=600, help="distinct ones that are judged, of 3,969")
-    parser.add_argument("--without-refit", type=int, default=0, help="networks judged without refit of batch norm too")
+    parser.add_argument(
+        "--both-statistics",
+        type=int,
+        default=0,
+        help="networks judged twice besides: each with batch norm refitted for itself, and by what all share",
+    )
     parser.add_argument("--budgets", nargs="+", type=float, default=[40, 50, 60, 70], help="millions of multiply-adds")
     parser.add_argument("--estimators", nargs="*", choices=list(ESTIMATORS), default=["one-path"])
     parser.add_argument("--threads", type=int, default=2)
@@ -114,7 +119,7 @@ def main() -> int:
     report: dict[str, Any] = {}
     if "counts" in asked.stages:
         report["counts"] = counts(read_truth(asked.truth))
-    for option, number in (("--networks", asked.networks), ("--without-refit", asked.without_refit or FEWEST)):
+    for option, number in (("--networks", asked.networks), ("--both-statistics", asked.both_statistics or FEWEST)):
         if number < FEWEST:
             parser.error(f"{option} {number}: a ranking needs at least {FEWEST} networks")
     if set(asked.stages) - {"counts"} and asked.images is None:

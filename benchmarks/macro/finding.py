@@ -81,7 +81,7 @@ def find(
     """Return what is found within each budget by each estimator and derivation, going on from what is known."""
     file = run.folder / "found.json"
     known: list[Found] = read_json(list[Found], file.read_bytes(), str(file)) if file.exists() else []
-    ask = judge_of(supernet, data)
+    ask = judge_of(run, supernet, data)
     pool = fill_pool(run, supernet, ask)
     wanted = [(budget, estimator) for estimator in (NOTHING, *estimators) for budget in budgets]
     for budget, estimator in wanted:

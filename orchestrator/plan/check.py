@@ -79,6 +79,11 @@ def _check_parts(config: RunConfig, place: str) -> None:
     if config.mode == "shared":
         why = "with mode 'shared' a search leaves the weights as they are; remove this key, or set mode: independent"
         _refuse_unused(config.search, SearchSettings(num_steps=1), TRAINING, f"{place}.search", why)
+    if config.mode == "independent" and config.derive.recalibration_batches == 0:
+        raise InputError(
+            f"{place}.derive.recalibration_batches: 0; with mode 'independent' each search trains weights, whose paths "
+            "share no statistics; give 1 or more, or remove this key"
+        )
     if not config.search.train_weights:
         raise InputError(f"{place}.search.train_weights: 'mode' decides whether trials train weights; remove this key")
     if config.mode == "independent" and not config.search.arch_every:

@@ -280,6 +280,11 @@ class RunConfig(Strict):
         return replace(self.search, train_weights=self.mode == "independent")
 
     @property
+    def own_batches(self) -> int:
+        """Training batches for the batch-norm statistics of each judged path; 0 if all have those that they share."""
+        return self.derive.own_batches(shares=self.mode == "shared" and self.warmup.sharing.zero_init_residual)
+
+    @property
     def weighted(self) -> bool:
         """Whether trials weigh latency against loss, and none has a limit."""
         return not OBJECTIVES[self.search.objective.kind].limited

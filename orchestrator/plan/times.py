@@ -116,7 +116,7 @@ def _num_judged(run: RunConfig) -> tuple[int, int]:
 
 def _path_images(run: RunConfig) -> int:
     """Return the images that judge a path, at most: those that refit its batch norm, and of validation."""
-    return run.derive.recalibration_batches * run.search.batch_size + run.derive.max_validation_images
+    return run.own_batches * run.search.batch_size + run.derive.max_validation_images
 
 
 def _file_images(run: RunConfig, target: Target, images: dict[str, int]) -> int:

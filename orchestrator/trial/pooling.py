@@ -30,13 +30,13 @@ PART = 50
 def judge_of(job: Job, key: str, supernet: Supernet, data: ImageData, place: Place) -> RankedJudge:
     """Return what judges paths, the same for the pool and for every trial; progress goes out under `key`."""
     settings, batch_size = job.run.derive, job.run.search.batch_size
-    num_images = settings.recalibration_batches * batch_size
+    num_images = job.run.own_batches * batch_size
     num_images += min(settings.max_validation_images, data.num_examples("validation"))
     judge = PathJudge(
         supernet,
         data,
         batch_size=batch_size,
-        recalibration_batches=settings.recalibration_batches,
+        recalibration_batches=job.run.own_batches,
         limit=settings.max_validation_images,
         tell=lambda done: place.post(News(key, "judge paths", done, num_images)) if place.sync.rank == 0 else None,
     )

@@ -43,6 +43,7 @@ from orchestrator.trial.records import (
     write_record,
 )
 from supernet.cost import CostTable
+from supernet.judging import share_statistics
 from supernet.loop import Search, StepRecord
 from supernet.network import Supernet
 from supernet.space import Architecture, Path, architecture_to_json
@@ -82,6 +83,8 @@ def run_warmup(job: Job, place: Place) -> None:
         search.load_state_dict(state.search)
     _note_start(job, WARMUP_KEY, "search", search.step_index, place)
     _run_search(search, "warm-up", SHARED_KEY, place, NoCurve())
+    if not run.own_batches:
+        share_statistics(supernet, data, run.warmup.batch_size)
     if run.fills_pool:
         fill_pool(job, supernet, data, place)
     if place.sync.rank == 0:

@@ -62,7 +62,7 @@ def run(images, table, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(macro_images, "NUM_VALIDATION", 32)
     settings = macro.read_settings()
     settings["search"]["num_steps"], settings["search"]["batch_size"] = 2, 8
-    settings["derive"] |= {"num_candidates": 3, "pool_size": 8, "recalibration_batches": 1, "max_validation_images": 16}
+    settings["derive"] |= {"num_candidates": 3, "pool_size": 8, "max_validation_images": 16}
     for module in ("supernets", "judging", "finding"):
         monkeypatch.setattr(f"benchmarks.macro.{module}.read_settings", lambda: settings)
     monkeypatch.setattr("benchmarks.macro.judging.BATCH_SIZE", 16)
@@ -81,13 +81,13 @@ def run(images, table, tmp_path, monkeypatch, capsys):
 
 def test_all_stages_run_and_a_second_run_finds_everything_done(run, tmp_path, monkeypatch):
     asked = ["--stages", "ranking", "found", "cost", "--arms", "uniform", "fair", "--budgets", "60"]
-    asked += ["--without-refit", "8", "--output", str(tmp_path / "macro.json"), "--png", str(tmp_path / "found.png")]
+    asked += ["--both-statistics", "8", "--output", str(tmp_path / "macro.json"), "--png", str(tmp_path / "found.png")]
     report = run(*asked)
     each = report["ranking"]["each"]
     assert [(row["arm"], row["seed"]) for row in each] == [("uniform", 0), ("fair", 0)]
     assert all(-1 <= row["tau"] <= 1 and row["num_networks"] == 8 for row in each)
     assert each[0]["tau_macs"] > 0.9
-    assert {"without_refit", "with_refit_on_the_same"} <= each[0].keys()
+    assert {"own_statistics", "shared_statistics"} <= each[0].keys()
     assert report["ranking"] == {
         "tau": each[0]["tau"], "tau_upper_half": each[0]["tau_upper_half"], "arm": "uniform", "epochs": 2.0,
         "num_networks": 8, "seeds": 1, "each": each,
