@@ -23,7 +23,7 @@ from orchestrator.data.build import build
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError
 from supernet.files import write_whole
-from supernet.judging import PathJudge
+from supernet.judging import PathJudge, share_statistics
 from supernet.loop import Search
 from supernet.network import Supernet
 from supernet.objective import ObjectiveSettings
@@ -33,7 +33,7 @@ from supernet.presets import load_space
 from supernet.search_settings import SearchSettings
 from supernet.space import Space
 
-BATCH_SIZE, RECALIBRATION_BATCHES, NUM_TRIES = 64, 4, 3
+BATCH_SIZE, OWN_BATCHES, NUM_TRIES = 64, 4, 3
 SUPERNET_FILE, SETTINGS_FILE = "supernet.pt", "settings.json"
 
 WHAT_IS_RUN = ("json", "work", "targets", "fractions", "trials", "seeds", "table_seconds")
@@ -143,18 +143,19 @@ def prepared(asked: argparse.Namespace, seed: int) -> Seeded:
     settings = SearchSettings(num_steps=asked.warmup_steps, batch_size=BATCH_SIZE, learning_rate=0.1, arch_every=0)
     supernet = Supernet(space, seed=seed, zero_init_residual=settings.sharing.zero_init_residual)
     go_on(Search(supernet, nothing_costs(space), settings, data, seed=seed), folder / SUPERNET_FILE, say)
-    judge = judge_of(supernet, data, asked)
+    share_statistics(supernet, data, BATCH_SIZE)
+    judge = judge_of(supernet, data, asked, own_batches=0)
     file = folder / "pool.json"
     if not file.exists():
         write_whole(file, to_json(judged_pool(judge, space, asked, seed)).encode())
     return Seeded(seed, supernet, data, read_json(Pool, file.read_bytes(), str(file)), judge, folder)
 
 
-def judge_of(supernet: Supernet, data: ImageData, asked: argparse.Namespace) -> PathJudge:
-    """Return what judges the paths of a supernet."""
-    return PathJudge(
-        supernet, data, batch_size=BATCH_SIZE, recalibration_batches=RECALIBRATION_BATCHES, limit=asked.images
-    )
+def judge_of(
+    supernet: Supernet, data: ImageData, asked: argparse.Namespace, *, own_batches: int = OWN_BATCHES
+) -> PathJudge:
+    """Return what judges the paths of a supernet, by batch-norm statistics of their own or, with 0, by its."""
+    return PathJudge(supernet, data, batch_size=BATCH_SIZE, recalibration_batches=own_batches, limit=asked.images)
 
 
 def judged_pool(judge: PathJudge, space: Space, asked: argparse.Namespace, seed: int) -> Pool:
@@ -180,9 +181,7 @@ def search_settings(num_steps: int, budget: float, *, train_weights: bool) -> Se
 
 def derive_settings(asked: argparse.Namespace) -> DeriveSettings:
     """Return how networks are derived."""
-    return DeriveSettings(
-        num_candidates=asked.candidates, pool_size=asked.pool_size, recalibration_batches=RECALIBRATION_BATCHES
-    )
+    return DeriveSettings(num_candidates=asked.candidates, pool_size=asked.pool_size)
 
 
 def table_of(space: Space, target: Target, asked: argparse.Namespace) -> LatencyTable:

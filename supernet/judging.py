@@ -57,7 +57,8 @@ class _InTurn(nn.Module):
     def __init__(self, supernet: Supernet) -> None:
         super().__init__()
         self.supernet, self._number = supernet, 0
-        left = [supernet.layers[number].living() for number in supernet.position_layers]
+        layers = [supernet.layers[number] for number in supernet.position_layers]
+        left = [layer.living() for layer in layers if isinstance(layer, MixedLayer)]
         self._alive = torch.zeros(len(left), max(map(max, left)) + 1, dtype=torch.bool)
         for row, candidates in zip(self._alive, left, strict=True):
             row[candidates] = True

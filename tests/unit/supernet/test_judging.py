@@ -8,7 +8,7 @@ import torch
 from supernet_tiny import TinyData, all_paths_of, tiny_space, tiny_supernet
 
 from supernet.errors import RunError
-from supernet.judging import MAX_KEPT_BYTES, Kept, PathJudge, RankedJudge, walk
+from supernet.judging import MAX_KEPT_BYTES, Kept, PathJudge, RankedJudge, share_statistics, walk
 from supernet.specialise import specialise
 from supernet.training import MAX_AT_ONCE, evaluate, recalibrate
 
@@ -60,6 +60,57 @@ def test_without_refit_the_shared_statistics_judge():
     (found,) = judge([(0, 1, 2)])
     assert (found.top1, found.loss) == (alone.top1, pytest.approx(alone.loss, rel=1e-6))
     assert found != judge_of(supernet)([(0, 1, 2)])[0]
+
+
+def norms_of(supernet, position):
+    layer = supernet.layers[supernet.position_layers[position]]
+    return [next(m for m in layer.candidates[i].modules() if isinstance(m, torch.nn.BatchNorm2d)) for i in (0, 1)]
+
+
+def test_shared_statistics_are_plain_means_and_of_every_candidate_as_many(monkeypatch):
+    monkeypatch.setattr("supernet.judging.NUM_SHARED", 12)
+    supernet = tiny_supernet(SPACE, seed=7)
+    share_statistics(supernet, TinyData(), 8)
+    stem = supernet.layers[0].candidates[0]
+    conv, norm = (
+        next(m for m in stem.modules() if isinstance(m, kind)) for kind in (torch.nn.Conv2d, torch.nn.BatchNorm2d)
+    )
+    seen = [conv(images) for images, _ in TinyData().once("train", 8, limit=96)]
+    torch.testing.assert_close(norm.running_mean, torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0))
+    torch.testing.assert_close(norm.running_var, torch.stack([x.var((0, 2, 3)) for x in seen]).mean(0))
+    assert [int(norm.num_batches_tracked) for norm in norms_of(supernet, 0)] == [4, 4]
+    assert {m.momentum for m in supernet.modules() if isinstance(m, torch.nn.BatchNorm2d)} == {0.1}
+
+
+def test_shared_statistics_hang_on_weights_and_images_only():
+    one, other = tiny_supernet(SPACE, seed=7), tiny_supernet(SPACE, seed=7).train()
+    other(next(TinyData().batches("train", 8))[0] + 3.0, (0, 1, 2))
+    for supernet in (one, other):
+        share_statistics(supernet, TinyData(), 8)
+    assert same(bits(one), bits(other))
+
+
+def test_a_small_split_is_gone_through_again_and_none_is_refused(monkeypatch):
+    class Small(TinyData):
+        def once(self, split, batch_size, *, limit=None):
+            return super().once(split, batch_size, limit=min(limit, self.size)) if self.size else iter(())
+
+    monkeypatch.setattr("supernet.judging.NUM_SHARED", 9)
+    data, supernet = Small(), tiny_supernet(SPACE, seed=7)
+    data.size = 16
+    share_statistics(supernet, data, 8)
+    norms = norms_of(supernet, 0)
+    assert [int(norm.num_batches_tracked) for norm in norms] == [3, 3]
+    data.size = 0
+    with pytest.raises(RunError, match="no batch of training images"):
+        share_statistics(supernet, data, 8)
+
+
+def test_dropped_candidates_share_nothing():
+    supernet = tiny_supernet(SPACE, seed=7)
+    supernet.layers[supernet.position_layers[0]].drop(2)
+    share_statistics(supernet, TinyData(), 8)
+    assert [int(norm.num_batches_tracked) for norm in norms_of(supernet, 0)] == [64, 64]
 
 
 def test_a_large_batch_runs_in_parts_over_the_same_images():

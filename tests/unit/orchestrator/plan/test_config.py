@@ -136,6 +136,10 @@ def quickstart(**changes):
         ({"warmup": {"num_steps": 0}}, "mine.warmup: num_steps 0 takes an earlier sweep's supernet as"),
         ({"search": {"num_steps": 9, "train_weights": False}}, "mine.search.train_weights: 'mode' decides"),
         (
+            {"mode": "independent", "derive": {"recalibration_batches": 0}},
+            "mine.derive.recalibration_batches: 0; with mode 'independent' each search trains weights",
+        ),
+        (
             {"targets": ["macs"], "sweep": {"budgets_ms": [40e6]}},
             "targets that count (macs, params) stand under budget_c",
         ),
@@ -227,3 +231,16 @@ def test_frozen_weights_need_no_more_steps_than_the_search_itself():
 def test_mode_decides_whether_trials_train_weights():
     assert check_run(in_shared_mode(quickstart()), "x").search_settings.train_weights is False
     assert check_run(quickstart(mode="independent"), "x").search_settings.train_weights is True
+
+
+def test_paths_share_statistics_where_that_ranks_them_better():
+    independent, shared = quickstart(), in_shared_mode(quickstart())
+    at_random = {**shared, "warmup": {**shared["warmup"], "sharing": {"zero_init_residual": False}}}
+    kinds = {"independent": independent, "shared": shared, "at random": at_random}
+
+    def own(kind, **derive):
+        return check_run({**kinds[kind], "derive": derive}, "mine").own_batches
+
+    assert {kind: own(kind) for kind in kinds} == {"independent": 10, "shared": 0, "at random": 10}
+    assert own("shared", recalibration_batches=3) == 3
+    assert own("at random", recalibration_batches=0) == 0

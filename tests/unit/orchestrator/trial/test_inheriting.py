@@ -17,8 +17,9 @@ from orchestrator.plan.trials import CONFIG_FILE, WARMUP_FILE, Job
 from orchestrator.trial.inheriting import first_supernet
 from orchestrator.trial.place import Place
 from orchestrator.trial.records import write_beside
-from orchestrator.trial.stages import load_warm_supernet, run_warmup
+from orchestrator.trial.stages import load_warm_supernet, open_data, run_warmup
 from supernet.errors import InputError, RunError
+from supernet.judging import share_statistics
 from supernet.network import Supernet
 from supernet.sync import Alone
 
@@ -106,6 +107,16 @@ def test_fresh_weights_begin_as_the_warm_up_asks(root: Path, data: str, zeroed: 
     wanted = Supernet(job.space, seed=job.run.seed, zero_init_residual=zeroed).state_dict()
     found = first_supernet(job).state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_a_warm_up_leaves_the_statistics_that_its_paths_share(root: Path, data: str) -> None:
+    job = job_of(root, "sharing", data, 10, "shared")
+    job = replace(job, config={**job.config, "derive": {**job.config["derive"], "recalibration_batches": 0}})
+    run_warmup(job, place(Memory()))
+    supernet = load_warm_supernet(job)
+    wanted = {name: value.clone() for name, value in supernet.state_dict().items()}
+    share_statistics(supernet, open_data(job), job.run.warmup.batch_size)
+    assert all(torch.equal(value, wanted[name]) for name, value in supernet.state_dict().items())
 
 
 def test_other_classes_have_a_fresh_classifier_and_nothing_else(root: Path, data: str) -> None:
