@@ -29,7 +29,7 @@ class Registered:
     """One version of a registered model.
 
     Attributes:
-        model: Name of the registered model, `<sweep>-<target>`.
+        model: Name of the registered model, see `model_name`.
         version: Its number.
         aliases: The names that it has, in order.
         result: The trial it is of.
@@ -44,6 +44,11 @@ class Registered:
         """Return what `--json` prints."""
         named = {"model": self.model, "version": self.version, "aliases": list(self.aliases)}
         return told(self.result) | named
+
+
+def model_name(sweep: str, target: str) -> str:
+    """Return the name of the registered model that holds a sweep's networks for a target."""
+    return f"{sweep}-{target}"
 
 
 def rank(result: TrialResult) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.plan.result import TrialResult
-from orchestrator.registry.choice import Registered, aliases_of, is_automatic
+from orchestrator.registry.choice import Registered, aliases_of, is_automatic, model_name
 from orchestrator.registry.connection import Connection, doubled
 from orchestrator.registry.model import FILES, checksum
 from orchestrator.registry.values import FOLDER_TAG, SWEEP_TAG, TRIAL_TAG, from_tags
@@ -23,11 +23,6 @@ from supernet.plain import CHECKSUM, check_name
 
 CREATE_TRIES = 20
 """MLflow numbers versions by counting; of several that are made at once, some are refused."""
-
-
-def model_name(sweep: str, target: str) -> str:
-    """Return the name of the registered model that holds a sweep's networks for a target."""
-    return f"{sweep}-{target}"
 
 
 def _names(tags: Mapping[str, str]) -> list[str]:
