@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from benchmarks.common import processor, say
-from benchmarks.macro.supernets import go_on, nothing_costs, seconds_of
+from benchmarks.macro.supernets import SHARED_FILE, STATE_FILE, go_on, nothing_costs, seconds_of, share
 from latency.errors import MachineTooNoisy
 from latency.tables.build import build_table
 from latency.tables.table import LatencyTable
@@ -23,7 +23,7 @@ from orchestrator.data.build import build
 from supernet.derive import DeriveSettings
 from supernet.errors import InputError
 from supernet.files import write_whole
-from supernet.judging import PathJudge, share_statistics
+from supernet.judging import PathJudge
 from supernet.loop import Search
 from supernet.network import Supernet
 from supernet.objective import ObjectiveSettings
@@ -34,7 +34,7 @@ from supernet.search_settings import SearchSettings
 from supernet.space import Space
 
 BATCH_SIZE, OWN_BATCHES, NUM_TRIES = 64, 4, 3
-SUPERNET_FILE, SETTINGS_FILE = "supernet.pt", "settings.json"
+SETTINGS_FILE = "settings.json"
 
 WHAT_IS_RUN = ("json", "work", "targets", "fractions", "trials", "seeds", "table_seconds")
 """Settings that may change from run to run: they say how much is run, not what comes of it. A table is measured once,
@@ -71,8 +71,8 @@ class Seeded:
 
     @property
     def warmup_seconds(self) -> float:
-        """CPU seconds of the warm-up, also of runs before."""
-        return seconds_of(self.folder / SUPERNET_FILE)
+        """CPU seconds of the warm-up and of the statistics that its paths share, also of runs before."""
+        return sum(seconds_of(self.folder / name) for name in (STATE_FILE, SHARED_FILE))
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, work: str) -> None:
@@ -142,8 +142,8 @@ def prepared(asked: argparse.Namespace, seed: int) -> Seeded:
     data = ImageData(root, input_size=space.input_size, seed=seed)
     settings = SearchSettings(num_steps=asked.warmup_steps, batch_size=BATCH_SIZE, learning_rate=0.1, arch_every=0)
     supernet = Supernet(space, seed=seed, zero_init_residual=settings.sharing.zero_init_residual)
-    go_on(Search(supernet, nothing_costs(space), settings, data, seed=seed), folder / SUPERNET_FILE, say)
-    share_statistics(supernet, data, BATCH_SIZE)
+    go_on(Search(supernet, nothing_costs(space), settings, data, seed=seed), folder / STATE_FILE, say)
+    share(supernet, data, BATCH_SIZE, folder / SHARED_FILE)
     judge = judge_of(supernet, data, asked, own_batches=0)
     file = folder / "pool.json"
     if not file.exists():

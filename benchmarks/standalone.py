@@ -20,7 +20,7 @@ import torch
 from benchmarks.common import say
 from benchmarks.macro.finding import fill_pool, searched_probs
 from benchmarks.macro.images import MacroImages
-from benchmarks.macro.judging import derive_settings, judge_of
+from benchmarks.macro.judging import derive_settings, has_own, judge_of
 from benchmarks.macro.results import tell
 from benchmarks.macro.supernets import Run, read_settings, train
 from benchmarks.seeded import require_budget
@@ -73,7 +73,7 @@ def choose(run: Run, data: MacroImages, costs: CostTable, count: int) -> Network
     budget = statistics.median(costs.total(path) for path in pool_paths(space, NUM_TYPICAL, run.seed))
     if not file.exists():
         supernet = train(run, data, say)
-        ask = judge_of(run, supernet, data)
+        ask = judge_of(supernet, data, own=has_own(run, data))
         question = Derivation(
             searched_probs(run, supernet, data, costs, budget, "one-path"),
             costs,

@@ -18,11 +18,11 @@ import torch
 from benchmarks.common import say
 from benchmarks.macro.finding import Found, Pool, fill_pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
-from benchmarks.macro.judging import judge, judge_of
+from benchmarks.macro.judging import has_own, judge, judge_of
 from benchmarks.macro.plots import draw_epochs, draw_found
 from benchmarks.macro.ranking import FEWEST, mean_ranking, ranking
 from benchmarks.macro.results import tell
-from benchmarks.macro.supernets import SPACE, Run, read_settings, spent, train
+from benchmarks.macro.supernets import SPACE, Run, read_settings, spent, spent_on_statistics, train
 from benchmarks.macro.truth import Truth, read_truth
 from supernet.cost import macs_table, params_table
 from supernet.estimators import ESTIMATORS
@@ -45,10 +45,11 @@ def counts(truth: Mapping[Choices, Truth]) -> dict[str, int]:
 def rank(run: Run, data: MacroImages, asked: argparse.Namespace) -> dict[str, object]:
     """Train, judge, then compare with the truth, which is read last."""
     supernet = train(run, data, say)
-    judged = judge(run, supernet, data, asked.networks, say)
+    own = has_own(run, data)
+    judged = judge(run, supernet, data, asked.networks, say, own=own)
     kinds = {"own_statistics": True, "shared_statistics": False} if asked.both_statistics else {}
-    both = {name: judge(run, supernet, data, asked.both_statistics, say, own=own) for name, own in kinds.items()}
-    pool, truth = fill_pool(run, supernet, judge_of(run, supernet, data)), read_truth(asked.truth)
+    both = {name: judge(run, supernet, data, asked.both_statistics, say, own=kind) for name, kind in kinds.items()}
+    pool, truth = fill_pool(run, supernet, judge_of(supernet, data, own=own)), read_truth(asked.truth)
     found: dict[str, object] = {**_named(run), **ranking(judged, truth, pool.judged)}
     for name, others in both.items():  # the pool knows one kind only: each is predicted by the others
         found[name] = ranking(others, truth, others)
@@ -85,7 +86,8 @@ def cost(run: Run, data: MacroImages, asked: argparse.Namespace) -> dict[str, ob
         for estimator, derivation in kinds
         if (seconds := [one.seconds for one in found if (one.estimator, one.derivation) == (estimator, derivation)])
     }
-    return {**_named(run), "warmup_cpu_seconds": warmup, "pool": pool.seconds / warmup, "further_budget": mean}
+    once = {"pool": pool.seconds / warmup, "shared_statistics": spent_on_statistics(run) / warmup}
+    return {**_named(run), "warmup_cpu_seconds": warmup, **once, "further_budget": mean}
 
 
 def main() -> int:

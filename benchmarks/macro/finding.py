@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.macro.images import MacroImages
-from benchmarks.macro.judging import derive_settings, judge_of
+from benchmarks.macro.judging import derive_settings, has_own, judge_of
 from benchmarks.macro.supernets import Run, read_settings
 from supernet.cost import CostTable, macs_table
 from supernet.derive import Derivation, StrategyName, pick
@@ -81,7 +81,7 @@ def find(
     """Return what is found within each budget by each estimator and derivation, going on from what is known."""
     file = run.folder / "found.json"
     known: list[Found] = read_json(list[Found], file.read_bytes(), str(file)) if file.exists() else []
-    ask = judge_of(run, supernet, data)
+    ask = judge_of(supernet, data, own=has_own(run, data))
     pool = fill_pool(run, supernet, ask)
     wanted = [(budget, estimator) for estimator in (NOTHING, *estimators) for budget in budgets]
     for budget, estimator in wanted:

@@ -8,17 +8,18 @@ import random
 from collections.abc import Callable
 
 from benchmarks.macro.images import MacroImages
-from benchmarks.macro.supernets import Run, read_settings
+from benchmarks.macro.supernets import BATCH_SIZE, Run, read_settings
 from benchmarks.macro.truth import distinct
 from supernet.derive import DeriveSettings
 from supernet.files import write_whole
-from supernet.judging import PathJudge, share_statistics
+from supernet.judging import PathJudge
 from supernet.network import Supernet
 from supernet.plain import read, read_json, to_json
 from supernet.pool import Judged
 from supernet.space import Path
 
-BATCH_SIZE, PART = 128, 100
+PART = 100
+"""Paths that are judged before they are kept."""
 
 OWN_BATCHES = 4
 """Batches that a path's own batch-norm statistics are taken from, where it does not have those that all paths share."""
@@ -37,31 +38,24 @@ def derive_settings() -> DeriveSettings:
     return settings
 
 
-def judge_of(run: Run, supernet: Supernet, data: MacroImages, *, own: bool | None = None) -> PathJudge:
-    """Return what judges paths, the same for all supernets but for the batch-norm statistics.
+def has_own(run: Run, data: MacroImages) -> bool:
+    """Whether a sweep that says nothing else judges each path by batch-norm statistics of its own."""
+    return not run.settings(data).sharing.zero_init_residual
 
-    `own` says whether each path has its own; None is the default of a sweep, by how the supernet began.
-    """
-    own = own if own is not None else not run.settings(data).sharing.zero_init_residual
+
+def judge_of(supernet: Supernet, data: MacroImages, *, own: bool) -> PathJudge:
+    """Return what judges paths, by batch-norm statistics of their own or by those that all share."""
     batches, limit = OWN_BATCHES if own else 0, derive_settings().max_validation_images
-    if not own:
-        share_statistics(supernet, data, BATCH_SIZE)
     return PathJudge(supernet, data, batch_size=BATCH_SIZE, recalibration_batches=batches, limit=limit)
 
 
 def judge(
-    run: Run,
-    supernet: Supernet,
-    data: MacroImages,
-    count: int,
-    say: Callable[[str], None],
-    *,
-    own: bool | None = None,
+    run: Run, supernet: Supernet, data: MacroImages, count: int, say: Callable[[str], None], *, own: bool
 ) -> list[Judged]:
     """Return what validation says of the first `count` networks on the shared weights, going on from what is known."""
-    file = run.folder / {None: "judged.json", True: "judged-own.json", False: "judged-shared.json"}[own]
+    file = run.folder / f"judged-{'own' if own else 'shared'}.json"
     known: list[Judged] = read_json(list[Judged], file.read_bytes(), str(file)) if file.exists() else []
-    wanted, ask = networks(count), judge_of(run, supernet, data, own=own)
+    wanted, ask = networks(count), judge_of(supernet, data, own=own)
     while len(known) < count:
         known += ask(wanted[len(known) : min(count, len(known) + PART)])
         write_whole(file, to_json(known).encode())

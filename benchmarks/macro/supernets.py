@@ -15,15 +15,20 @@ import yaml
 from benchmarks.macro.images import MacroImages
 from supernet.cost import CostTable
 from supernet.files import whole
+from supernet.judging import share_statistics
 from supernet.loop import Search
 from supernet.network import Supernet
 from supernet.plain import read
 from supernet.presets import load_space
 from supernet.search_settings import SearchSettings
 from supernet.space import Space
+from supernet.training import Data
 
 SPACE = "nas-bench-macro"
-STATE_FILE, SAVE_EVERY = "supernet.pt", 50
+STATE_FILE, SHARED_FILE, SAVE_EVERY = "supernet.pt", "shared.pt", 50
+
+BATCH_SIZE = 128
+"""Images of a batch that batch-norm statistics are taken from, or that judges a path."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,13 @@ def spent(run: Run) -> float:
     return seconds_of(run.folder / STATE_FILE)
 
 
+def spent_on_statistics(run: Run) -> float:
+    """Return the CPU seconds of the batch-norm statistics that the paths of a supernet share."""
+    return seconds_of(run.folder / SHARED_FILE)
+
+
 def seconds_of(file: Path) -> float:
-    """Return the CPU seconds behind a checkpoint of `go_on`."""
+    """Return the CPU seconds behind what `go_on` or `share` keeps."""
     return float(torch.load(file, weights_only=True)["cpu_seconds"])
 
 
@@ -73,12 +83,13 @@ def nothing_costs(space: Space) -> CostTable:
 
 
 def train(run: Run, data: MacroImages, say: Callable[[str], None]) -> Supernet:
-    """Return the trained supernet of a run, going on from its checkpoint."""
+    """Return the trained supernet of a run, with the statistics that its paths share, going on from its checkpoint."""
     space = load_space(run.space)
     settings = run.settings(data)
     supernet = Supernet(space, seed=run.seed, zero_init_residual=settings.sharing.zero_init_residual)
     search = Search(supernet, nothing_costs(space), settings, data, seed=run.seed)
     go_on(search, run.folder / STATE_FILE, say)
+    share(supernet, data, BATCH_SIZE, run.folder / SHARED_FILE)
     return supernet
 
 
@@ -99,3 +110,13 @@ def go_on(search: Search, file: Path, say: Callable[[str], None]) -> None:
                 torch.save({"search": search.state_dict(), "cpu_seconds": spent}, part)
             loss, steps = float(record.loss), search.settings.num_steps
             say(f"{file.parent.name}: step {search.step_index}/{steps}, loss {loss:.3f}, {spent:.0f} CPU s")
+
+
+def share(supernet: Supernet, data: Data, batch_size: int, file: Path) -> None:
+    """Give a trained supernet the batch-norm statistics that its paths share, and keep them, with their CPU seconds."""
+    if not file.exists():
+        start = time.process_time()
+        share_statistics(supernet, data, batch_size)
+        with whole(file) as part:
+            torch.save({"supernet": supernet.state_dict(), "cpu_seconds": time.process_time() - start}, part)
+    supernet.load_state_dict(torch.load(file, weights_only=True)["supernet"])

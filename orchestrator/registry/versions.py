@@ -87,19 +87,24 @@ class Versions:
                 self._client.set_registered_model_tag(model.name, FOLDER_TAG, folder)
                 self.set_aliases(model.name)
 
-    def require_own(self, sweep: str, target: str) -> None:
+    def require_own(self, sweep: str, target: str) -> bool:
         """Refuse a registered model that is of another sweep: `a-b` and `c` make the same name as `a` and `b-c`.
+
+        Returns:
+            Whether the model is there.
 
         Raises:
             InputError: If the model's name is taken.
         """
-        for model in self._client.search_registered_models(f"name = '{model_name(sweep, target)}'"):
+        found = self._client.search_registered_models(f"name = '{model_name(sweep, target)}'")
+        for model in found:
             if model.tags.get(SWEEP_TAG) != sweep:
                 owner = f"sweep {model.tags[SWEEP_TAG]!r}" if SWEEP_TAG in model.tags else "someone else"
                 raise InputError(
                     f"sweep {sweep!r}, target {target!r}: the registered model {model.name!r} is one of {owner}; use "
                     "another name for the sweep (--name), or rename that model in MLflow"
                 )
+        return bool(found)
 
     def create(self, model_id: str, run_id: str, tags: Mapping[str, str], sent: Mapping[str, Path]) -> Any:
         """Make a logged model a version, with all its tags and the checksums of its files in one transaction.
@@ -109,23 +114,22 @@ class Versions:
             RunError: If a file did not arrive as it was sent.
         """
         checksums = self._checksums(model_id, sent)
-        self.require_own(tags[SWEEP_TAG], tags["target"])
         name = model_name(tags[SWEEP_TAG], tags["target"])
-        self._ensure_model(name, {key: tags[key] for key in (SWEEP_TAG, "target", FOLDER_TAG) if key in tags})
+        if not self.require_own(tags[SWEEP_TAG], tags["target"]):
+            self._make_model(name, {key: tags[key] for key in (SWEEP_TAG, "target", FOLDER_TAG) if key in tags})
         version = self._number(name, model_id, run_id, {**tags, **checksums})
         # What mlflow.register_model does besides; that function prints to the terminal.
         link = json.dumps([{"name": version.name, "version": version.version}])
         self._client.set_logged_model_tags(model_id, {"mlflow.modelVersions": link})
         return version
 
-    def _ensure_model(self, name: str, tags: Mapping[str, str]) -> None:
-        """Make a registered model, unless it is there; another process may do the same."""
-        if not self._client.search_registered_models(f"name = '{name}'"):
-            try:
-                self._client.create_registered_model(name, tags=dict(tags))
-            except self._mlflow.exceptions.MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
+    def _make_model(self, name: str, tags: Mapping[str, str]) -> None:
+        """Make a registered model; another process may do the same."""
+        try:
+            self._client.create_registered_model(name, tags=dict(tags))
+        except self._mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def _number(self, name: str, model_id: str, run_id: str, tags: Mapping[str, str]) -> Any:
         """Make a version, however many others are made at the same time."""

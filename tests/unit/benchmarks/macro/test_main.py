@@ -65,7 +65,9 @@ def run(images, table, tmp_path, monkeypatch, capsys):
     settings["derive"] |= {"num_candidates": 3, "pool_size": 8, "max_validation_images": 16}
     for module in ("supernets", "judging", "finding"):
         monkeypatch.setattr(f"benchmarks.macro.{module}.read_settings", lambda: settings)
-    monkeypatch.setattr("benchmarks.macro.judging.BATCH_SIZE", 16)
+    for module in ("supernets", "judging"):
+        monkeypatch.setattr(f"benchmarks.macro.{module}.BATCH_SIZE", 16)
+    monkeypatch.setattr("supernet.judging.NUM_SHARED", 3)
     threads = torch.get_num_threads()
 
     def run(*arguments):
@@ -100,6 +102,7 @@ def test_all_stages_run_and_a_second_run_finds_everything_done(run, tmp_path, mo
     assert len(report["found"]) == 2 * len(kinds)
     assert all(row["within_budget"] and row["num_macs"] <= row["budget_macs"] for row in report["found"])
     assert all(row["pool"] > 0 and min(row["further_budget"].values()) > 0 for row in report["cost"])
+    assert all(row["shared_statistics"] > 0 for row in report["cost"])
     written = json.loads((tmp_path / "macro.json").read_text())
     assert written["found"] == report["found"]
     assert {"version", "settings"} <= written.keys()
@@ -109,7 +112,8 @@ def test_all_stages_run_and_a_second_run_finds_everything_done(run, tmp_path, mo
         raise AssertionError
 
     monkeypatch.setattr("supernet.loop.Search.step", refuse)
-    monkeypatch.setattr("supernet.judging.PathJudge.__call__", refuse)
+    for name in ("supernet.judging.PathJudge.__call__", "benchmarks.macro.supernets.share_statistics"):
+        monkeypatch.setattr(name, refuse)
     assert run(*asked) == report
 
 
