@@ -14,6 +14,7 @@ from orchestrator.plan.images import prepared_images
 from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.left import Left
 from supernet.estimators import EstimatorName
+from supernet.judging import NUM_SHARED
 
 # Seconds around a sweep, a training job with ranks or in the trial's own process, a table, and a measurement: process
 # starts, making models ready, export, registration.
@@ -36,8 +37,10 @@ def times_of(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]
     images = known.counts if known else {}
     cores = os.cpu_count() or 1
     share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
-    warmup = run.warmup.num_steps * run.warmup.batch_size * share * left.warmup
-    saved = source.warmup.num_steps * source.warmup.batch_size * share if source else 0.0
+    # The statistics that paths share are the same on all ranks: each of them takes all.
+    statistics = NUM_SHARED * FORWARD * image_seconds * (not run.own_batches)
+    warmup = run.warmup.batch_size * (run.warmup.num_steps * share + statistics) * left.warmup
+    saved = source.warmup.batch_size * (source.warmup.num_steps * share + statistics) if source else 0.0
     search = _search_images(run) * share
     pool, judged = (count * _path_images(run) * FORWARD * share for count in _num_judged(run))
     pool *= left.pool

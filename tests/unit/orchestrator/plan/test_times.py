@@ -10,6 +10,7 @@ from orchestrator.plan.ledger import PROPER
 from orchestrator.plan.left import left_of
 from orchestrator.plan.times import ARCH_STEP, FORWARD, MEASURE_SECONDS, times_of
 from supernet.estimators import ESTIMATORS
+from supernet.judging import NUM_SHARED
 from supernet.presets import read_preset
 
 BOARD = {**load_target("ort-cpu-1t").to_dict(), "name": "board"}
@@ -49,6 +50,16 @@ def test_judging_is_forward_passes_of_a_pool_once_and_of_each_trials_paths(mode,
     images = 4 * read_preset("runs", "quickstart")[0]["search"]["batch_size"] + 1000
     assert found["phase_seconds"]["judge paths"] == pytest.approx(num_paths * images * FORWARD * 1e-3, abs=0.1)
     assert set(found["phase_seconds"]) - {"workers"} <= set(PROPER)
+
+
+def test_a_warm_up_ends_with_the_statistics_that_its_paths_share_which_more_workers_make_no_faster(monkeypatch):
+    monkeypatch.setattr("orchestrator.plan.times.os.cpu_count", lambda: 4)
+    for workers in (1, 4):
+        shared, own = (
+            times(workers=workers, derive={"recalibration_batches": batches})["warmup_seconds"] for batches in (None, 4)
+        )
+        batch_size = read_preset("runs", "quickstart")[0]["search"]["batch_size"]
+        assert shared - own == pytest.approx(NUM_SHARED * batch_size * FORWARD * 1e-3, abs=0.11)
 
 
 def test_no_sweep_is_shorter_than_one_of_its_trials():
