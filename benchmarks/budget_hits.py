@@ -13,6 +13,7 @@ its own, is not in them. Two minutes: `--work budget-hits-runs/short --seeds 1 -
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 
 from benchmarks.benches import Bench, Counted, Measured
-from benchmarks.common import report, say, wanted
+from benchmarks.common import in_a_sentence, report, say, wanted
 from benchmarks.seeded import (
     Seeded,
     about,
@@ -304,4 +305,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_a_sentence(main))

@@ -5,7 +5,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from supernet.errors import InputError, RunError
 from supernet.rng import generator
 from supernet.space import Space
 
@@ -88,6 +89,15 @@ def wanted(value: float, limit: float, *, most: bool) -> dict[str, Any]:
     """Return a number beside what was wanted of it (`most`: no more than `limit`, else no less)."""
     met = value <= limit if most else value >= limit
     return {"value": round(value, 4), "wanted": f"{'<=' if most else '>='} {limit:g}", "met": met}
+
+
+def in_a_sentence(main: Callable[[], int | None]) -> int:
+    """Run a benchmark; what it cannot go on from ends it with a sentence, without a traceback."""
+    try:
+        return main() or 0
+    except (InputError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def report(result: dict[str, Any], *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import say
+from benchmarks.common import in_a_sentence, say
 from benchmarks.macro.finding import fill_pool, searched_probs
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import derive_settings, has_own, judge_of
@@ -196,4 +196,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_a_sentence(main))

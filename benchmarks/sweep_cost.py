@@ -18,6 +18,7 @@ import argparse
 import copy
 import math
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from typing import Any, Literal
 
 import torch
 
-from benchmarks.common import report, say, wanted
+from benchmarks.common import in_a_sentence, report, say, wanted
 from benchmarks.seeded import (
     Seeded,
     about,
@@ -289,4 +290,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(in_a_sentence(main))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import say
+from benchmarks.common import in_a_sentence, say
 from benchmarks.macro.finding import Found, Pool, fill_pool, find, stored_pool
 from benchmarks.macro.images import MacroImages
 from benchmarks.macro.judging import has_own, judge, judge_of
@@ -144,4 +144,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(in_a_sentence(main))
