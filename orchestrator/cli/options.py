@@ -62,15 +62,17 @@ def _own_registry(root: "Folder") -> str | None:
 def open_registries(storage: str, address: str | None) -> "list[Registry]":
     """Return the registry at an address, or those that the sweeps of a storage name, and the storage's own.
 
-    A folder that does not read as a sweep's is left out, and told on standard error.
+    A folder that does not read as a sweep's and a server that does not answer are left out, and told on standard error.
 
     Raises:
         InputError: If there is none.
+        RunError: If none answers.
     """
     from orchestrator.data.storage import Storage as Folder
     from orchestrator.plan.continued import stored_job
     from orchestrator.plan.trials import sweeps_in
     from orchestrator.registry.queue import open_registry
+    from orchestrator.registry.server import RegistryAway
     from orchestrator.registry.store import Registry
 
     if address is not None:
@@ -86,7 +88,16 @@ def open_registries(storage: str, address: str | None) -> "list[Registry]":
     own = _own_registry(root)
     if not first and own is None:
         raise InputError(f"no sweep in {root.uri} (--storage names another place, --registry a registry)")
-    opened = [open_registry(job, create=False) for job in first.values()]
+    opened, away = [], []
+    for job in first.values():
+        try:
+            opened.append(open_registry(job, create=False))
+        except RegistryAway as error:
+            away.append(error)
     if own is not None and not {None, own} & first.keys():
         opened.append(Registry(own, create=False))
+    if not opened:
+        raise away[0]
+    for reason in away:
+        print(f"onepath: left out: {reason}", file=sys.stderr)
     return opened
