@@ -46,8 +46,8 @@ def share_statistics(supernet: Supernet, data: Data, batch_size: int) -> None:
         RunError: If there is no batch.
     """
     part = at_once(batch_size)
-    passes = (data.once("train", part, limit=NUM_SHARED * part) for _ in range(NUM_SHARED))
-    batches = chain.from_iterable(full_batches(batches) for batches in passes)
+    images = Kept(lambda: full_batches(data.once("train", part, limit=NUM_SHARED * part)))
+    batches = chain.from_iterable(images for _ in range(NUM_SHARED))
     recalibrate(_InTurn(supernet), islice(batches, NUM_SHARED), next(supernet.parameters()).device)
 
 

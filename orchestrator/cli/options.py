@@ -62,7 +62,8 @@ def _own_registry(root: "Folder") -> str | None:
 def open_registries(storage: str, address: str | None) -> "list[Registry]":
     """Return the registry at an address, or those that the sweeps of a storage name, and the storage's own.
 
-    A folder that does not read as a sweep's and a server that does not answer are left out, and told on standard error.
+    A folder that does not read as a sweep's, and a registry that is lost or does not answer, are left out, and told on
+    standard error.
 
     Raises:
         InputError: If there is none.
@@ -88,11 +89,11 @@ def open_registries(storage: str, address: str | None) -> "list[Registry]":
     own = _own_registry(root)
     if not first and own is None:
         raise InputError(f"no sweep in {root.uri} (--storage names another place, --registry a registry)")
-    opened, away = [], []
+    opened, away = list[Registry](), list[Exception]()
     for job in first.values():
         try:
             opened.append(open_registry(job, create=False))
-        except RegistryAway as error:
+        except (InputError, RegistryAway) as error:
             away.append(error)
     if own is not None and not {None, own} & first.keys():
         opened.append(Registry(own, create=False))

@@ -53,7 +53,7 @@ def register(
     with tempfile.TemporaryDirectory(prefix="onepath-register-") as folder, progress_bar() as progress:
         measure = partial(measure_file, seconds=seconds, progress=progress)
         result, files = judge_and_measure(given, Path(folder), sweep=name, trial=key, measure=measure)
-        opened.open_sweep(name, config, running=False)
+        opened.open_sweep(name, config, running=False, targets=[the_target.name])
         result = replace(result, model_uri=opened.register(result, files, versions(the_target.traits.needs)))
         opened.set_aliases(name)
     if json:

@@ -35,6 +35,9 @@ FREE = (
 OF_TRIALS = ("mode", "search", "derive", "train", "deliver", "gate", "limits")
 """Keys that the training of the supernet does not read."""
 
+OF_STATISTICS = ("mode", "derive.recalibration_batches")
+"""Those of them that say whether it ends with batch-norm statistics that its paths share."""
+
 OF_JUDGING = ("search.batch_size", "derive.recalibration_batches", "derive.max_validation_images")
 """What a judgement hangs on, of which the pool holds some: those to come must be made alike."""
 
@@ -108,7 +111,8 @@ def check_continued(stored: Mapping[str, Any], job: Job) -> list[str]:
         elif key == "data.source":  # wherever images are, they are compared with those that were noted
             fixed = (warm or bool(trials)) and not job.store.exists(IMAGES_FILE)
         elif section in OF_TRIALS:
-            fixed = bool(trials) or (key in OF_JUDGING and job.store.exists(POOL_FILE))
+            judging = key in OF_JUDGING and job.store.exists(POOL_FILE)
+            fixed = bool(trials) or judging or (key in OF_STATISTICS and job.store.exists(WARMUP_FILE))
         elif section == "sweep":
             fixed = not trials <= planned
         elif section == "targets":

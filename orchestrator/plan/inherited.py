@@ -44,8 +44,8 @@ def inherited(run: RunConfig, place: str = "") -> Inherited | None:
         place: Where its configuration stands, for messages.
 
     Raises:
-        InputError: If there is no such sweep, it has no warmed-up supernet yet, or its space differs in more than the
-            number of classes.
+        InputError: If there is no such sweep, it has no warmed-up supernet yet, its space differs in more than the
+            number of classes, or its blocks began in another way, which decides how paths are judged.
     """
     origin, root, where = run.warmup.origin, Storage(run.storage), f"{place}.warmup.from".lstrip(".")
     if origin is None or root.child(run.name).exists(WARMUP_FILE):
@@ -63,4 +63,11 @@ def inherited(run: RunConfig, place: str = "") -> Inherited | None:
             f"{where}: {store.uri} has searched another space ({own.name}, {own.num_architectures:,} architectures; "
             f"here {space.name}, {space.num_architectures:,}); all but the number of classes must be the same"
         )
-    return Inherited(store, own, read(WarmupConfig, config.get("warmup"), f"{file}.warmup"))
+    warmup: WarmupConfig = read(WarmupConfig, config.get("warmup"), f"{file}.warmup")
+    began, asked = warmup.sharing.zero_init_residual, run.warmup.sharing.zero_init_residual
+    if began != asked:
+        raise InputError(
+            f"{where}: the supernet of {store.uri} began with zero_init_residual {began}, here it is {asked}; paths "
+            f"are judged by it, so write `sharing: {{zero_init_residual: {str(began).lower()}}}` under `warmup`"
+        )
+    return Inherited(store, own, warmup)

@@ -15,6 +15,7 @@ from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.left import Left
 from supernet.estimators import EstimatorName
 from supernet.judging import NUM_SHARED
+from supernet.training import at_once
 
 # Seconds around a sweep, a training job with ranks or in the trial's own process, a table, and a measurement: process
 # starts, making models ready, export, registration.
@@ -37,10 +38,8 @@ def times_of(run: RunConfig, left: Left, image_seconds: float) -> dict[str, Any]
     images = known.counts if known else {}
     cores = os.cpu_count() or 1
     share = image_seconds / max(1.0, min(run.workers.max * run.workers.cpus, cores))
-    # The statistics that paths share are the same on all ranks: each of them takes all.
-    statistics = NUM_SHARED * FORWARD * image_seconds * (not run.own_batches)
-    warmup = run.warmup.batch_size * (run.warmup.num_steps * share + statistics) * left.warmup
-    saved = source.warmup.batch_size * (source.warmup.num_steps * share + statistics) if source else 0.0
+    warmup = (run.warmup.num_steps * run.warmup.batch_size * share + _shared_seconds(run, image_seconds)) * left.warmup
+    saved = source.warmup.num_steps * source.warmup.batch_size * share if source else 0.0
     search = _search_images(run) * share
     pool, judged = (count * _path_images(run) * FORWARD * share for count in _num_judged(run))
     pool *= left.pool
@@ -93,6 +92,12 @@ def _sum(seconds: dict[str, float], numbers: dict[str, int]) -> float:
 def _in_rounds(seconds: float, number: int, at_once: int) -> float:
     """Return how long it takes to do so many alike, of so many seconds in all, some at a time."""
     return seconds * math.ceil(number / at_once) / max(number, 1)
+
+
+def _shared_seconds(run: RunConfig, image_seconds: float) -> float:
+    """Return how long the statistics take that paths share: they are the same on all ranks, each of which takes all."""
+    images = NUM_SHARED * at_once(run.warmup.batch_size) * (not run.own_batches)
+    return images * FORWARD * image_seconds / min(run.workers.cpus, os.cpu_count() or 1)
 
 
 def _search_images(run: RunConfig) -> float:

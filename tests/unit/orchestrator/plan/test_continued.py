@@ -118,6 +118,19 @@ def test_what_has_begun_keeps_its_settings(change, warmup, trial, allowed, tmp_p
     assert "put them back to continue it, use another name (--name), or delete" in str(error.value)
 
 
+@pytest.mark.parametrize(("change", "said"), [
+    ({"mode": "shared"}, "mode: 'independent' -> 'shared'"),
+    ({"derive": {"recalibration_batches": 7}}, r"derive.recalibration_batches: \w+ -> 7"),
+], ids=str)  # fmt: skip
+def test_a_warm_up_that_has_ended_keeps_what_decides_whether_its_paths_share_statistics(change, said, tmp_path):
+    stored = begin(job_of(tmp_path), warmup=True, trial=False)
+    job = Job({**job_of(tmp_path).config, **change}, "")
+    assert check_continued(stored, job)
+    job.store.write(WARMUP_FILE, b"")
+    with pytest.raises(InputError, match=rf"\n  {said}\n"):
+        check_continued(stored, job)
+
+
 def test_a_refusal_says_how_to_keep_a_supernet_that_is_trained(tmp_path):
     """Said before: put it back, or lose the warm-up."""
     stored = begin(job_of(tmp_path), warmup=True, trial=True)

@@ -51,10 +51,12 @@ def test_what_does_not_fit_is_refused_with_the_reason(tmp_path: Path) -> None:
     sweep(tmp_path, "cold", warm=False)
     sweep(tmp_path, "wide", space={**space, "width_mult": 2.0})
     sweep(tmp_path, "many", space={**space, "num_classes": 100})
+    sweep(tmp_path, "random", warmup=warmup(sharing={"zero_init_residual": False}))
     for origin, reason in {
         "clod": r"here.warmup.from: no sweep at .*/clod; did you mean 'cold'.*; give a name or a sweep's folder",
         "cold": "here.warmup.from: .*/cold has no warmed-up supernet yet",
         "wide": r"here.warmup.from: .*/wide has searched another space \(small, 100 architectures; here small, 100\)",
+        "random": r".*/random began with zero_init_residual False, .* True; .* `sharing: {zero_init_residual: false}`",
     }.items():
         with pytest.raises(InputError, match=reason):
             inherited(run_of(tmp_path, "late", warmup=warmup(**{"from": origin})), "here")

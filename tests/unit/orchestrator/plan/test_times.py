@@ -54,12 +54,12 @@ def test_judging_is_forward_passes_of_a_pool_once_and_of_each_trials_paths(mode,
 
 def test_a_warm_up_ends_with_the_statistics_that_its_paths_share_which_more_workers_make_no_faster(monkeypatch):
     monkeypatch.setattr("orchestrator.plan.times.os.cpu_count", lambda: 4)
-    for workers in (1, 4):
+    for workers, num_threads in ((1, 1), (4, 1), ({"max": 2, "cpus": 2}, 2)):
         shared, own = (
             times(workers=workers, derive={"recalibration_batches": batches})["warmup_seconds"] for batches in (None, 4)
         )
         batch_size = read_preset("runs", "quickstart")[0]["search"]["batch_size"]
-        assert shared - own == pytest.approx(NUM_SHARED * batch_size * FORWARD * 1e-3, abs=0.11)
+        assert shared - own == pytest.approx(NUM_SHARED * batch_size * FORWARD * 1e-3 / num_threads, abs=0.11)
 
 
 def test_no_sweep_is_shorter_than_one_of_its_trials():
