@@ -116,6 +116,11 @@ def _space_at(reference: Reference, place: str) -> Space:
     return read_space(space_definition(reference, place), reference if isinstance(reference, str) else place)
 
 
+def has_shortcuts(reference: Reference) -> bool:
+    """Whether candidates of a space stand beside a shortcut, where they can begin at zero; reads its rows only."""
+    return any(layer.residual for layer in _space_at(reference, "space").positions)
+
+
 class _NetworkKeys(BaseModel):
     """A published network as it is written."""
 

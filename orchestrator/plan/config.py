@@ -21,6 +21,7 @@ from supernet.derive import DeriveSettings
 from supernet.errors import InputError
 from supernet.objective import OBJECTIVES
 from supernet.plain import STRICT, Count, CountOrNone, Flag, Name, NotNegative, Positive, Text
+from supernet.presets import has_shortcuts
 from supernet.search_settings import SearchSettings
 from supernet.specialise import TrainSettings
 
@@ -282,7 +283,8 @@ class RunConfig(Strict):
     @property
     def own_batches(self) -> int:
         """Training batches for the batch-norm statistics of each judged path; 0 if all have those that they share."""
-        return self.derive.own_batches(shares=self.mode == "shared" and self.warmup.sharing.zero_init_residual)
+        began_at_zero = self.warmup.sharing.zero_init_residual and has_shortcuts(self.space)
+        return self.derive.own_batches(shares=self.mode == "shared" and began_at_zero)
 
     @property
     def weighted(self) -> bool:

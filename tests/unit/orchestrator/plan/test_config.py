@@ -7,7 +7,7 @@ from shared_mode import in_shared_mode
 
 from orchestrator.plan.check import check_run
 from supernet.errors import InputError
-from supernet.presets import read_preset
+from supernet.presets import read_preset, space_definition
 
 
 def quickstart(**changes):
@@ -236,11 +236,13 @@ def test_mode_decides_whether_trials_train_weights():
 def test_paths_share_statistics_where_that_ranks_them_better():
     independent, shared = quickstart(), in_shared_mode(quickstart())
     at_random = {**shared, "warmup": {**shared["warmup"], "sharing": {"zero_init_residual": False}}}
-    kinds = {"independent": independent, "shared": shared, "at random": at_random}
+    plain = space_definition("digits", "space")
+    plain["rows"] = [{key: value for key, value in row.items() if key != "skip"} for row in plain["rows"]]
+    kinds = {"independent": independent, "shared": shared, "at random": at_random, "plain": {**shared, "space": plain}}
 
     def own(kind, **derive):
         return check_run({**kinds[kind], "derive": derive}, "mine").own_batches
 
-    assert {kind: own(kind) for kind in kinds} == {"independent": 10, "shared": 0, "at random": 10}
+    assert {kind: own(kind) for kind in kinds} == {"independent": 10, "shared": 0, "at random": 10, "plain": 10}
     assert own("shared", recalibration_batches=3) == 3
     assert own("at random", recalibration_batches=0) == 0
