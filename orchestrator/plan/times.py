@@ -15,7 +15,7 @@ from orchestrator.plan.inherited import still_inherited
 from orchestrator.plan.left import Left
 from supernet.estimators import EstimatorName
 from supernet.judging import NUM_SHARED
-from supernet.training import at_once
+from supernet.training import MAX_AT_ONCE
 
 # Seconds around a sweep, a training job with ranks or in the trial's own process, a table, and a measurement: process
 # starts, making models ready, export, registration.
@@ -96,8 +96,8 @@ def _in_rounds(seconds: float, number: int, at_once: int) -> float:
 
 def _shared_seconds(run: RunConfig, image_seconds: float) -> float:
     """Return how long the statistics take that paths share: they are the same on all ranks, each of which takes all."""
-    images = NUM_SHARED * at_once(run.warmup.batch_size) * (not run.own_batches)
-    return images * FORWARD * image_seconds / min(run.workers.cpus, os.cpu_count() or 1)
+    images = NUM_SHARED * min(run.warmup.batch_size, MAX_AT_ONCE) * (not run.own_batches)
+    return images * FORWARD * image_seconds / max(1.0, min(run.workers.cpus, os.cpu_count() or 1))
 
 
 def _search_images(run: RunConfig) -> float:

@@ -1,7 +1,7 @@
-"""Errors keep their kind between processes: as JSON, and pickled as Ray does."""
+"""Errors keep their kind between processes: as JSON, and by the reduction that Ray's pickles go by."""
 
+import copy
 import json
-import pickle
 
 import pytest
 
@@ -13,7 +13,7 @@ from supernet.errors import InputError, RunError, error_from_plain, error_to_pla
 def test_an_error_comes_back_as_its_kind(kind):
     for found in (
         error_from_plain(json.loads(json.dumps(error_to_plain(kind("why"))))),
-        pickle.loads(pickle.dumps(kind("why"))),  # bytes of its own, as Ray carries errors between its processes
+        copy.copy(kind("why")),  # takes an error apart and makes it anew as pickling does
     ):
         assert type(found) is kind
         assert str(found) == "why"
