@@ -12,7 +12,8 @@ def test_page_is_self_contained_and_says_everything() -> None:
     page = Page()
     page.feed(html)
     assert page.fetched == []
-    assert page.rows == 1 + len(RESULTS)
+    remarks = [said for result in RESULTS for said in (not result.done, bool(result.doubt)) if said]
+    assert page.rows == 1 + len(RESULTS) + len(remarks)
     for expected in (
         "a <b> sweep",
         "2 cores <fast>",
